@@ -1,0 +1,117 @@
+"""What ``--model``, ``[[models.model]]`` and their absence come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wsserver.config import ConfigError, Models, Request, load
+
+
+def models_of(
+    folder: Path, *references: str, toml: str = "", settings: list[str] | None = None
+) -> Models:
+    (folder / "wsserver.toml").write_text(toml)
+    flags = {"models.start": ("--model", list(references))} if references else {}
+    request = Request(flags=flags, settings=settings or [])
+    return load(request, {"XDG_CONFIG_HOME": "/none"}, folder).config.models
+
+
+def sources(models: Models) -> dict[str, str]:
+    return {entry.id: entry.source for entry in models.model}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "models").mkdir()
+    for name in ("tiny.gguf", "models/big.gguf"):
+        (tmp_path / name).write_bytes(b"GGUF")
+    return tmp_path
+
+
+TABLES = """
+[[models.model]]
+id = "first"
+source = "tiny.gguf"
+[[models.model]]
+id = "second"
+source = "synthetic:?tps=5"
+default = true
+[[models.model]]
+id = "third"
+source = "models/big.gguf"
+load = false
+"""
+
+
+def test_without_any_model_the_demo_model_is_loaded(folder: Path) -> None:
+    """A bare start answers: the shipped model stands in, and its file is there."""
+    models = models_of(folder)
+    assert models.start == ("demo",)
+    assert Path(sources(models)["demo"]).is_file()
+
+
+def test_configured_models_are_loaded_default_first(folder: Path) -> None:
+    """All with load = true, the default one first; the others are known and not loaded."""
+    models = models_of(folder, toml=TABLES)
+    assert models.start == ("second", "first")
+    assert list(sources(models)) == ["first", "second", "third"]
+    assert sources(models)["first"] == str(folder / "tiny.gguf")
+
+
+def test_model_flags_choose_among_all_known(folder: Path) -> None:
+    """--model takes ids, paths, schemes and id=source; the first given is the default."""
+    references = ["third", "tiny.gguf", "synthetic:?tps=50", "mine=synthetic:", "third"]
+    models = models_of(folder, *references, toml=TABLES)
+    assert models.start == ("third", "tiny", "synthetic", "mine")
+    assert sources(models)["synthetic"] == "synthetic:?tps=50"
+    assert sources(models)["tiny"] == str(folder / "tiny.gguf")
+
+
+def test_a_file_is_also_found_in_the_model_folder(folder: Path) -> None:
+    """A name that is not in the current folder is looked up under models.dir."""
+    models = models_of(folder, "big.gguf", settings=["models.dir=models"])
+    assert sources(models) == {"big": str(folder / "models" / "big.gguf")}
+
+
+def test_ids_that_clash_are_numbered(folder: Path) -> None:
+    """The second model of a stem gets -2, so that both can be asked."""
+    models = models_of(folder, "synthetic:", "synthetic:?tps=1")
+    assert models.start == ("synthetic", "synthetic-2")
+
+
+def test_an_empty_list_loads_nothing(folder: Path) -> None:
+    """models.start = [] is a wish, not an absence."""
+    models = models_of(folder, settings=["models.start=[]"])
+    assert models.start == ()
+    assert models.model == ()
+
+
+@pytest.mark.parametrize(
+    ("reference", "fault"),
+    [
+        (
+            "tinny.gguf",
+            "models.start: no such file, and no model of that name: tinny.gguf (--model)",
+        ),
+        ("frist", "no such file, and no model of that name: frist, did you mean first?"),
+        ("http://example.org/x.gguf", "the scheme http: is not among models.schemes"),
+        ("first=tiny.gguf", "the id first is already taken"),
+    ],
+)
+def test_a_model_that_is_not_there_ends_the_start(reference: str, fault: str, folder: Path) -> None:
+    """A typing error is found at the start, with what was probably meant."""
+    with pytest.raises(ConfigError) as caught:
+        models_of(folder, reference, toml=TABLES)
+    assert fault in str(caught.value)
+
+
+def test_two_entries_may_not_share_an_id_or_be_default_both(folder: Path) -> None:
+    """Both faults are reported."""
+    twice = TABLES + '[[models.model]]\nid = "first"\nsource = "synthetic:"\n'
+    more = '[[models.model]]\nid = "fourth"\nsource = "synthetic:"\ndefault = true\n'
+    with pytest.raises(ConfigError) as caught:
+        models_of(folder, toml=twice + more)
+    messages = [fault.message for fault in caught.value.faults]
+    assert messages == ["this id is given twice", "a second default = true"]

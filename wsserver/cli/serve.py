@@ -1,0 +1,66 @@
+"""``wsserver serve``: configuration in, exit code out, failures at the door in one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import socket
+
+from wsserver.cli.parser import load_settings
+from wsserver.cli.report import CommandError
+from wsserver.config import Config, ConfigError, unbuilt
+
+SERVER_PACKAGES = frozenset(
+    {"aiosqlite", "jwt", "prometheus_client", "psutil", "redis", "structlog", "uvloop"}
+)
+
+
+def run_serve(parsed: argparse.Namespace) -> int:
+    """Run the server until it is told to end.
+
+    Raises:
+        ConfigError: If the configuration is faulty, or asks for what is not built yet.
+        CommandError: If the server can't start for a reason outside of it.
+    """
+    loaded = load_settings(parsed)
+    if faults := unbuilt(loaded.config, loaded.origins):
+        raise ConfigError(faults)
+    try:
+        from wsserver.app import serve
+    except ModuleNotFoundError as error:
+        if error.name not in SERVER_PACKAGES:
+            raise
+        raise CommandError(
+            f"the server needs the package {error.name}, which is not installed: "
+            "pip install 'wsserver[server,cpu]'"
+        ) from None
+    try:
+        return serve(loaded.config)
+    except OSError as error:
+        raise _explained(error, loaded.config) from error
+
+
+def _explained(error: OSError, config: Config) -> Exception:
+    """A sentence for what a person can mend; any other error as it is."""
+    server = config.server
+    if isinstance(error, socket.gaierror):
+        return CommandError(f"{server.host}: no such host (--host)", 2)
+    match error.errno:
+        case errno.EADDRINUSE:
+            return CommandError(
+                f"port {server.port} on {server.host} is in use; another server may be running "
+                "(take another one with --port, or --port 0 for a free one)"
+            )
+        case errno.EADDRNOTAVAIL:
+            return CommandError(f"{server.host} is not an address of this machine (--host)", 2)
+        case errno.EACCES | errno.EPERM if error.filename is None:
+            return CommandError(
+                f"not allowed to listen on port {server.port} of {server.host}; ports below 1024 "
+                "need rights that other ports don't (--port)"
+            )
+        case errno.EACCES | errno.EPERM | errno.EROFS | errno.ENOSPC | errno.ENOTDIR:
+            return CommandError(
+                f"{error.filename or config.data.dir}: {error.strerror} (--data-dir)"
+            )
+        case _:
+            return error

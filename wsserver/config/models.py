@@ -1,0 +1,129 @@
+"""Which models the server knows and which it loads at start, out of what people wrote.
+
+A name after ``--model`` may be a file, a scheme: source, or the id of a ``[[models.model]]``. Here
+it becomes one of two plain things: an entry with an absolute source, and an id. Whether an engine
+can load the source is not asked; only that a named file is there, since a typing error should end
+the start and not wait for the first request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+
+from wsserver.config.faults import Fault, Origin, did_you_mean
+from wsserver.config.sections import ModelEntry, Models
+from wsserver.config.values import absolute
+
+# Two letters at least, so that a Windows drive is no scheme.
+SCHEME = re.compile(r"([a-z][a-z0-9+.\-]+):", re.ASCII)
+NAMED_SOURCE = re.compile(r"([^\s/\\:=]{1,128})=(.+)", re.DOTALL)
+
+DEMO_ID = "demo"
+DEMO_DESCRIPTION = (
+    "A very small model, trained from scratch for this project: it explains common English nouns, "
+    "and knows little else."
+)
+
+
+def demo_model() -> ModelEntry:
+    """The model that is shipped inside the package."""
+    path = files("wsserver").joinpath("demo", "demo.gguf")
+    return ModelEntry(id=DEMO_ID, source=str(path), description=DEMO_DESCRIPTION)
+
+
+class ModelResolver:
+    """Collects known models and faults while it reads references. One use."""
+
+    def __init__(self, models: Models, origins: Mapping[str, Origin], cwd: Path) -> None:
+        here = Origin("default", cwd)
+        self._models = models
+        self._start_origin = origins.get("models.start", here)
+        self._entry_origin = origins.get("models.model", here)
+        self._known: dict[str, ModelEntry] = {}
+        self.faults: list[Fault] = []
+
+    def resolve(self, *, start_is_given: bool) -> Models:
+        """Return the section with absolute sources and ``start`` as ids, default first.
+
+        ``start_is_given`` tells an empty list that somebody wrote (load nothing) from one that
+        nobody wrote (load what is configured, else the demo model).
+        """
+        for entry in self._models.model:
+            self._add_configured(entry)
+        if start_is_given:
+            start = list(dict.fromkeys(self._read_references()))
+        else:
+            start = [entry.id for entry in self._known.values() if entry.load]
+            if not self._models.model:
+                self._known[DEMO_ID] = demo_model()
+                start = [DEMO_ID]
+        # A default that is written down counts where no --model says otherwise.
+        if not start_is_given:
+            start.sort(key=lambda name: not self._known[name].default)
+        known = tuple(self._known.values())
+        return msgspec.structs.replace(self._models, start=tuple(start), model=known)
+
+    def _add_configured(self, entry: ModelEntry) -> None:
+        key = f"models.model.{entry.id}"
+        if entry.id in self._known:
+            self.faults.append(Fault(key, "this id is given twice", self._entry_origin))
+            return
+        if entry.default and any(other.default for other in self._known.values()):
+            self.faults.append(Fault(key, "a second default = true", self._entry_origin))
+        source = self._find(entry.source, key, self._entry_origin)
+        if source is not None:
+            self._known[entry.id] = msgspec.structs.replace(entry, source=source)
+
+    def _read_references(self) -> Iterator[str]:
+        for reference in self._models.start:
+            if reference in self._known:
+                yield reference
+                continue
+            named = NAMED_SOURCE.fullmatch(reference)
+            wanted, text = (named[1], named[2]) if named else (None, reference)
+            if wanted in self._known:
+                message = f"the id {wanted} is already taken"
+                self.faults.append(Fault("models.start", message, self._start_origin))
+                continue
+            source = self._find(text, "models.start", self._start_origin)
+            if source is not None:
+                entry = ModelEntry(id=wanted or self._free_id(source), source=source)
+                self._known[entry.id] = entry
+                yield entry.id
+
+    def _find(self, source: str, key: str, origin: Origin) -> str | None:
+        """Return the source with its path absolute; None and a fault if there is none."""
+        if scheme := SCHEME.match(source):
+            if scheme[1] in self._models.schemes:
+                return source
+            message = f"the scheme {scheme[1]}: is not among models.schemes"
+            self.faults.append(Fault(key, message, origin))
+            return None
+        bases = [origin.base, *([Path(self._models.dir)] if self._models.dir else [])]
+        for path in (absolute(source, base) for base in bases):
+            if Path(path).exists():
+                return path
+        hint = did_you_mean(source, self._known)
+        message = f"no such file, and no model of that name: {source}{hint}"
+        self.faults.append(Fault(key, message, origin))
+        return None
+
+    def _free_id(self, source: str) -> str:
+        """The file's stem or the scheme's name, with -2, -3 … where it is taken."""
+        scheme = SCHEME.match(source)
+        stem = (scheme[1] if scheme else Path(source).stem)[:120] or "model"
+        return next(name for name in numbered(stem) if name not in self._known)
+
+
+def numbered(stem: str) -> Iterator[str]:
+    """ "x", "x-2", "x-3", …"""
+    yield stem
+    number = 2
+    while True:
+        yield f"{stem}-{number}"
+        number += 1

@@ -1,0 +1,1 @@
+"""What operators see: log lines and Prometheus series. The only room that knows their libraries."""
