@@ -1,0 +1,61 @@
+"""What all requests share, and the parts that several of them are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from wsserver_protocol.fields import ChatRole, Count, Id, Name
+
+
+class ClientMessage(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="type",
+    rename="camel",
+    omit_defaults=True,
+):
+    """Base of every message of a client.
+
+    Attributes:
+        request_id: The client's own id for this request; every reply carries it. Left out, the
+            server makes one and remembers nothing under it.
+    """
+
+    request_id: Id | None = None
+
+
+class ChatMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One turn of a conversation; the model's own chat template renders it.
+
+    Attributes:
+        role: Who speaks: ``system``, ``user``, ``assistant`` or ``tool``.
+        content: What is said; may be empty.
+        name: Name of the speaker, for templates that show it.
+    """
+
+    role: ChatRole
+    content: str
+    name: Name | None = None
+
+
+class RoomPosition(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """How far a client has read a room's log.
+
+    Attributes:
+        epoch: The ``epoch`` of ``room_joined``; a log begun anew has another one.
+        seq: The last ``seq`` that the client has, 0 for none.
+    """
+
+    epoch: Id
+    seq: Count
+
+
+Messages = Annotated[tuple[ChatMessage, ...], Meta(min_length=1)]
+"""A conversation, oldest turn first; never empty."""
+
+LogPosition = Count | RoomPosition
+"""Last ``seq`` alone, or with the epoch that it belongs to (safer: a restarted log is seen)."""

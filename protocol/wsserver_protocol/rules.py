@@ -1,0 +1,166 @@
+"""Rules between the fields of one request, each of which is right by itself.
+
+This room knows no server state: what needs a model, a session or a room to decide is decided
+where those are known. Sizes that keep every frame of the server below 1 MiB stand here, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from wsserver_protocol.catalogue import ErrorCode, FieldError
+from wsserver_protocol.options import GenerationOptions, check_options
+from wsserver_protocol.requests import (
+    Batch,
+    Continue,
+    CountTokens,
+    Generate,
+    ImportSession,
+    JoinRoom,
+    LoadModel,
+    OpenSession,
+    Request,
+    RoomMessage,
+    StopBatch,
+    StopStream,
+    Stream,
+    UpdatePresence,
+    UpdateRoom,
+    UpdateSession,
+)
+from wsserver_protocol.validation import free_errors
+
+MAX_STATE_BYTES: Final = 8 * 1024
+"""A presence state as JSON; ``room_joined`` carries up to 100 of them."""
+
+MAX_METADATA_BYTES: Final = 16 * 1024
+"""A session's metadata as JSON; a page of ``sessions_list`` carries many."""
+
+MAX_ENTRY_BYTES: Final = 256 * 1024
+"""An entry of a room's log as JSON: its text and data, or the prompt of a question."""
+
+
+class Fault(NamedTuple):
+    """A broken rule: the code that it asks for, and the field."""
+
+    code: ErrorCode
+    error: FieldError
+
+
+def faults(request: Request) -> Iterator[Fault]:
+    """The rules that ``request`` breaks."""
+    match request:
+        case Generate() | Stream():
+            yield from _input(request)
+            yield from _place(request)
+            yield from _options(request.options, "options")
+        case Continue():
+            yield from _exactly_one(streamId=request.stream_id, sessionId=request.session_id)
+            yield from _options(request.options, "options")
+        case Batch():
+            yield from _options(request.options, "options")
+        case CountTokens():
+            yield from _exactly_one(text=request.text, messages=request.messages)
+        case StopStream() if request.stream_id is None and request.request_id is None:
+            yield _invalid("streamId", "is required where no requestId names the request")
+        case StopBatch() if request.batch_id is None and request.request_id is None:
+            yield _invalid("batchId", "is required where no requestId names the request")
+        case LoadModel():
+            yield from _free(request.options, "options", MAX_METADATA_BYTES)
+        case OpenSession() | UpdateSession():
+            yield from _free(request.metadata, "metadata", MAX_METADATA_BYTES)
+        case ImportSession():
+            yield from _free(request.data.metadata, "data.metadata", MAX_METADATA_BYTES)
+        case JoinRoom() | UpdatePresence():
+            yield from _free(request.state, "state", MAX_STATE_BYTES)
+        case RoomMessage():
+            yield from _room_message(request)
+        case UpdateRoom():
+            yield from _options(request.settings.options, "settings.options")
+        case _:
+            return
+
+
+def _invalid(field: str, message: str) -> Fault:
+    return Fault(ErrorCode.INVALID_PARAMETERS, FieldError(field=field, message=message))
+
+
+def _too_large(field: str, limit: int) -> Fault:
+    message = f"must be at most {limit:,} bytes as JSON"
+    return Fault(ErrorCode.PAYLOAD_TOO_LARGE, FieldError(field=field, message=message))
+
+
+def _exactly_one(**fields: object) -> Iterator[Fault]:
+    """Of two fields one must be given; the second is named if both are, the first if none is."""
+    first, second = fields
+    given = [name for name, value in fields.items() if value is not None]
+    if not given:
+        yield _invalid(first, f"is required where there is no {second}")
+    elif len(given) == 2:
+        yield _invalid(second, f"cannot be used together with {first}")
+
+
+def _input(request: Generate | Stream) -> Iterator[Fault]:
+    if request.regenerate is None:
+        yield from _exactly_one(prompt=request.prompt, messages=request.messages)
+    elif request.prompt is not None:
+        yield _invalid("prompt", "cannot be used together with regenerate")
+    elif request.messages is not None:
+        yield _invalid("messages", "cannot be used together with regenerate")
+    if request.raw and request.prompt is None:
+        yield _invalid("raw", "can only be used together with prompt")
+
+
+def _place(request: Generate | Stream) -> Iterator[Fault]:
+    """Where the turn stands: in a session's tree, in a room, or nowhere."""
+    if request.session_id is None:
+        if request.parent_id is not None:
+            yield _invalid("parentId", "can only be used together with sessionId")
+        if request.regenerate is not None:
+            yield _invalid("regenerate", "can only be used together with sessionId")
+    elif request.parent_id is not None and request.regenerate is not None:
+        yield _invalid("parentId", "cannot be used together with regenerate")
+    if isinstance(request, Stream) and request.room_id is not None:
+        if request.session_id is not None:
+            yield _invalid("roomId", "cannot be used together with sessionId")
+        if request.prompt is not None and _size(request.prompt) > MAX_ENTRY_BYTES:
+            yield _too_large("prompt", MAX_ENTRY_BYTES)
+
+
+def _options(options: GenerationOptions | None, path: str) -> Iterator[Fault]:
+    if options is None:
+        return
+    errors = list(check_options(options, path))
+    errors += free_errors(options.json_schema, f"{path}.jsonSchema")
+    for error in errors:
+        yield Fault(ErrorCode.INVALID_PARAMETERS, error)
+
+
+def _room_message(request: RoomMessage) -> Iterator[Fault]:
+    if request.text is None and request.data is None:
+        yield _invalid("text", "is required where there is no data")
+    broken = list(_free(request.data, "data", MAX_ENTRY_BYTES))
+    yield from broken
+    if not broken and request.text is not None:
+        spent = 0 if request.data is None else _size(request.data)
+        if _size(request.text) + spent > MAX_ENTRY_BYTES:
+            yield _too_large("text", MAX_ENTRY_BYTES)
+
+
+def _free(value: Any, path: str, limit: int) -> Iterator[Fault]:
+    """A client's own value: fit for both encodings, and not too large."""
+    if value is None:
+        return
+    broken = False
+    for error in free_errors(value, path):
+        broken = True
+        yield Fault(ErrorCode.INVALID_PARAMETERS, error)
+    if not broken and _size(value) > limit:
+        yield _too_large(path, limit)
+
+
+def _size(value: Any) -> int:
+    return len(orjson.dumps(value))
