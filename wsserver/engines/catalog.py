@@ -1,0 +1,117 @@
+"""The engines that exist: their names, which sources are theirs, and whether they can run here.
+
+Decides which engine a source belongs to, and imports none of them: the modules named here are
+imported inside the child only, because importing an engine may load CUDA, take seconds or fail
+with any exception at all (ExLlamaV2 without a GPU raises IndexError).
+
+To add one (ExLlamaV2, ExLlamaV3, an OpenAI-compatible server):
+
+1. Write ``wsserver/engines/<name>.py`` with a class that satisfies
+   `wsserver.engines.contract.Engine` and takes no arguments.
+2. Add its `Entry` below. ``requires`` are the top-level modules that must be installed; what only
+   an import can tell (no CUDA device) is for `Engine.load` to say, as a `ModelLoadError`.
+3. Run it through ``tests/contracts/engine_contract.py``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+from wsserver.engines.contract import Engine
+
+SYNTHETIC_SCHEME: Final = "synthetic:"
+
+# What the published xllamacpp wheels for x86-64 are compiled for.
+_LLAMACPP_CPU_FLAGS: Final = frozenset(("avx2", "fma", "f16c", "bmi2"))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One engine; ``factory`` is "module:class"."""
+
+    name: str
+    factory: str
+    owns: Callable[[str], bool]
+    unsupported_options: frozenset[str]  # snake_case names of the wire's options
+    requires: tuple[str, ...] = ()
+    extra: str | None = None  # of the wsserver distribution, for the hint how to install it
+    cpu_flags: frozenset[str] = frozenset()
+
+
+ENTRIES: Final = {
+    entry.name: entry
+    for entry in (
+        Entry(
+            name="llamacpp",
+            factory="wsserver.engines.llamacpp.engine:LlamaCppEngine",
+            owns=lambda source: source.lower().endswith(".gguf"),
+            unsupported_options=frozenset(("banned_strings",)),
+            requires=("xllamacpp", "llguidance"),
+            extra="cpu",
+            cpu_flags=_LLAMACPP_CPU_FLAGS,
+        ),
+        Entry(
+            name="synthetic",
+            factory="wsserver.engines.synthetic:SyntheticEngine",
+            owns=lambda source: source.startswith(SYNTHETIC_SCHEME),
+            unsupported_options=frozenset(("json_schema", "grammar", "regex", "logprobs")),
+        ),
+    )
+}
+
+
+def engine_for(source: str) -> str:
+    """The name of the engine that ``source`` belongs to.
+
+    Raises:
+        LookupError: If it belongs to none; the text is for people.
+    """
+    for entry in ENTRIES.values():
+        if entry.owns(source):
+            return entry.name
+    raise LookupError("no engine serves this source: give a .gguf file or synthetic:")
+
+
+def probe(name: str) -> str | None:
+    """Why the engine can't run on this machine, in words, or None if nothing speaks against it.
+
+    Cheap: looks for files and imports nothing.
+    """
+    if name not in ENTRIES:
+        return f"there is no such engine; there are {', '.join(ENTRIES)}"
+    entry = ENTRIES[name]
+    missing = [module for module in entry.requires if importlib.util.find_spec(module) is None]
+    if missing:
+        hint = f": pip install 'wsserver[server,{entry.extra}]'" if entry.extra else ""
+        return f"{' and '.join(missing)} not installed{hint}"
+    lacking = entry.cpu_flags - flags if (flags := _cpu_flags()) is not None else frozenset()
+    if lacking:
+        return f"this processor lacks {', '.join(sorted(lacking))}"
+    return None
+
+
+def create_engine(name: str) -> Engine:
+    """Import the engine and make one. Only ever called inside the child process."""
+    module, _, attribute = ENTRIES[name].factory.partition(":")
+    factory = getattr(importlib.import_module(module), attribute)
+    return cast(Engine, factory())
+
+
+def _cpu_flags() -> frozenset[str] | None:
+    """Instruction sets of this processor, or None where they are not to be had cheaply."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return None
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return None
+    for line in text.splitlines():
+        if line.startswith("flags"):
+            return frozenset(line.partition(":")[2].split())
+    return None

@@ -1,0 +1,223 @@
+"""One running answer: from the chunks of llama.cpp's callback to outputs.
+
+Decides what a chunk means: text, tokens, progress, the end and why. It starts nothing and calls
+no server; it is fed by the thread that waits for the answer. The rule: what `Answer.take` returns
+is all that goes back to llama.cpp, True meaning "stop now".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from wsserver.core.engine import (
+    Delta,
+    EngineJob,
+    Failed,
+    Finished,
+    FinishReason,
+    Output,
+    Prefilled,
+    TokenLogprob,
+)
+from wsserver.engines.failures import without_host_paths
+from wsserver.engines.llamacpp.grammar import is_bound
+from wsserver.engines.stops import StopMatcher
+
+
+class _Top(msgspec.Struct):
+    token: str
+    logprob: float
+
+
+class _Token(msgspec.Struct):
+    token: str
+    logprob: float
+    top_logprobs: list[_Top] = []
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Token] = []
+
+
+class _Choice(msgspec.Struct):
+    text: str = ""
+    finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _Timings(msgspec.Struct):
+    predicted_n: int = 0
+
+
+class _Progress(msgspec.Struct):
+    total: int
+    cache: int
+    processed: int
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+    type: str = ""
+
+
+class Chunk(msgspec.Struct):
+    """What one call of the callback brings; other fields are left unread."""
+
+    choices: list[_Choice] = []
+    timings: _Timings | None = None
+    prompt_progress: _Progress | None = None
+    error: _Error | None = None
+
+
+_decoder: Final = msgspec.json.Decoder(Chunk)
+
+# llama.cpp's error types that are the request's fault, as codes of the wire.
+_CODES: Final = {
+    "invalid_request_error": "invalid_parameters",
+    "exceed_context_size_error": "context_length_exceeded",
+    "not_supported_error": "unsupported_option",
+}
+
+
+class Answer:
+    """Turns one job's chunks into outputs. Fed by one thread; `cancel` may come from another."""
+
+    def __init__(
+        self, job: EngineJob, emit: Callable[[Output], None], own_stops: Sequence[str] = ()
+    ) -> None:
+        """``own_stops`` end the answer like the model's own end of turn, not as a stop string."""
+        self._job_id = job.job_id
+        self._emit = emit
+        self._stops = StopMatcher(job.sampling.stop)
+        self._own_stops = StopMatcher(own_stops)
+        self._logprobs = job.sampling.logprobs
+        self._replay = job.prior if is_bound(job.sampling) else ""
+        self._json: list[str] | None = None if job.sampling.json_schema is None else []
+        self._cancelled = False
+        self._reason: FinishReason | None = None
+        self._error: _Error | None = None
+        self._counted = 0  # tokens already told in deltas
+        self._generated = 0  # tokens that llama.cpp has counted
+        self.prompt_tokens = 0
+        self.cached_tokens = 0
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """Have the next `take` say stop. Any thread."""
+        self._cancelled = True
+
+    def take(self, data: bytes) -> bool:
+        """One chunk; True = llama.cpp is to stop."""
+        if self._cancelled:
+            return True
+        chunk = _decoder.decode(data)
+        if chunk.error is not None:
+            self._error = chunk.error
+            return True
+        if chunk.prompt_progress is not None:
+            self._take_progress(chunk.prompt_progress)
+        if chunk.timings is not None:
+            self._generated = max(self._generated, chunk.timings.predicted_n)
+        if chunk.choices:
+            self._take_choice(chunk.choices[0])
+        return self._reason is not None or self._error is not None
+
+    def end(self) -> Finished | Failed:
+        """The last output, after the last `take`; shows first what was held back."""
+        if self._reason is FinishReason.STOP and not self._is_kept():
+            self._error = _Error("the answer does not keep to its schema")
+        if self._error is not None or (self._reason is None and not self._cancelled):
+            return self._failure()
+        held = self._stops.finish() + self._own_stops.finish()
+        # The token that ends a turn made no text and is none of the answer's.
+        silent = self._generated - self._counted - (self._reason is FinishReason.STOP)
+        if held or silent > 0:
+            self._emit(Delta(self._job_id, held, max(0, silent)))
+        reason = self._reason or FinishReason.CANCELLED
+        return Finished(self._job_id, reason, self.prompt_tokens, self.cached_tokens)
+
+    def _take_progress(self, progress: _Progress) -> None:
+        self.cached_tokens = progress.cache
+        self._emit(Prefilled(self._job_id, progress.processed, progress.total, progress.cache))
+
+    def _take_choice(self, choice: _Choice) -> None:
+        if choice.text:
+            self._take_text(choice)
+        if self._reason is None and choice.finish_reason is not None and self._error is None:
+            is_length = choice.finish_reason == "length"
+            self._reason = FinishReason.LENGTH if is_length else FinishReason.STOP
+
+    def _take_text(self, choice: _Choice) -> None:
+        if self._json is not None:
+            self._json.append(choice.text)
+        text = self._after_replay(choice.text)
+        if not text:
+            return
+        shown = self._stops.push(self._own_stops.push(text))
+        tokens = self._generated - self._counted
+        self._counted = self._generated
+        self._emit(Delta(self._job_id, shown, tokens, self._told_logprobs(choice.logprobs)))
+        if self._stops.is_matched:
+            self._reason = FinishReason.STOP_STRING
+        elif self._own_stops.is_matched:
+            self._reason = FinishReason.STOP
+
+    def _after_replay(self, text: str) -> str:
+        """What of ``text`` is new, where the answer was begun before under a grammar.
+
+        A grammar can't be entered in the middle, so such an answer is generated from its beginning
+        again, and what it had said is left out. Greedy or seeded, it says the same; where it does
+        not, going on would show two different answers as one.
+        """
+        if not self._replay:
+            return text
+        if not (self._replay.startswith(text) or text.startswith(self._replay)):
+            self._error = _Error("an answer bound by a grammar could not be taken up again")
+            return ""
+        new = text[len(self._replay) :]
+        self._replay = self._replay[len(text) :]
+        if not new:
+            self._counted = self._generated
+        return new
+
+    def _is_kept(self) -> bool:
+        """Whether an answer that a schema binds is JSON, in the end.
+
+        The last line of defence: llama.cpp drops a grammar that fails in the middle of an answer
+        and says so only in its log.
+        """
+        if self._json is None:
+            return True
+        try:
+            msgspec.json.decode("".join(self._json))
+        except msgspec.DecodeError:
+            return False
+        return True
+
+    def _told_logprobs(self, logprobs: _Logprobs | None) -> tuple[TokenLogprob, ...] | None:
+        if self._logprobs is None or logprobs is None:
+            return None
+        return tuple(
+            TokenLogprob(
+                item.token,
+                item.logprob,
+                tuple((top.token, top.logprob) for top in item.top_logprobs[: self._logprobs]),
+            )
+            for item in logprobs.content
+        )
+
+    def _failure(self) -> Failed:
+        if self._error is None:
+            return Failed(
+                self._job_id, "generation_failed", "the engine ended without a result", True
+            )
+        code = _CODES.get(self._error.type, "generation_failed")
+        message = without_host_paths(self._error.message) or "the engine gave no reason"
+        return Failed(self._job_id, code, message, code == "generation_failed")

@@ -1,0 +1,46 @@
+"""How llama.cpp is set up: the parameters of the server that xllamacpp runs in this process.
+
+Decides only what is not the user's to set. Each line that differs from llama.cpp's own default
+says why.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import xllamacpp
+
+from wsserver.engines.llamacpp.settings import LlamaCppSettings
+
+_LOG_ERRORS: Final = 1  # verbosity; the reason of a failed load is told nowhere else
+
+
+def has_gpu() -> bool:
+    """Whether this build of llama.cpp sees a device other than the CPU."""
+    cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
+    return any(device["type"] != cpu for device in xllamacpp.get_device_info())
+
+
+def server_parameters(path: str, settings: LlamaCppSettings, socket_path: str, key: str) -> Any:
+    """xllamacpp's parameters for a load."""
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = path
+    parameters.n_parallel = settings.slots
+    # Each job its own share, not one pool for all (kv_unified): a pool lets a long chat end
+    # another one's answer in the middle.
+    parameters.kv_unified = False
+    parameters.n_ctx = settings.ctx * settings.slots
+    parameters.n_batch = parameters.n_ubatch = settings.batch
+    parameters.cpuparams.n_threads = settings.threads
+    parameters.cpuparams_batch.n_threads = settings.threads
+    parameters.n_gpu_layers = settings.gpu_layers
+    parameters.cache_ram_mib = settings.prompt_cache_mib  # its default is 8 GiB
+    parameters.prefill_assistant = False  # `EngineJob.prior` says what is open, not a last turn
+    if settings.chat_template:
+        parameters.chat_template = settings.chat_template
+    parameters.hostnames = [socket_path]
+    parameters.api_keys = [key]
+    parameters.endpoint_slots = False
+    parameters.ui = False
+    parameters.verbosity = _LOG_ERRORS
+    return parameters
