@@ -1,0 +1,263 @@
+"""Every answer from acceptance to its end: admission, stopping, time limits, what an end brings.
+
+All ways to end an answer lead through `Answers.close`, once: the runner's finish, a stop of
+waiting work, a refusal by a model that went away. Before the end is told, its hooks run (a room
+logs the answer, a session keeps it), so that the one terminal event can say what became of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from wsserver.core.ask import Answer, Ask, ClosingHook, make_job
+from wsserver.core.engine import ChatMessage
+from wsserver.core.ids import new_id
+from wsserver.core.jobs import JobQueue, QueueFull
+from wsserver.core.limits import Limits
+from wsserver.core.models.options import check_options
+from wsserver.core.models.registry import ModelRegistry
+from wsserver.core.streams import Ending, EndKind, Fenced, StreamLog, StreamRecord
+from wsserver.core.telemetry import Telemetry
+from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamStep
+
+log = logging.getLogger(__name__)
+
+
+class Answers:
+    """The answers of this process."""
+
+    def __init__(
+        self,
+        *,
+        log: StreamLog,
+        queue: JobQueue,
+        limits: Limits,
+        models: ModelRegistry,
+        telemetry: Telemetry,
+        retention: float,
+    ) -> None:
+        self._retention = retention
+        self._log = log
+        self._queue = queue
+        self._limits = limits
+        self._models = models
+        self._telemetry = telemetry
+        self._answers: dict[str, Answer] = {}
+        self._ended: dict[str, Answer] = {}  # within the retention, in order of their ends
+        self._closings: set[asyncio.Task[None]] = set()
+        self.on_place_free: Callable[[], None] = lambda: None  # a batch may have waited for it
+        models.close_answer = self.close
+
+    @property
+    def active(self) -> int:
+        """Answers that have not ended."""
+        return len(self._answers)
+
+    def of_stream(self, stream_id: str) -> Answer | None:
+        """The answer while it has not ended."""
+        return self._answers.get(stream_id)
+
+    def retained(self, stream_id: str) -> Answer | None:
+        """The answer, also after its end while its text is kept."""
+        self._forget_expired()
+        return self._answers.get(stream_id) or self._ended.get(stream_id)
+
+    def submit(
+        self,
+        ask: Ask,
+        *,
+        request_id: str | None = None,
+        closing: list[ClosingHook] | None = None,
+    ) -> Answer:
+        """Accept a request and put it in line.
+
+        Raises:
+            WireError: As for `accept` and `enqueue`. Nothing is left behind.
+        """
+        answer = self.accept(ask, request_id=request_id, closing=closing)
+        try:
+            self.enqueue(answer, messages=ask.messages, raw=ask.raw)
+        except WireError:
+            self._withdraw(answer)
+            raise
+        return answer
+
+    def accept(
+        self,
+        ask: Ask,
+        *,
+        request_id: str | None = None,
+        closing: list[ClosingHook] | None = None,
+    ) -> Answer:
+        """Accept a request: from now on it has a stream and one ending, but no place in line.
+
+        Raises:
+            WireError: If it is refused: `model_not_found`, `model_not_ready`,
+                `unsupported_option`, `too_many_streams`.
+        """
+        model = self._models.require(ask.model)
+        check_options(model, ask.options)
+        self._limits.begin(ask.owner.limit_key)
+        loop = asyncio.get_running_loop()
+        record = StreamRecord(new_id("str"), model.id, loop.time())
+        answer = Answer(record, ask, request_id, closing or [])
+        self._log.create(record)
+        self._answers[record.stream_id] = answer
+        if not model.is_ready:
+            record.take(StreamStep.WAIT_FOR_MODEL)
+        if ask.options.timeout is not None:
+            answer.deadline = loop.call_later(ask.options.timeout / 1000, self._time_out, answer)
+        return answer
+
+    def enqueue(
+        self,
+        answer: Answer,
+        *,
+        messages: tuple[ChatMessage, ...] | None = None,
+        raw: str | None = None,
+        prior: str = "",
+    ) -> None:
+        """Put an accepted answer in line. Does nothing if it has ended meanwhile.
+
+        Args:
+            answer: The answer.
+            messages: The conversation to answer; either this or ``raw``.
+            raw: A prompt without a template.
+            prior: The beginning of the model's turn, said before and not repeated.
+
+        Raises:
+            WireError: ``overloaded`` if the model's queue is full; ``model_not_ready`` if the
+                model went away since the acceptance. The answer has not ended then.
+        """
+        record = answer.record
+        if answer.is_closing or record.cancel is not None:
+            return
+        model = self._models.require(record.model_id)
+        job = make_job(record, answer.ask, messages, raw, prior)
+        free = self._models.free_slots(model)
+        try:
+            self._queue.submit(job, record, free_slots=free)
+        except QueueFull:
+            raise WireError(
+                ErrorCode.OVERLOADED, f"The queue of model {model.id!r} is full.", retry_after=1000
+            ) from None
+        place = self._queue.depth(model.id)
+        if place > free:
+            record.queue_position = place
+
+    def stop(self, answer: Answer, reason: StopReason, by: str) -> bool:
+        """Stop an answer wherever it is. False if it has ended or someone stopped it before.
+
+        Waiting work ends now and is never begun; running work ends at the engine's next step.
+        """
+        return self.end_early(answer, Ending.stopped(reason, by))
+
+    def end_early(self, answer: Answer, ending: Ending) -> bool:
+        """Have an answer end as ``ending`` says. False if it has ended or will end otherwise."""
+        record = answer.record
+        if answer.is_closing or not self._log.cancel(record.stream_id, ending):
+            return False
+        if not self._models.stop(record):
+            self._queue.remove(record.model_id, record.stream_id)
+            self.close(record, record.fence, ending)
+        return True
+
+    def close(self, record: StreamRecord, fence: int, ending: Ending) -> None:
+        """End an answer: run its hooks, then tell its watchers. Its slot is free already."""
+        answer = self._answers.get(record.stream_id)
+        if answer is None or answer.is_closing:
+            return
+        answer.is_closing = True
+        if answer.deadline is not None:
+            answer.deadline.cancel()
+        if not answer.closing:
+            self._finish(answer, fence, ending)
+            return
+        task = asyncio.get_running_loop().create_task(self._close_slowly(answer, fence, ending))
+        self._closings.add(task)
+        task.add_done_callback(self._closings.discard)
+
+    def stop_all(self, ending: Ending) -> None:
+        """End every answer, wherever it is."""
+        for answer in list(self._answers.values()):
+            self.end_early(answer, ending)
+
+    async def idle(self) -> None:
+        """Wait until no answer runs or waits."""
+        while self._answers:
+            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            next(iter(self._answers.values())).on_end.append(partial(_resolve, ended))
+            await ended
+
+    async def closed(self) -> None:
+        """Wait until every hook that is under way has run."""
+        while self._closings:
+            await asyncio.wait(self._closings)
+
+    async def _close_slowly(self, answer: Answer, fence: int, ending: Ending) -> None:
+        for hook in answer.closing:
+            await hook(answer.record, ending)
+        self._finish(answer, fence, ending)
+
+    def _finish(self, answer: Answer, fence: int, ending: Ending) -> None:
+        record = answer.record
+        del self._answers[record.stream_id]
+        key = answer.ask.owner.limit_key
+        self._limits.end(key)
+        used = record.prompt_tokens + record.transcript.generated
+        self._limits.use_tokens(key, used, asyncio.get_running_loop().time())
+        self._telemetry.stream_ended(record.model_id, ending_word(ending))
+        try:
+            self._log.finish(record.stream_id, fence, len(record.transcript), ending)
+        except Fenced:
+            log.warning("the end of %s was refused: another writer holds it", record.stream_id)
+        self._ended[record.stream_id] = answer
+        self._forget_expired()
+        for callback in answer.on_end:
+            callback(answer)
+        self.on_place_free()
+
+    def _forget_expired(self) -> None:
+        oldest = asyncio.get_running_loop().time() - self._retention
+        while self._ended:
+            first = next(iter(self._ended.values()))
+            if (first.record.ended_at or 0.0) >= oldest:
+                return
+            del self._ended[first.stream_id]
+
+    def _withdraw(self, answer: Answer) -> None:
+        """Undo an acceptance that nobody was told of."""
+        del self._answers[answer.stream_id]
+        self._log.forget(answer.stream_id)
+        self._limits.end(answer.ask.owner.limit_key)
+        if answer.deadline is not None:
+            answer.deadline.cancel()
+
+    def _time_out(self, answer: Answer) -> None:
+        if answer.record.first_token_at is None:
+            ending = Ending.error(
+                ErrorCode.TIMEOUT,
+                f"No token came within {answer.ask.options.timeout} ms.",
+                retryable=True,
+            )
+        else:
+            ending = Ending.complete(FinishReason.TIMEOUT)
+        self.end_early(answer, ending)
+
+
+def _resolve(waiter: asyncio.Future[None], _: Answer) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def ending_word(ending: Ending) -> str:
+    """The one word that says how it ended: for metrics and logs."""
+    if ending.kind is EndKind.STOPPED and ending.stop_reason is not None:
+        return ending.stop_reason.value
+    if ending.kind is EndKind.ERROR and ending.code is not None:
+        return ending.code.value
+    return ending.finish_reason.value

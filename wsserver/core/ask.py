@@ -1,0 +1,102 @@
+"""A request for one answer, and the answer that it became."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from wsserver.core.engine import ChatMessage, Sampling
+from wsserver.core.identity import Identity
+from wsserver.core.jobs import Job
+from wsserver.core.streams import Ending, StreamRecord
+from wsserver_protocol.options import DEFAULT_MAX_TOKENS, GenerationOptions
+
+ClosingHook = Callable[[StreamRecord, Ending], Awaitable[None]]
+"""Awaited after the last text and before the end is told. Must not raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request for one answer, checked by the gateway and not yet admitted."""
+
+    owner: Identity
+    client_id: str
+    options: GenerationOptions
+    messages: tuple[ChatMessage, ...] | None = None
+    raw: str | None = None
+    model: str | None = None
+    room_id: str | None = None
+    is_stream: bool = True  # False: a `generate` or an item of a batch
+
+
+@dataclass(slots=True)
+class Answer:
+    """A living or retained answer and who may do what with it."""
+
+    record: StreamRecord
+    ask: Ask
+    request_id: str | None = None  # the asker's
+    closing: list[ClosingHook] = field(default_factory=list)
+    on_end: list[Callable[[Answer], object]] = field(default_factory=list)
+    ask_seq: int | None = None  # the ask's place in its room's log
+    deadline: asyncio.TimerHandle | None = None
+    is_closing: bool = False
+    asker_is_gone: bool = False  # past its window: the answer lives as long as someone watches
+    shared_frame: tuple[object, bytes] | None = None  # last piece as encoded for all watchers
+
+    @property
+    def stream_id(self) -> str:
+        return self.record.stream_id
+
+    @property
+    def is_stream(self) -> bool:
+        return self.ask.is_stream
+
+    @property
+    def survives_its_asker(self) -> bool:
+        """Whether it goes on when nobody is there: asked for, or a room's."""
+        return self.ask.options.on_disconnect == "detach" or self.ask.room_id is not None
+
+
+def make_job(
+    record: StreamRecord,
+    ask: Ask,
+    messages: tuple[ChatMessage, ...] | None,
+    raw: str | None,
+    prior: str,
+) -> Job:
+    """What a runner is given to make the answer."""
+    options = ask.options
+    return Job(
+        stream_id=record.stream_id,
+        model_id=record.model_id,
+        owner=ask.owner.key,
+        messages=messages,
+        raw=raw,
+        max_tokens=DEFAULT_MAX_TOKENS if options.max_tokens is None else options.max_tokens,
+        sampling=_sampling(options),
+        prior=prior,
+        priority=options.priority or 0,
+    )
+
+
+def _sampling(options: GenerationOptions) -> Sampling:
+    return Sampling(
+        temperature=options.temperature,
+        top_p=options.top_p,
+        top_k=options.top_k,
+        min_p=options.min_p,
+        typical_p=options.typical_p,
+        repetition_penalty=options.repetition_penalty,
+        presence_penalty=options.presence_penalty,
+        frequency_penalty=options.frequency_penalty,
+        seed=options.seed,
+        stop=options.stop,
+        banned_strings=options.banned_strings,
+        logit_bias=options.logit_bias,
+        json_schema=options.json_schema,
+        grammar=options.grammar,
+        regex=options.regex,
+        logprobs=options.logprobs,
+    )

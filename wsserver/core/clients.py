@@ -1,0 +1,151 @@
+"""Clients: what outlives a connection.
+
+A client is one tab, terminal or bot. It keeps its id, its rooms and its answers while its
+connection is gone, for the resume window; a new connection takes its place with a resume token.
+A token dies when its successor is used, not when it is handed out, so that a lost `resumed`
+loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from wsserver.core.ask import Answer
+from wsserver.core.batches import Batch
+from wsserver.core.identity import Identity
+from wsserver.core.ids import new_id, new_token
+from wsserver_protocol.errors import CloseCode
+from wsserver_protocol.events import Event
+
+
+class Attached(Protocol):
+    """A client's live connection, as core sees it."""
+
+    def send(self, event: Event) -> None:
+        """Queue an event; never blocks."""
+
+    def show_stream(self, answer: Answer, prompt: str | None) -> None:
+        """Follow a stream from its beginning, as a watcher."""
+
+    def close_view(self, stream_id: str) -> bool:
+        """Follow a stream no longer. False if it was not followed."""
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        """Begin to close the connection; never blocks."""
+
+
+class Client:
+    """State of one client. ``connection`` is None while it is away."""
+
+    def __init__(self, address: str) -> None:
+        self.client_id = new_id("cli")
+        self.identity = Identity.anonymous(self.client_id, address)
+        self.name: str | None = None
+        self.tokens: list[str] = []  # the newest last; at most two are good
+        self.connection: Attached | None = None
+        self.room_ids: list[str] = []  # in the order joined
+        self.answers: dict[str, Answer] = {}  # what it asked for and has not ended, by streamId
+        self.batches: dict[str, Batch] = {}  # likewise, by batchId
+        self.window: asyncio.TimerHandle | None = None
+
+    def begin(self, answer: Answer) -> None:
+        """Note what the client has asked for, until it ends."""
+        self.answers[answer.stream_id] = answer
+        answer.on_end.append(lambda ended: self.answers.pop(ended.stream_id, None))
+
+    def begin_batch(self, batch: Batch) -> None:
+        """Note a batch that the client has asked for, until it ends."""
+        if not batch.is_ended:
+            self.batches[batch.batch_id] = batch
+            batch.on_end.append(lambda ended: self.batches.pop(ended.batch_id, None))
+
+    @property
+    def display_name(self) -> str:
+        """The name that other people see."""
+        return self.name or self.identity.name or self.identity.user_id
+
+
+class Clients:
+    """All clients of this process, present or within their resume window.
+
+    Args:
+        window: Seconds for which a client's place is kept.
+        on_gone: Called once for each client whose window is over.
+    """
+
+    def __init__(self, window: float, on_gone: Callable[[Client], None]) -> None:
+        self._window = window
+        self._on_gone = on_gone
+        self._clients: dict[str, Client] = {}
+        self._by_token: dict[str, Client] = {}
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def __iter__(self) -> Iterator[Client]:
+        return iter(self._clients.values())
+
+    @property
+    def window_seconds(self) -> float:
+        """How long a client's place is kept, in seconds."""
+        return self._window
+
+    def get(self, client_id: str) -> Client | None:
+        """The client, present or within its window."""
+        return self._clients.get(client_id)
+
+    def create(self, connection: Attached, address: str) -> Client:
+        """A new client on a new connection, with its first token."""
+        client = Client(address)
+        client.connection = connection
+        self._clients[client.client_id] = client
+        self.issue_token(client)
+        return client
+
+    def issue_token(self, client: Client) -> str:
+        """A further token. The one before stays good until this one is used."""
+        token = new_token()
+        client.tokens.append(token)
+        self._by_token[token] = client
+        while len(client.tokens) > 2:
+            del self._by_token[client.tokens.pop(0)]
+        return token
+
+    def find(self, token: str) -> Client | None:
+        """The client that a token belongs to, None if it is unknown, used up or too old."""
+        return self._by_token.get(token)
+
+    def redeem(self, token: str) -> str:
+        """Use a token found before: the older ones die. Returns its successor."""
+        client = self._by_token[token]
+        while client.tokens[0] != token:
+            del self._by_token[client.tokens.pop(0)]
+        return self.issue_token(client)
+
+    def detach(self, client: Client) -> None:
+        """The connection is gone: keep the client's place for the window."""
+        client.connection = None
+        loop = asyncio.get_running_loop()
+        client.window = loop.call_later(self._window, self.forget, client)
+
+    def attach(self, client: Client, connection: Attached) -> Attached | None:
+        """Put a client on a new connection. Returns the older one if it still lives."""
+        if client.window is not None:
+            client.window.cancel()
+            client.window = None
+        older, client.connection = client.connection, connection
+        return older
+
+    def forget(self, client: Client) -> None:
+        """End a client: by the end of its window, or because it was never more than a handshake."""
+        if self._clients.pop(client.client_id, None) is None:
+            return
+        if client.window is not None:
+            client.window.cancel()
+            client.window = None
+        for token in client.tokens:
+            del self._by_token[token]
+        client.tokens.clear()
+        self._on_gone(client)

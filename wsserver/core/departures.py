@@ -1,0 +1,60 @@
+"""What happens to work when the people it was for are gone.
+
+Streams, generates and batches go on for the resume window after their asker's connection has
+gone, while anyone watches, with ``detach`` to their end, in a room while it has a member. Then
+they are stopped (``disconnect``): nothing is generated for nobody. ``cancel`` does not wait for
+the window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from wsserver.core.answers import Answers
+from wsserver.core.ask import Answer
+from wsserver.core.batches import Batches
+from wsserver.core.clients import Client
+from wsserver.core.rooms import Rooms
+from wsserver_protocol.lifecycle import StopReason
+
+
+class Departures:
+    """Decides, each time someone goes, what nobody is left for."""
+
+    def __init__(self, answers: Answers, batches: Batches, rooms: Rooms) -> None:
+        self._answers = answers
+        self._batches = batches
+        self._rooms = rooms
+
+    def dropped(self, client: Client, watched: Iterable[Answer]) -> None:
+        """A client's connection is gone; ``watched`` is what was followed on it."""
+        for answer in list(client.answers.values()):
+            if answer.ask.options.on_disconnect == "cancel":
+                self._stop_unless_watched(answer)
+        for batch in list(client.batches.values()):
+            if batch.asks[0].options.on_disconnect == "cancel":
+                self._batches.stop(batch, StopReason.DISCONNECT, "server")
+        for answer in watched:
+            self.unwatched(answer)
+
+    def unwatched(self, answer: Answer) -> None:
+        """Someone follows an answer no longer."""
+        if answer.asker_is_gone:
+            self._stop_unless_watched(answer)
+
+    def gone(self, client: Client) -> None:
+        """A client's resume window is over."""
+        for room_id in list(client.room_ids):
+            room = self._rooms.get(room_id)
+            if room is not None:
+                self._rooms.leave(client, room, "timeout")
+        for answer in list(client.answers.values()):
+            answer.asker_is_gone = True
+            self._stop_unless_watched(answer)
+        for batch in list(client.batches.values()):
+            if batch.asks[0].options.on_disconnect != "detach":
+                self._batches.stop(batch, StopReason.DISCONNECT, "server")
+
+    def _stop_unless_watched(self, answer: Answer) -> None:
+        if not answer.survives_its_asker and not answer.record.watchers:
+            self._answers.stop(answer, StopReason.DISCONNECT, "server")

@@ -1,0 +1,37 @@
+"""Who someone is: what owns streams, batches, sessions and idempotency keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SCOPES = ("chat", "models:read", "models:write", "metrics:read", "rooms", "sessions")
+"""All scopes. With authentication off every client has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The user of a proof; with authentication off the named user; else one client alone.
+
+    ``limit_key`` is what limits count by: the user where there is a proof, otherwise the network
+    address, since a name that anyone may claim must not buy a fresh allowance.
+    """
+
+    user_id: str
+    limit_key: str
+    name: str | None = None
+    scopes: frozenset[str] = frozenset(SCOPES)
+    tier: str = "default"
+    is_proven: bool = False
+
+    @property
+    def key(self) -> str:
+        """What ownership is compared by; a proof and a mere name never mix."""
+        return f"{'user' if self.is_proven else 'named'}:{self.user_id}"
+
+    @classmethod
+    def anonymous(cls, client_id: str, address: str) -> Identity:
+        return cls(user_id=f"anon-{client_id}", limit_key=f"address:{address}")
+
+    @classmethod
+    def named(cls, user_id: str, name: str | None, address: str) -> Identity:
+        return cls(user_id=user_id, name=name, limit_key=f"address:{address}")

@@ -1,0 +1,11 @@
+"""Which models there are, what state each is in, and what a client may load.
+
+`sources` turns what someone wrote into something to load, or refuses it; `registry` knows the
+models and drives their loads; `model` is one of them.
+"""
+
+from wsserver.core.models.model import Model, ModelStatus
+from wsserver.core.models.registry import ModelRegistry
+from wsserver.core.models.sources import ModelSource, SourcePolicy
+
+__all__ = ["Model", "ModelRegistry", "ModelSource", "ModelStatus", "SourcePolicy"]

@@ -1,0 +1,119 @@
+"""What a client may name as a model's source, and what it means.
+
+A source is a configured name, a path under the model folder, or an allowed ``scheme:``. Anything
+else is refused, in words that never show a path of this host. Symbolic links count by where they
+lead, so that a link out of the folder is no way out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wsserver.core.engine import ModelSpec
+from wsserver_protocol.errors import ErrorCode, FieldError, WireError
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """A model that the operator has configured."""
+
+    id: str
+    source: str
+    engine: str
+    path: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePolicy:
+    """What `load_model` may load.
+
+    ``choose_engine`` names the engine for a source or a file, None when no engine takes it.
+    """
+
+    models_dir: Path | None
+    allowed_schemes: frozenset[str]
+    choose_engine: Callable[[str], str | None]
+    configured: Mapping[str, ModelSource] = field(default_factory=dict)
+
+    def resolve(self, source: str, settings: Mapping[str, Any]) -> ModelSource:
+        """What a client's ``source`` means; ``id`` is the default one, not yet made unique.
+
+        Raises:
+            WireError: ``invalid_parameters`` naming ``source`` if it is none of the three kinds,
+                ``model_not_found`` if no such file is there.
+        """
+        configured = self.configured.get(source)
+        if configured is not None:
+            return ModelSource(
+                configured.id,
+                configured.source,
+                configured.engine,
+                configured.path,
+                {**configured.settings, **settings},
+                configured.description,
+            )
+        scheme = _SCHEME.match(source)
+        if scheme is not None:
+            return self._scheme(source, scheme[1].lower(), settings)
+        return self._file(source, settings)
+
+    def _scheme(self, source: str, scheme: str, settings: Mapping[str, Any]) -> ModelSource:
+        engine = self.choose_engine(source) if scheme in self.allowed_schemes else None
+        if engine is None:
+            allowed = ", ".join(f"{name}:" for name in sorted(self.allowed_schemes)) or "none"
+            raise _bad_source(f"no model can be loaded from {scheme}: (allowed: {allowed})")
+        return ModelSource(scheme, source, engine, None, dict(settings))
+
+    def _file(self, source: str, settings: Mapping[str, Any]) -> ModelSource:
+        if self.models_dir is None:
+            raise _bad_source("is not a configured model, and this server has no model folder")
+        if "\0" in source:
+            raise _bad_source("must be a path under the model folder")
+        folder = self.models_dir.resolve()
+        try:
+            path = (folder / source).resolve()
+            is_there = path.exists()
+        except (OSError, RuntimeError):  # a name too long, a folder we may not enter, a link's loop
+            raise _no_such_file() from None
+        if Path(source).is_absolute() or not path.is_relative_to(folder) or path == folder:
+            raise _bad_source("must be a configured name or a path under the model folder")
+        if not is_there:
+            raise _no_such_file()
+        engine = self.choose_engine(str(path))
+        if engine is None:
+            raise _bad_source("is not in a format that an engine of this server can load")
+        return ModelSource(path.stem, source, engine, str(path), dict(settings))
+
+    def spec(self, source: ModelSource, model_id: str) -> ModelSpec:
+        """What the engine is told to load."""
+        return ModelSpec(
+            id=model_id,
+            engine=source.engine,
+            source=source.source,
+            path=source.path,
+            settings=dict(source.settings),
+        )
+
+
+def _no_such_file() -> WireError:
+    return WireError(
+        ErrorCode.MODEL_NOT_FOUND,
+        "There is no such model in the model folder.",
+        details=(FieldError(field="source", message="not found"),),
+    )
+
+
+def _bad_source(message: str) -> WireError:
+    return WireError(
+        ErrorCode.INVALID_PARAMETERS,
+        f"source {message}.",
+        details=(FieldError(field="source", message=message),),
+    )

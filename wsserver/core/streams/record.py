@@ -1,0 +1,143 @@
+"""One answer: who asked, what it has said, who watches it, and how it ended.
+
+A record is the mirror that everyone on this process reads. Only the stream log changes its text
+and state (for the memory log the record is the log itself); readers keep integers and are woken.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Protocol
+
+import msgspec
+
+from wsserver.core.streams.transcript import Transcript
+from wsserver_protocol.errors import ErrorCode
+from wsserver_protocol.lifecycle import (
+    FinishReason,
+    StopReason,
+    StreamState,
+    StreamStep,
+    next_stream_state,
+)
+
+
+class EndKind(Enum):
+    """Which of the terminal events a stream gets."""
+
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    ERROR = "error"
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How an answer ended. Exactly one per answer, set once."""
+
+    kind: EndKind
+    finish_reason: FinishReason
+    stop_reason: StopReason | None = None  # STOPPED
+    stopped_by: str | None = None  # STOPPED: a clientId or "server"
+    code: ErrorCode | None = None  # ERROR
+    message: str | None = None  # ERROR, for people
+    retryable: bool = False
+    retry_after: int | None = None  # ms
+
+    @classmethod
+    def stopped(cls, reason: StopReason, by: str) -> Ending:
+        return cls(
+            kind=EndKind.STOPPED,
+            finish_reason=FinishReason.STOPPED,
+            stop_reason=reason,
+            stopped_by=by,
+        )
+
+    @classmethod
+    def complete(cls, reason: FinishReason) -> Ending:
+        return cls(kind=EndKind.COMPLETE, finish_reason=reason)
+
+    @classmethod
+    def error(
+        cls, code: ErrorCode, message: str, *, retryable: bool, retry_after: int | None = None
+    ) -> Ending:
+        return cls(
+            kind=EndKind.ERROR,
+            finish_reason=FinishReason.ERROR,
+            code=code,
+            message=message,
+            retryable=retryable,
+            retry_after=retry_after,
+        )
+
+
+class Watcher(Protocol):
+    """Someone who follows a record. Woken for new text, a new state, a new place in the queue."""
+
+    def wake(self) -> None:
+        """Note that something changed. Called inside the runner's step: must not block or raise."""
+
+
+class StreamRecord:
+    """State of one answer. Times are event loop seconds (monotonic)."""
+
+    __slots__ = (
+        "accepted_at",
+        "attempts",
+        "cached_tokens",
+        "cancel",
+        "claimed_at",
+        "ended_at",
+        "ending",
+        "fence",
+        "first_token_at",
+        "logprobs",
+        "model_id",
+        "prompt_tokens",
+        "queue_position",
+        "seq",
+        "saved",
+        "state",
+        "stream_id",
+        "transcript",
+        "watchers",
+    )
+
+    def __init__(self, stream_id: str, model_id: str, accepted_at: float) -> None:
+        self.stream_id = stream_id
+        self.model_id = model_id
+        self.accepted_at = accepted_at
+        self.state = StreamState.QUEUED
+        self.transcript = Transcript()
+        self.logprobs: list[tuple[int, Any]] = []  # (byte offset at which its piece ended, entries)
+        self.fence = 0  # counts claims; a writer with an older one is refused
+        self.attempts = 0  # claims that ended with a dead engine
+        self.cancel: Ending | None = None  # asked for, not yet done; the first one wins
+        self.ending: Ending | None = None
+        self.queue_position: int | None = None  # from 1, None when not waiting in a queue
+        self.claimed_at: float | None = None
+        self.first_token_at: float | None = None
+        self.ended_at: float | None = None
+        self.prompt_tokens = 0
+        self.cached_tokens = 0
+        self.seq: int | None = None  # the answer's place in its room's log, once ended
+        self.saved: bool | None = None  # whether the session store took it; None without a session
+        self.watchers: set[Watcher] = set()
+
+    def __repr__(self) -> str:
+        return f"<StreamRecord {self.stream_id} {self.state.value} {len(self.transcript)} bytes>"
+
+    @property
+    def is_ended(self) -> bool:
+        return self.ending is not None
+
+    def take(self, step: StreamStep) -> None:
+        """Change the state along the lifecycle table, and wake the watchers.
+
+        Raises:
+            IllegalStep: If the table does not have it; nothing has changed then.
+        """
+        self.state = next_stream_state(self.state, step)
+        self.wake()
+
+    def wake(self) -> None:
+        for watcher in tuple(self.watchers):
+            watcher.wake()

@@ -1,0 +1,61 @@
+"""`batch` and `stop_batch`."""
+
+from __future__ import annotations
+
+from wsserver.core.batches import Batch
+from wsserver.core.engine import ChatMessage
+from wsserver.gateway.dispatch import Call, Reply
+from wsserver.gateway.handlers.generation import admit, make_ask
+from wsserver.gateway.handlers.streams import batch_asked_as
+from wsserver.gateway.repeats import once
+from wsserver_protocol import requests
+from wsserver_protocol.errors import ErrorCode, FieldError, WireError
+from wsserver_protocol.lifecycle import StopReason
+
+
+def batch(call: Call) -> Reply:
+    """Accept a batch; its items begin as their asker has free places."""
+    request: requests.Batch = call.request
+    connection = call.connection
+    services = connection.services
+
+    def begin() -> Batch:
+        bound = services.policy.max_batch
+        if len(request.prompts) > bound:
+            raise WireError(
+                ErrorCode.BATCH_TOO_LARGE,
+                f"A batch may hold at most {bound} prompts.",
+                details=(FieldError(field="prompts", message=f"at most {bound} items"),),
+            )
+        asks = [
+            make_ask(connection, request, (ChatMessage(role="user", content=prompt),))
+            for prompt in request.prompts
+        ]
+        admit(connection, asks[0], len(asks))
+        accepted = services.batches.submit(asks)
+        connection.client.begin_batch(accepted)
+        return accepted
+
+    connection.follow_batch(once(call, Batch, begin), request_id=call.request_id)
+    return None
+
+
+def stop_batch(call: Call) -> Reply:
+    """Stop a batch by its id, or by its requestId."""
+    request: requests.StopBatch = call.request
+    connection = call.connection
+    services, client = connection.services, connection.client
+    if request.batch_id is not None:
+        found = services.batches.get(request.batch_id)
+    else:
+        found = batch_asked_as(connection, call.request_id)
+    if found is None or found.is_ended or found.owner_key != client.identity.key:
+        raise WireError(
+            ErrorCode.BATCH_NOT_FOUND,
+            "There is no such batch, or it has ended, or it is not yours.",
+        )
+    if not connection.follows_batch(found):
+        # Its batch_complete is the reply, also on a connection that did not follow it.
+        connection.follow_batch(found, request_id=call.request_id)
+    services.batches.stop(found, StopReason.CLIENT, client.client_id)
+    return None

@@ -1,0 +1,221 @@
+"""`authenticate`, `resume`, `ping`, `get_status`: the connection itself."""
+
+from __future__ import annotations
+
+import asyncio
+
+from wsserver.core.ask import Answer
+from wsserver.core.clients import Client
+from wsserver.core.identity import Identity
+from wsserver.core.wallclock import wall_iso, wall_ms
+from wsserver.gateway.connection import Connection
+from wsserver.gateway.dispatch import Call, Reply
+from wsserver.gateway.handlers.rooms import joined, watch_room
+from wsserver.gateway.handlers.streams import may_watch
+from wsserver.gateway.services import Services
+from wsserver_protocol import events, requests
+from wsserver_protocol.errors import CloseCode, ErrorCode, WireError
+from wsserver_protocol.lifecycle import StreamState
+
+PROTOCOL_VERSION = 1
+
+
+def greet(connection: Connection) -> None:
+    """Send `connected`, the first frame of every connection."""
+    services, client = connection.services, connection.client
+    connection.send(
+        events.Connected(
+            client_id=client.client_id,
+            resume_token=client.tokens[-1],
+            protocol_version=PROTOCOL_VERSION,
+            server_time=wall_iso(),
+            auth_required=False,
+            heartbeat_interval=round(services.policy.ping_interval * 1000),
+            capabilities=events.Capabilities(
+                streaming=True,
+                batch=True,
+                models=True,
+                rooms=True,
+                sessions=False,
+                resume=True,
+                binary=True,
+            ),
+            limits=_limits(services),
+        )
+    )
+
+
+def ping(call: Call) -> Reply:
+    """Answer at once."""
+    return events.Pong(request_id=call.request_id, timestamp=wall_ms())
+
+
+def authenticate(call: Call) -> Reply:
+    """Take a name: with authentication off, the userId that is given is who someone is."""
+    request: requests.Authenticate = call.request
+    connection = call.connection
+    client, services = connection.client, connection.services
+    if request.name is not None:
+        client.name = request.name
+    if request.user_id is not None:
+        _rename(connection, Identity.named(request.user_id, request.name, connection.address))
+    identity = client.identity
+    return events.Authenticated(
+        request_id=call.request_id,
+        user_id=identity.user_id,
+        client_id=client.client_id,
+        scopes=tuple(sorted(identity.scopes)),
+        tier=identity.tier,
+        limits=_limits(services),
+    )
+
+
+def get_status(call: Call) -> Reply:
+    """What this client runs, where it is, and what it may still ask for."""
+    connection = call.connection
+    client, services = connection.client, connection.services
+    report = services.limits.report(client.identity.limit_key, asyncio.get_running_loop().time())
+    return events.Status(
+        request_id=call.request_id,
+        client_id=client.client_id,
+        user_id=client.identity.user_id,
+        streams=tuple(
+            events.StreamStatus(
+                stream_id=answer.stream_id,
+                request_id=answer.request_id,
+                state=answer.record.state,
+            )
+            for answer in client.answers.values()
+            if answer.is_stream
+        ),
+        rooms=tuple(client.room_ids),
+        session_ids=(),
+        limits=events.LimitsStatus(
+            requests_limit=report.requests_limit,
+            requests_remaining=report.requests_remaining if report.requests_limit else None,
+            tokens_limit=report.tokens_limit,
+            tokens_remaining=report.tokens_remaining if report.tokens_limit else None,
+            streams_limit=report.concurrent_limit,
+            streams_remaining=report.concurrent_remaining,
+            reset_in=round(report.reset_in * 1000),
+        ),
+    )
+
+
+def resume(call: Call) -> Reply:
+    """Take a client's place up again: its id, rooms and streams, to the byte."""
+    request: requests.Resume = call.request
+    connection = call.connection
+    services = connection.services
+    client = services.clients.find(request.resume_token)
+    if client is None:
+        services.telemetry.resume_answered("expired")
+        raise WireError(
+            ErrorCode.RESUME_EXPIRED,
+            "This token is unknown, used up, or its window is over; go on as a new client.",
+        )
+    token = services.clients.redeem(request.resume_token)
+    _take_place(connection, client)
+    services.telemetry.resume_answered("resumed")
+    connection.send(_resumed(call, client, token))
+    for stream_id, offset in (request.streams or {}).items():
+        answer = services.answers.retained(stream_id)
+        if answer is not None and may_watch(connection, answer):
+            connection.watch(answer, from_offset=offset)
+    for answer in list(client.answers.values()):
+        if not answer.is_stream and answer.request_id is not None:
+            connection.await_generation(answer, request_id=answer.request_id)
+    for room_id in client.room_ids:
+        room = services.rooms.get(room_id)
+        if room is not None:
+            watch_room(connection, room)
+    return None
+
+
+def _take_place(connection: Connection, client: Client) -> None:
+    """Put the client that resumes on this connection, in place of the one it began with."""
+    services = connection.services
+    newcomer = connection.client
+    if client is newcomer:
+        return
+    older = services.clients.attach(client, connection)
+    connection.client = client
+    for answer in list(newcomer.answers.values()):  # asked before the resume, on this connection
+        del newcomer.answers[answer.stream_id]
+        client.begin(answer)
+    for batch in list(newcomer.batches.values()):
+        del newcomer.batches[batch.batch_id]
+        client.begin_batch(batch)
+    newcomer.connection = None
+    services.clients.forget(newcomer)
+    if older is not None:
+        older.close(CloseCode.RESUMED_ELSEWHERE, "resumed on another connection")
+
+
+def _resumed(call: Call, client: Client, token: str) -> events.Resumed:
+    request: requests.Resume = call.request
+    connection = call.connection
+    services = connection.services
+    asked = request.streams or {}
+    streams = [
+        _stream_status(connection, stream_id, services.answers.retained(stream_id))
+        for stream_id in asked
+    ]
+    streams += [
+        _stream_status(connection, answer.stream_id, answer)
+        for answer in client.answers.values()
+        if answer.is_stream and answer.stream_id not in asked
+    ]
+    positions = request.rooms or {}
+    rooms = [
+        joined(room, client, positions.get(room_id), request_id=None)
+        for room_id in client.room_ids
+        if (room := services.rooms.get(room_id)) is not None
+    ]
+    return events.Resumed(
+        request_id=call.request_id,
+        client_id=client.client_id,
+        resume_token=token,
+        streams=tuple(streams),
+        rooms=tuple(rooms),
+    )
+
+
+def _stream_status(
+    connection: Connection, stream_id: str, answer: Answer | None
+) -> events.ResumedStream:
+    if answer is None or not may_watch(connection, answer):
+        return events.ResumedStream(
+            stream_id=stream_id, request_id=None, state=StreamState.GONE, offset=0
+        )
+    is_asker = answer.ask.client_id == connection.client.client_id
+    return events.ResumedStream(
+        stream_id=stream_id,
+        request_id=answer.request_id if is_asker else None,
+        state=answer.record.state,
+        offset=len(answer.record.transcript),
+    )
+
+
+def _rename(connection: Connection, identity: Identity) -> None:
+    """Become someone. Rooms know their members by identity, so the client must be in none."""
+    client = connection.client
+    if identity.key == client.identity.key:
+        client.identity = identity
+        return
+    if client.room_ids:
+        raise WireError(
+            ErrorCode.INVALID_PARAMETERS, "Leave your rooms before you take another userId."
+        )
+    client.identity = identity
+
+
+def _limits(services: Services) -> events.Limits:
+    policy, limits = services.policy, services.limit_policy
+    return events.Limits(
+        max_message_bytes=policy.max_message_bytes,
+        max_batch=policy.max_batch,
+        requests_per_minute=limits.requests_per_minute,
+        tokens_per_minute=limits.tokens_per_minute,
+        max_concurrent_streams=limits.max_concurrent_streams,
+    )

@@ -1,0 +1,179 @@
+"""`generate`, `stream`, `count_tokens`: from a checked request to an accepted answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from wsserver.core.ask import Answer, Ask
+from wsserver.core.engine import ChatMessage
+from wsserver.core.models.options import check_options
+from wsserver.gateway.connection import Connection
+from wsserver.gateway.dispatch import Call, Reply
+from wsserver.gateway.repeats import once
+from wsserver.gateway.views import started
+from wsserver_protocol import events, requests
+from wsserver_protocol.errors import ErrorCode, FieldError, WireError
+
+
+def generate(call: Call) -> Reply:
+    """Accept a one-shot answer; its one terminal event comes when it ends."""
+    request: requests.Generate = call.request
+    connection = call.connection
+
+    def begin() -> Answer:
+        _refuse_session(request)
+        ask = make_ask(connection, request, _messages(request))
+        admit(connection, ask, 1)
+        answer = connection.services.answers.submit(ask, request_id=call.request_id)
+        connection.client.begin(answer)
+        return answer
+
+    answer = once(call, Answer, begin)
+    connection.await_generation(answer, request_id=call.request_id)
+    return None
+
+
+def stream(call: Call) -> Reply:
+    """Accept a streamed answer. A repeated request gets the first one from its beginning."""
+    request: requests.Stream = call.request
+    connection = call.connection
+
+    def begin() -> Answer:
+        _refuse_session(request)
+        if request.room_id is not None:
+            answer = ask_in_room(call, request, request.room_id)
+        else:
+            ask = make_ask(connection, request, _messages(request))
+            admit(connection, ask, 1)
+            answer = connection.services.answers.submit(ask, request_id=call.request_id)
+        connection.client.begin(answer)
+        return answer
+
+    answer = once(call, Answer, begin)
+    if connection.view_of(answer.stream_id) is None:
+        opening = started(answer, request.prompt, call.request_id)
+        connection.open_view(answer, opening, request_id=call.request_id)
+    return None
+
+
+def ask_in_room(call: Call, request: requests.Stream, room_id: str) -> Answer:
+    """An ask in a room: an entry of its log, and an answer that every member sees.
+
+    Raises:
+        WireError: ``not_in_room``, or as for any ask; the log has no entry then.
+    """
+    connection = call.connection
+    services, client = connection.services, connection.client
+    room = services.rooms.of_member(client, room_id)
+    spoken = _last_words(request)
+    asked = ChatMessage(role="user", content=f"{client.display_name}: {spoken}")
+    system = [ChatMessage(role="system", content=request.system)] if request.system else []
+    ask = make_ask(connection, request, (*system, *room.context(), asked), room_id=room_id)
+    admit(connection, ask, 1)
+    answer = services.answers.submit(
+        ask,
+        request_id=call.request_id,
+        closing=[lambda record, ending: services.rooms.log_answer(room, record, ending)],
+    )
+    entry = room.append(
+        role="user",
+        client_id=client.client_id,
+        user_id=client.identity.user_id,
+        name=client.display_name,
+        text=spoken,
+        stream_id=answer.stream_id,
+    )
+    answer.ask_seq = entry.seq
+    room.streams[answer.stream_id] = answer
+    for other in room.connections(besides=client):
+        if other.connection is not None:
+            other.connection.show_stream(answer, request.prompt)
+    return answer
+
+
+async def count_tokens(call: Call) -> Reply:
+    """Count with the model's own tokenizer and template."""
+    request: requests.CountTokens = call.request
+    messages = None if request.messages is None else _chat(request.messages)
+    tokens = await call.connection.services.models.count_tokens(
+        request.model, messages=messages, text=request.text
+    )
+    return events.TokenCount(request_id=call.request_id, tokens=tokens)
+
+
+def make_ask(
+    connection: Connection,
+    request: requests.Generate | requests.Stream | requests.Batch,
+    messages: tuple[ChatMessage, ...] | None,
+    *,
+    raw: str | None = None,
+    room_id: str | None = None,
+) -> Ask:
+    """An ask of this connection's client."""
+    if not isinstance(request, requests.Batch) and request.raw:
+        messages, raw = None, request.prompt
+    return Ask(
+        owner=connection.client.identity,
+        client_id=connection.client.client_id,
+        options=request.options,
+        messages=messages,
+        raw=raw,
+        model=request.model,
+        room_id=room_id,
+        is_stream=isinstance(request, requests.Stream),
+    )
+
+
+def admit(connection: Connection, ask: Ask, count: int) -> None:
+    """Charge ``count`` requests, last of all checks that can be made before acceptance.
+
+    Raises:
+        WireError: ``draining``; the model's or options' refusal; ``too_many_streams``;
+            ``rate_limited``. Only what is accepted is charged.
+    """
+    services = connection.services
+    services.require_open()
+    model = services.models.require(ask.model)
+    check_options(model, ask.options)
+    key = ask.owner.limit_key
+    if not services.limits.has_place(key):
+        services.limits.begin(key)  # raises, in the limit's own words
+    try:
+        services.limits.admit(key, count, asyncio.get_running_loop().time())
+    except WireError as error:
+        services.telemetry.rate_limited("requests_per_minute")
+        raise error
+
+
+def _refuse_session(request: requests.Generate | requests.Stream) -> None:
+    if request.session_id is not None:
+        raise WireError(
+            ErrorCode.SESSION_NOT_FOUND,
+            "This server keeps no sessions.",
+            details=(FieldError(field="sessionId", message="unknown"),),
+        )
+
+
+def _messages(request: requests.Generate | requests.Stream) -> tuple[ChatMessage, ...]:
+    system = [ChatMessage(role="system", content=request.system)] if request.system else []
+    if request.messages is not None:
+        return (*system, *_chat(request.messages))
+    return (*system, ChatMessage(role="user", content=request.prompt or ""))
+
+
+def _chat(messages: tuple[requests.ChatMessage, ...]) -> tuple[ChatMessage, ...]:
+    return tuple(ChatMessage(role=m.role.value, content=m.content, name=m.name) for m in messages)
+
+
+def _last_words(request: requests.Stream) -> str:
+    """What is said in the room by an ask: the prompt, or the last user turn."""
+    if request.prompt is not None:
+        return request.prompt
+    for message in reversed(request.messages or ()):
+        if message.role.value == "user":
+            return message.content
+    raise WireError(
+        ErrorCode.INVALID_PARAMETERS,
+        "messages must hold a turn of the user.",
+        details=(FieldError(field="messages", message="must hold a turn of the user"),),
+    )

@@ -1,0 +1,117 @@
+"""Stopping, interrupting and watching what runs."""
+
+from __future__ import annotations
+
+from wsserver.core.ask import Answer
+from wsserver.core.batches import Batch
+from wsserver.gateway.connection import Connection
+from wsserver.gateway.dispatch import Call, Reply
+from wsserver_protocol import events, requests
+from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.lifecycle import StopReason
+
+
+def stop_stream(call: Call) -> Reply:
+    """Stop a stream by its id, or a stream or `generate` by its requestId."""
+    request: requests.StopStream = call.request
+    connection = call.connection
+    answers = connection.services.answers
+    if request.stream_id is not None:
+        answer = answers.of_stream(request.stream_id)
+    else:
+        answer = _asked_as(connection, call.request_id)
+    if answer is None or answer.record.is_ended:
+        raise _stream_not_found()
+    reason = _stop_right(connection, answer)
+    if reason is None:
+        raise _stream_not_found()  # what is not yours does not exist
+    if not connection.follows(answer):
+        # Its own terminal event is the reply, also here, where nobody followed it.
+        answer.on_end.append(lambda ended: _tell_stopper(connection, ended, call.request_id))
+    answers.stop(answer, reason, connection.client.client_id)
+    return None
+
+
+def interrupt(call: Call) -> Reply:
+    """Stop all that this client runs."""
+    connection = call.connection
+    services, client = connection.services, connection.client
+    client_id = client.client_id
+    stopped = [answer for answer in client.answers.values() if not answer.record.is_ended]
+    batches = [batch for batch in client.batches.values() if not batch.is_ended]
+    connection.send(
+        events.Interrupted(
+            request_id=call.request_id,
+            stream_ids=tuple(answer.stream_id for answer in stopped if answer.is_stream),
+            batch_ids=tuple(batch.batch_id for batch in batches),
+        )
+    )
+    for answer in stopped:
+        services.answers.stop(answer, StopReason.INTERRUPT, client_id)
+    for batch in batches:
+        services.batches.stop(batch, StopReason.INTERRUPT, client_id)
+    return None
+
+
+def watch_stream(call: Call) -> Reply:
+    """Follow a stream from an offset: its owner anywhere, and members of its room."""
+    request: requests.WatchStream = call.request
+    connection = call.connection
+    answer = connection.services.answers.retained(request.stream_id)
+    if answer is None or not may_watch(connection, answer):
+        raise _stream_not_found()
+    connection.watch(answer, request_id=call.request_id, from_offset=request.from_offset)
+    return None
+
+
+def unwatch_stream(call: Call) -> Reply:
+    """Follow a stream no longer; it goes on."""
+    request: requests.UnwatchStream = call.request
+    if not call.connection.close_view(request.stream_id):
+        raise _stream_not_found()
+    return events.StreamUnwatched(request_id=call.request_id, stream_id=request.stream_id)
+
+
+def may_watch(connection: Connection, answer: Answer) -> bool:
+    """Whether the answer exists for this connection's user."""
+    ask = answer.ask
+    return answer.is_stream and (
+        ask.owner.key == connection.client.identity.key
+        or (ask.room_id is not None and ask.room_id in connection.client.room_ids)
+    )
+
+
+def _asked_as(connection: Connection, request_id: str) -> Answer | None:
+    known = connection.services.idempotency.outcome(connection.client.identity, request_id)
+    return known if isinstance(known, Answer) else None
+
+
+def batch_asked_as(connection: Connection, request_id: str) -> Batch | None:
+    """The batch that this identity asked for under a requestId."""
+    known = connection.services.idempotency.outcome(connection.client.identity, request_id)
+    return known if isinstance(known, Batch) else None
+
+
+def _stop_right(connection: Connection, answer: Answer) -> StopReason | None:
+    """As what this connection may stop an answer; None if it may not."""
+    client, ask = connection.client, answer.ask
+    if ask.owner.key == client.identity.key:
+        return StopReason.CLIENT
+    if ask.room_id is not None and ask.room_id in client.room_ids:
+        room = connection.services.rooms.get(ask.room_id)
+        member = room.members.get(client.identity.key) if room is not None else None
+        if member is not None and member.moderates:
+            return StopReason.MODERATOR
+    return None
+
+
+def _tell_stopper(connection: Connection, answer: Answer, request_id: str) -> None:
+    ending = answer.record.ending
+    if ending is not None:
+        connection.send_end(answer, ending, request_id=request_id)
+
+
+def _stream_not_found() -> WireError:
+    return WireError(
+        ErrorCode.STREAM_NOT_FOUND, "There is no such stream, or it has ended, or it is not yours."
+    )

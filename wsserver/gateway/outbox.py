@@ -1,0 +1,231 @@
+"""What one connection still has to be sent, and when.
+
+Two kinds of things wait here. Control frames (replies, room events) are encoded when they happen
+and wait in a bounded queue. Streams do not queue at all: a view holds an integer cursor, and its
+next frame is made at the moment it is sent. A slow reader therefore costs no more memory than the
+socket's buffer and simply gets longer pieces; it never slows an engine or anyone else.
+
+There is no writer task: writing is a plain callback, run when something is due and the socket
+takes it. An idle connection then costs no coroutine, and no send can wait in a library's `drain`,
+which does not end when a peer stops reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+MAX_CONTROL_FRAMES = 256
+"""Control frames that may wait for a slow reader; one more closes the connection (4001)."""
+
+
+class Link(Protocol):
+    """The socket as the outbox sees it."""
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the transport's buffer is below its high-water mark, and open."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes in the transport's buffer."""
+
+    def write(self, payloads: list[bytes]) -> None:
+        """Send messages, each as one frame. Never blocks; the caller minds `is_writable`."""
+
+
+class View(Protocol):
+    """Something that makes its frames when they are wanted."""
+
+    @property
+    def due(self) -> float | None:
+        """Loop time from which `next_frame` has something; None: not before a wake."""
+
+    @property
+    def is_done(self) -> bool:
+        """No frame will follow."""
+
+    def next_frame(self, now: float) -> bytes | None:
+        """The next message, None if none is due at ``now``."""
+
+
+# Frames handed to the transport in one write. Each write is a system call of several
+# microseconds; what one flush has for one socket goes in one.
+_WRITE_BATCH_BYTES = 16 * 1024
+
+
+class Outbox:
+    """Sends one connection's frames.
+
+    Args:
+        link: The socket.
+        send_timeout: Seconds for which the socket may take nothing.
+        on_stalled: Called once when it did, or when control frames overflow.
+        on_sent: Told the size of each payload.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_control",
+        "_link",
+        "_loop",
+        "_on_sent",
+        "_on_stalled",
+        "_ready",
+        "_send_timeout",
+        "_stall_timer",
+        "_stalled_bytes",
+        "_timer",
+        "_timer_at",
+    )
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        send_timeout: float,
+        on_stalled: Callable[[], None],
+        on_sent: Callable[[int], None],
+    ) -> None:
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._send_timeout = send_timeout
+        self._on_stalled = on_stalled
+        self._on_sent = on_sent
+        self._control: deque[bytes] = deque()
+        self._ready: dict[View, None] = {}  # ordered: the first has waited longest
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._stalled_bytes = 0
+        self._closed = False
+
+    def send(self, payload: bytes) -> None:
+        """Queue a control frame behind those before it and before all views."""
+        if self._closed:
+            return
+        self._control.append(payload)
+        if len(self._control) > MAX_CONTROL_FRAMES:
+            self._stop_for_good()
+        elif self._link.is_writable:
+            self._flush_at(0.0)
+
+    def mark(self, view: View) -> None:
+        """A view may have something to send."""
+        if view not in self._ready and not self._closed:
+            self._ready[view] = None
+            if self._link.is_writable:
+                self._flush_at(view.due or 0.0)
+        elif self._timer is not None and (due := view.due) is not None and due < self._timer_at:
+            self._flush_at(due)
+
+    def drop(self, view: View) -> None:
+        """The view is gone; nothing more of it is sent."""
+        self._ready.pop(view, None)
+
+    def blocked(self) -> None:
+        """The socket takes no more: start the clock."""
+        if self._stall_timer is None and not self._closed:
+            self._stalled_bytes = self._link.unsent_bytes
+            self._stall_timer = self._loop.call_later(self._send_timeout, self._check_stall)
+
+    def unblocked(self) -> None:
+        """The socket takes frames again."""
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+        if self._control or self._ready:
+            self._flush_at(0.0)
+
+    def close(self) -> None:
+        """Send nothing more. Idempotent."""
+        self._closed = True
+        self._control.clear()
+        self._ready.clear()
+        for timer in (self._timer, self._stall_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._stall_timer = None
+
+    def flush(self) -> None:
+        """Send what is due, as far as the socket takes it."""
+        self._timer = None
+        if self._closed:
+            return
+        if not self._flush_control():
+            return
+        now = self._loop.time()
+        next_due = float("inf")
+        for view in tuple(self._ready):
+            if not self._flush_view(view, now):
+                return
+            due = None if view.is_done else view.due
+            if due is None:
+                self._ready.pop(view, None)
+            else:
+                next_due = min(next_due, due)
+        if self._ready:
+            self._flush_at(next_due)
+
+    def _flush_control(self) -> bool:
+        """Send control frames. False if the socket is full."""
+        while self._control:
+            if not self._link.is_writable:
+                return False
+            batch, size = [], 0
+            while self._control and size < _WRITE_BATCH_BYTES:
+                payload = self._control.popleft()
+                batch.append(payload)
+                size += len(payload)
+                self._on_sent(len(payload))
+            self._link.write(batch)
+        return True
+
+    def _flush_view(self, view: View, now: float) -> bool:
+        """Send what a view has. False if the socket is full; the view then goes to the back."""
+        while True:
+            if not self._link.is_writable:
+                if view in self._ready:
+                    del self._ready[view]
+                    self._ready[view] = None
+                return False
+            batch, size = [], 0
+            while size < _WRITE_BATCH_BYTES:
+                payload = view.next_frame(now)
+                if payload is None:
+                    break
+                batch.append(payload)
+                size += len(payload)
+                self._on_sent(len(payload))
+            if batch:
+                self._link.write(batch)
+            if size < _WRITE_BATCH_BYTES:
+                return True
+
+    def _flush_at(self, when: float) -> None:
+        """Have `flush` run at ``when`` (loop time; in the past: soon), or earlier."""
+        if self._timer is not None:
+            if self._timer_at <= when:
+                return
+            self._timer.cancel()
+        if when <= self._loop.time():
+            self._timer_at = 0.0
+            self._timer = self._loop.call_soon(self.flush)
+        else:
+            self._timer_at = when
+            self._timer = self._loop.call_at(when, self.flush)
+
+    def _check_stall(self) -> None:
+        """The send deadline is over. A slow reader that still reads gets another one."""
+        self._stall_timer = None
+        unsent = self._link.unsent_bytes
+        if unsent < self._stalled_bytes:
+            self.blocked()
+        else:
+            self._stop_for_good()
+
+    def _stop_for_good(self) -> None:
+        self.close()
+        self._on_stalled()

@@ -1,0 +1,58 @@
+"""How a view of a stream begins: with its start, or with the text so far."""
+
+from __future__ import annotations
+
+from wsserver.core.ask import Answer
+from wsserver.gateway.views.stream import Opening, StreamView
+from wsserver_protocol import events
+
+MAX_SNAPSHOT_BYTES = 32 * 1024
+
+
+def started(answer: Answer, prompt: str | None, request_id: str | None) -> Opening:
+    """The opening of a stream's own beginning, for its asker or (without requestId) a watcher."""
+    room_id = answer.ask.room_id
+    place = answer.record.queue_position if request_id is not None else None
+    start = events.StreamStart(
+        request_id=request_id,
+        stream_id=answer.stream_id,
+        model=answer.record.model_id,
+        prompt=prompt,
+        room_id=room_id,
+        client_id=answer.ask.client_id if room_id is not None else None,
+        queue_position=place,
+        seq=answer.ask_seq,
+    )
+
+    def opening(view: StreamView) -> events.Event:
+        view.told_place(place)
+        return start
+
+    return opening
+
+
+def snapshot(request_id: str | None, from_offset: int) -> Opening:
+    """The opening of a `watch_stream`: the text from an offset, as far as one frame holds it."""
+
+    def opening(view: StreamView) -> events.Event:
+        answer, record = view.answer, view.answer.record
+        transcript = record.transcript
+        start = transcript.boundary(from_offset)
+        end = transcript.boundary(min(start + MAX_SNAPSHOT_BYTES, len(transcript)))
+        view.cursor = end
+        view.told_place(record.queue_position)
+        return events.StreamSnapshot(
+            request_id=request_id,
+            stream_id=record.stream_id,
+            text=transcript.slice(start, end),
+            from_offset=start,
+            offset=end,
+            position=transcript.position_at(end),
+            state=record.state,
+            queue_position=record.queue_position,
+            model=record.model_id,
+            room_id=answer.ask.room_id,
+            client_id=answer.ask.client_id if answer.ask.room_id is not None else None,
+        )
+
+    return opening

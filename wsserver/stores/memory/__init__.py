@@ -1,0 +1,1 @@
+"""The embedded twins of the ports: everything in this process's memory."""
