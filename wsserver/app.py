@@ -12,7 +12,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -25,9 +25,14 @@ from wsserver.core.batches import Batches
 from wsserver.core.clients import Client, Clients
 from wsserver.core.departures import Departures
 from wsserver.core.idempotency import Idempotency
+from wsserver.core.identity import Identity
 from wsserver.core.limits import LimitPolicy, MemoryLimits
 from wsserver.core.models import ModelRegistry, ModelSource, SourcePolicy
 from wsserver.core.rooms import Rooms
+from wsserver.core.sessions.conversations import Conversations
+from wsserver.core.sessions.library import Library
+from wsserver.core.sessions.store import SessionError
+from wsserver.core.sessions.upkeep import Upkeep
 from wsserver.core.streams import Ending
 from wsserver.core.telemetry import ModelSnapshot, Snapshot
 from wsserver.engines.catalog import engine_for
@@ -42,6 +47,8 @@ from wsserver.observe.metrics import Metrics
 from wsserver.observe.runtime import watch_collector, watch_loop
 from wsserver.stores.memory.job_queue import MemoryJobQueue
 from wsserver.stores.memory.stream_log import MemoryStreamLog
+from wsserver.stores.sessions import open_session_store
+from wsserver.stores.sqlite.database import NewerSchema
 from wsserver_protocol import events
 from wsserver_protocol.errors import CloseCode
 from wsserver_protocol.lifecycle import StopReason
@@ -55,11 +62,16 @@ RECONNECT_AFTER_MS, RECONNECT_SPREAD_MS = 500, 5000
 """What clients are told when the server drains: come back after, spread over."""
 
 
+class CannotStart(Exception):
+    """The server can't start; ``str(error)`` says why, for people."""
+
+
 def serve(config: Config) -> int:
     """Run the server until SIGINT or SIGTERM. Returns the exit code.
 
     Raises:
-        OSError: If it can't listen where the configuration says.
+        OSError: If it can't listen where the configuration says, or make its files there.
+        CannotStart: If the store of sessions can't be used.
     """
     with log_to(config.log), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Application(config).run())
@@ -78,6 +90,16 @@ class Application:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal)
+        try:
+            self._store = await open_session_store(self.config)
+        except (SessionError, NewerSchema) as error:
+            raise CannotStart(f"the store of sessions can't be used: {error}") from error
+        try:
+            return await self._serve()
+        finally:
+            await self._store.close()
+
+    async def _serve(self) -> int:
         self._build()
         addresses = await self.listener.start(self.config.server.host, self.config.server.port)
         with ExitStack() as watching:
@@ -92,6 +114,7 @@ class Application:
             background = [
                 asyncio.create_task(heartbeat.run()),
                 asyncio.create_task(watch_loop(self.metrics.loop_lagged)),
+                asyncio.create_task(self._upkeep.run()),
             ]
             self._load_models()
             self._say_where(addresses)
@@ -145,18 +168,26 @@ class Application:
         rooms = Rooms(log_bound=config.rooms.history_entries, stop=answers.stop)
         departures = Departures(answers, batches, rooms)
 
+        conversations = Conversations(self._store, answers, models)
+        library = Library(self._store, conversations)
+        self._upkeep = Upkeep(self._store)
+
         def gone(client: Client) -> None:
             departures.gone(client)
+            self._upkeep.forget(Identity.anonymous(client.client_id, "").key)
 
         self.services = Services(
             answers=answers,
             batches=batches,
+            departures=departures,
             models=models,
             rooms=rooms,
             clients=Clients(config.resume.window_seconds, gone),
             limits=limits,
             limit_policy=limit_policy,
             idempotency=Idempotency(config.idempotency.retention_seconds),
+            conversations=conversations,
+            library=library,
             log=stream_log,
             telemetry=self.metrics,
             policy=_edge_policy(config),
@@ -164,7 +195,7 @@ class Application:
         )
         self.metrics.watch(self._snapshot)
         pages = HttpPages(self.services, self.metrics.render)
-        self.listener = Listener(self.services, Dispatcher(HANDLERS), departures, pages)
+        self.listener = Listener(self.services, Dispatcher(HANDLERS), pages)
 
     def _load_models(self) -> None:
         """Make the configured models known, and start loading those that are to be there."""
@@ -198,9 +229,15 @@ class Application:
             if client.connection is not None:
                 client.connection.send(notice)
         await self._wait_for_answers(seconds)
+        # Batches first: what they hold back would begin with each place that the stops free.
+        services.batches.stop_all(StopReason.SHUTDOWN)
         services.answers.stop_all(Ending.stopped(StopReason.SHUTDOWN, "server"))
-        await self._wait_for_answers(CLOSE_DEADLINE)
+        # Not in a hurry: the ends come within a step of the engine, and should be told.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_DEADLINE):
+                await services.answers.idle()
         await services.answers.closed()
+        await services.conversations.close()
         await self.listener.stop(CloseCode.GOING_AWAY, CLOSE_DEADLINE)
         await services.models.close()
 

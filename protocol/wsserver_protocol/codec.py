@@ -30,6 +30,8 @@ from wsserver_protocol.frames import (
 from wsserver_protocol.options import GenerationOptions
 from wsserver_protocol.requests import (
     MAX_BATCH,
+    MAX_MESSAGES,
+    MAX_SETTINGS,
     REQUEST_TYPES,
     Batch,
     ChatMessage,
@@ -171,7 +173,8 @@ def _normalised(struct: type[Request], fields: Fields) -> Fields:
     if isinstance(options, dict):
         known["options"] = _engine_keys(options) if struct is LoadModel else _options(options)
     messages = known.get("messages")
-    if isinstance(messages, list):
+    # What is too long is refused anyway, and must not cost a second's walk before.
+    if isinstance(messages, list) and len(messages) <= MAX_MESSAGES:
         known["messages"] = [
             _known_fields(ChatMessage, item) if isinstance(item, dict) else item
             for item in messages
@@ -209,6 +212,8 @@ _MAPS_WITHOUT_NULLS: dict[type[Request], tuple[str, ...]] = {
 def _engine_keys(options: Fields) -> Fields:
     """An engine's settings under their own names, which are snake_case; camelCase wins here too."""
     known = {key: item for key, item in options.items() if item is not None}
+    if len(known) > MAX_SETTINGS:
+        return known
     for key in [key for key in known if not key.islower()]:
         snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in key)
         known[snake] = known.pop(key)

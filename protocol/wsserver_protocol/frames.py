@@ -68,9 +68,12 @@ def decode_frame(data: str | bytes) -> dict[str, object]:
             fields = orjson.loads(data)
         else:
             fields = msgpack.unpackb(data, ext_hook=_refuse_extension)
-    # ValueError is the base of what both decoders raise, except for a few of msgpack's own.
+    except orjson.JSONDecodeError as fault:
+        # Its words say what and where, and show nothing of the frame.
+        raise UnreadableFrame(f"the frame cannot be decoded as JSON: {fault}") from fault
+    # ValueError is the base of what msgpack raises, except for a few of its own.
     except (ValueError, TypeError, RecursionError, OverflowError, msgpack.UnpackException) as fault:
-        raise UnreadableFrame("the frame cannot be decoded") from fault
+        raise UnreadableFrame("the frame cannot be decoded as MessagePack") from fault
     if not isinstance(fields, dict):
         raise UnreadableFrame("the frame is not a map")
     for key, value in fields.items():

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from wsserver_protocol.catalogue import FieldError
-from wsserver_protocol.fields import MAX_SAFE_INTEGER, NonEmpty
+from wsserver_protocol.fields import MAX_SAFE_INTEGER
 
 DEFAULT_MAX_TOKENS: Final = 512
 DEFAULT_PROGRESS_EVERY: Final = 5
@@ -26,6 +26,7 @@ MAX_MAX_TOKENS: Final = 1_000_000
 MAX_STOP_STRINGS: Final = 16
 MAX_BANNED_STRINGS: Final = 256
 MAX_LOGIT_BIASES: Final = 1024
+MAX_CONSTRAINT: Final = 64 * 1024  # of a JSON Schema as JSON, a grammar, a regular expression
 MAX_TIMEOUT_MS: Final = 86_400_000  # a day
 
 MatchString = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -58,7 +59,8 @@ class GenerationOptions(
         banned_strings: Up to 256 strings that the answer must not contain.
         logit_bias: Token id (as a string of digits) to a number added to its score, -100 to 100;
             at most 1024 of them.
-        json_schema: The answer is JSON that fits this JSON Schema. Excludes grammar and regex.
+        json_schema: The answer is JSON that fits this JSON Schema, at most 64 KiB as JSON. Excludes
+            grammar and regex.
         grammar: The answer fits this grammar, in the notation of the model's engine. Excludes
             jsonSchema and regex.
         regex: The answer fits this regular expression. Excludes jsonSchema and grammar.
@@ -89,8 +91,8 @@ class GenerationOptions(
     banned_strings: Annotated[tuple[MatchString, ...], Meta(max_length=MAX_BANNED_STRINGS)] = ()
     logit_bias: Annotated[dict[str, Bias], Meta(max_length=MAX_LOGIT_BIASES)] | None = None
     json_schema: dict[str, Any] | None = None
-    grammar: NonEmpty | None = None
-    regex: NonEmpty | None = None
+    grammar: Annotated[str, Meta(min_length=1, max_length=MAX_CONSTRAINT)] | None = None
+    regex: Annotated[str, Meta(min_length=1, max_length=MAX_CONSTRAINT)] | None = None
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     cache: bool | None = None
     priority: Annotated[int, Meta(ge=-10, le=10)] | None = None

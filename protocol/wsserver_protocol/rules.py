@@ -7,12 +7,13 @@ where those are known. Sizes that keep every frame of the server below 1 MiB sta
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import orjson
 
 from wsserver_protocol.catalogue import ErrorCode, FieldError
-from wsserver_protocol.options import GenerationOptions, check_options
+from wsserver_protocol.options import MAX_CONSTRAINT, GenerationOptions, check_options
 from wsserver_protocol.requests import (
     Batch,
     Continue,
@@ -31,7 +32,7 @@ from wsserver_protocol.requests import (
     UpdateRoom,
     UpdateSession,
 )
-from wsserver_protocol.validation import free_errors
+from wsserver_protocol.validation import MAX_DETAILS, free_errors, is_plain
 
 MAX_STATE_BYTES: Final = 8 * 1024
 """A presence state as JSON; ``room_joined`` carries up to 100 of them."""
@@ -133,10 +134,9 @@ def _place(request: Generate | Stream) -> Iterator[Fault]:
 def _options(options: GenerationOptions | None, path: str) -> Iterator[Fault]:
     if options is None:
         return
-    errors = list(check_options(options, path))
-    errors += free_errors(options.json_schema, f"{path}.jsonSchema")
-    for error in errors:
+    for error in check_options(options, path):
         yield Fault(ErrorCode.INVALID_PARAMETERS, error)
+    yield from _free(options.json_schema, f"{path}.jsonSchema", MAX_CONSTRAINT)
 
 
 def _room_message(request: RoomMessage) -> Iterator[Fault]:
@@ -151,15 +151,18 @@ def _room_message(request: RoomMessage) -> Iterator[Fault]:
 
 
 def _free(value: Any, path: str, limit: int) -> Iterator[Fault]:
-    """A client's own value: fit for both encodings, and not too large."""
+    """A client's own value: not too large, and fit for both encodings."""
     if value is None:
         return
-    broken = False
-    for error in free_errors(value, path):
-        broken = True
-        yield Fault(ErrorCode.INVALID_PARAMETERS, error)
-    if not broken and _size(value) > limit:
+    try:
+        too_large = _size(value) > limit
+    except TypeError:
+        too_large = False  # not fit for JSON; what of it, is found below
+    if too_large:
         yield _too_large(path, limit)
+    elif not is_plain(value):
+        for error in islice(free_errors(value, path), MAX_DETAILS):
+            yield Fault(ErrorCode.INVALID_PARAMETERS, error)
 
 
 def _size(value: Any) -> int:

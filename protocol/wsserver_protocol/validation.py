@@ -22,6 +22,11 @@ from wsserver_protocol.fields import MAX_SAFE_INTEGER, PRINTABLE
 MAX_DETAILS: Final = 8
 """Most field errors told at once."""
 
+MAX_SCANNED_ITEMS: Final = 10_000
+MAX_SCANNED_ENTRIES: Final = 1024
+"""Most items of a list, and entries of a map, that are looked at for errors: none may hold more,
+and what holds a hundred thousand must not cost a tenth of a second to refuse."""
+
 MAX_FREE_DEPTH: Final = 64
 """Deepest nesting of maps and lists that clients choose; orjson writes no more than 254."""
 
@@ -45,31 +50,65 @@ def clip(text: str, limit: int = 64) -> str:
     return "".join(c if c.isprintable() else "�" for c in shown)
 
 
+def is_plain(value: Any) -> bool:
+    """Whether a client's own value is fit for both encodings: quick, and without saying why not.
+
+    Level by level and not by recursion: a value may have a hundred thousand parts, and this runs
+    on the event loop.
+    """
+    level = [value]
+    for _ in range(MAX_FREE_DEPTH):
+        inner: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is list:
+                inner += item
+            elif kind is dict:
+                if not all(type(key) is str for key in item):
+                    return False
+                inner += item.values()
+            elif not _is_plain_scalar(item):
+                return False
+        if not inner:
+            return True
+        level = inner
+    return all(_is_plain_scalar(item) for item in level)
+
+
+def _is_plain_scalar(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER
+    return value is None or isinstance(value, str)
+
+
 def free_errors(value: Any, path: str, depth: int = 0) -> Iterator[FieldError]:
-    """What in a client's own value could not be sent on in both encodings."""
-    if depth > MAX_FREE_DEPTH:
+    """Where a client's own value is not fit for both encodings, and how."""
+    if depth >= MAX_FREE_DEPTH and isinstance(value, dict | list):
         yield FieldError(
             field=path, message=f"must not be nested deeper than {MAX_FREE_DEPTH} levels"
         )
-    elif value is None or isinstance(value, str | bool):
-        return
-    elif isinstance(value, int):
-        if abs(value) > MAX_SAFE_INTEGER:
-            yield FieldError(field=path, message="must be an integer within ±2^53")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            yield FieldError(field=path, message="must be a finite number")
     elif isinstance(value, dict):
         for key, item in value.items():
-            if isinstance(key, str):
-                yield from free_errors(item, join(path, key), depth + 1)
-            else:
+            if not isinstance(key, str):
                 yield FieldError(field=path, message="must have strings as its keys")
-    elif isinstance(value, list | tuple):
+            elif not _is_plain_scalar(item):
+                yield from free_errors(item, join(path, key), depth + 1)
+    elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from free_errors(item, f"{path}[{index}]", depth + 1)
-    else:
-        yield FieldError(field=path, message="must be a value that JSON has, not binary data")
+            if not _is_plain_scalar(item):
+                yield from free_errors(item, f"{path}[{index}]", depth + 1)
+    elif not _is_plain_scalar(value):
+        yield FieldError(field=path, message=_unfit(value))
+
+
+def _unfit(value: Any) -> str:
+    if isinstance(value, int):
+        return "must be an integer within ±2^53"
+    if isinstance(value, float):
+        return "must be a finite number"
+    return "must be a value that JSON has, not binary data"
 
 
 def _struct_errors(struct: _Struct, value: dict[str, Any], path: str) -> Iterator[FieldError]:
@@ -100,10 +139,10 @@ def _part_errors(annotation: Any, value: Any, path: str) -> Iterator[FieldError]
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
         yield from _struct_errors(annotation, value, path)
     elif origin is tuple:
-        for index, item in enumerate(value):
+        for index, item in islice(enumerate(value), MAX_SCANNED_ITEMS):
             yield from _value_errors(arguments[0], item, f"{path}[{index}]")
     elif origin is dict:
-        for key, item in value.items():
+        for key, item in islice(value.items(), MAX_SCANNED_ENTRIES):
             yield from _value_errors(arguments[0], key, join(path, str(key)))
             yield from _value_errors(arguments[1], item, join(path, str(key)))
 

@@ -21,7 +21,8 @@ MAY_IMPORT = {
         *(PROTOCOL, CORE, CONFIG),
         *("wsserver.gateway", "wsserver.engines", "wsserver.stores", "wsserver.observe"),
     },
-    "wsserver.cli": {CONFIG, "wsserver.app", "wsserver_terminal"},
+    "wsserver.archive": {PROTOCOL, CORE, CONFIG, "wsserver.stores"},
+    "wsserver.cli": {CONFIG, "wsserver.app", "wsserver.archive", "wsserver_terminal"},
     "wsserver.__main__": {"wsserver.cli"},
     "wsserver_client": {PROTOCOL},
     "wsserver_terminal": {PROTOCOL, "wsserver_client"},
@@ -29,13 +30,12 @@ MAY_IMPORT = {
 """Room to the rooms that it may import besides itself."""
 
 THIRD_PARTIES = {
-    "aiosqlite": {"wsserver.stores"},
     "exllamav2": {"wsserver.engines.exllamav2"},
     "jwt": {"wsserver.gateway"},
     "llguidance": {"wsserver.engines.llamacpp"},
     "msgpack": {PROTOCOL},
     "msgspec": {
-        *(PROTOCOL, CONFIG),
+        *(PROTOCOL, CONFIG, "wsserver.archive", "wsserver.gateway.repeats"),
         *("wsserver.core.engine", "wsserver.core.streams.record", "wsserver.gateway.handlers"),
         *("wsserver.engines.link", "wsserver.engines.llamacpp"),
     },

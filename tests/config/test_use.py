@@ -12,8 +12,8 @@ from wsserver.config import Config, Request, load, unbuilt
 from wsserver.config.keys import catalogue
 from wsserver.config.unbuilt import UNBUILT
 
-UNUSED = {"data.dir"}
-"""Accepted without effect: nothing outlives the server yet, so nothing of it can be lost."""
+UNUSED: set[str] = set()
+"""Accepted without effect."""
 
 
 def keys_read() -> set[str]:

@@ -82,6 +82,11 @@ def test_a_broken_rule_names_its_field(fields: dict[str, Any], field: str) -> No
         ({"type": "join_room", "roomId": "r", "state": {"a": "x" * 8192}}, "state"),
         ({"type": "update_presence", "roomId": "r", "state": {"a": "x" * 8192}}, "state"),
         ({"type": "open_session", "metadata": {"a": "x" * 16384}}, "metadata"),
+        (
+            {"type": "stream", "prompt": "x", "options": {"jsonSchema": {"a": "x" * 65536}}},
+            "options.jsonSchema",
+        ),
+        ({"type": "load_model", "source": "x", "options": {"a": "x" * 16384}}, "options"),
         ({"type": "room_message", "roomId": "r", "text": "x" * 262144}, "text"),
         ({"type": "room_message", "roomId": "r", "data": "x" * 262144}, "data"),
         (

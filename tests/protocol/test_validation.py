@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wsserver_protocol.codec import parse_request
 from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.validation import free_errors, is_plain
 
 Fields = dict[str, Any]
 
@@ -76,7 +79,7 @@ def problems(fields: Fields) -> dict[str, str]:
         (
             {"type": "stream", "messages": []},
             "messages",
-            "must be a list that is not empty",
+            "must be a list of 1 to 10,000 items",
         ),
         (
             {"type": "stream", "messages": [{"role": "boss", "content": "x"}]},
@@ -168,6 +171,43 @@ def test_all_wrong_fields_are_named_at_once() -> None:
     assert set(problems(fields)) == {"prompt", "options.topP", "options.topK", "model"}
 
 
+@pytest.mark.parametrize(
+    ("fields", "field", "message"),
+    [
+        (
+            {"type": "stream", "messages": [{"role": "user", "content": ""}] * 10_001},
+            "messages",
+            "must be a list of 1 to 10,000 items",
+        ),
+        (
+            {"type": "resume", "resumeToken": "t", "streams": {str(n): 0 for n in range(1001)}},
+            "streams",
+            "must be a map of at most 1,000 entries",
+        ),
+        (
+            {"type": "resume", "resumeToken": "t", "rooms": {str(n): -1 for n in range(50_000)}},
+            "rooms.0",
+            "must be an integer of at least 0 or a map, not -1",
+        ),
+        (
+            {"type": "load_model", "source": "x", "options": {f"k{n}": 0 for n in range(257)}},
+            "options",
+            "must be a map of at most 256 entries",
+        ),
+        (
+            {"type": "stream", "prompt": "x", "options": {"stop": ["x"] * 100_000}},
+            "options.stop",
+            "must be a list of at most 16 items",
+        ),
+    ],
+    ids=["messages", "streams", "rooms", "settings", "stop"],
+)
+def test_what_has_too_many_parts_is_refused(fields: Fields, field: str, message: str) -> None:
+    """A frame full of parts is not looked at part by part for ever."""
+    first = refused(fields).details[0]
+    assert (first.field, first.message) == (field, message)
+
+
 def test_the_number_of_details_is_bounded() -> None:
     """A list of mistakes does not make a larger answer than question."""
     error = refused({"type": "batch", "prompts": [None] * 20, "requestId": 5})
@@ -188,3 +228,47 @@ def test_more_prompts_than_a_batch_takes_have_a_code_of_their_own() -> None:
     error = refused({"type": "batch", "prompts": ["x"] * 21})
     assert error.code is ErrorCode.BATCH_TOO_LARGE
     assert [detail.field for detail in error.details] == ["prompts"]
+
+
+@pytest.mark.parametrize(
+    ("value", "paths"),
+    [
+        (None, []),
+        ({"a": [1, "x", None, True, 1.5, {"b": {}}]}, []),
+        (2**53 - 1, []),
+        (2**53, ["data"]),
+        (float("inf"), ["data"]),
+        (b"x", ["data"]),
+        ({1: 2}, ["data"]),
+        ({"a": {2: 3}, "b": [0, b""]}, ["data.a", "data.b[1]"]),
+        ({"a": [{"c": 2**60}]}, ["data.a[0].c"]),
+    ],
+)
+def test_the_quick_look_and_the_slow_one_agree(value: Any, paths: list[str]) -> None:
+    """What is fit has no errors, what is not has one for each place."""
+    assert is_plain(value) == (not paths)
+    assert [error.field for error in free_errors(value, "data")] == paths
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+        lambda inner: (
+            st.lists(inner) | st.dictionaries(st.text() | st.integers() | st.binary(), inner)
+        ),
+    )
+)
+def test_the_quick_look_and_the_slow_one_always_agree(value: Any) -> None:
+    """Two ways to one question, whatever the value."""
+    assert is_plain(value) == (next(free_errors(value, "data"), None) is None)
+
+
+@pytest.mark.parametrize(("levels", "fit"), [(63, True), (64, True), (65, False), (200, False)])
+@pytest.mark.parametrize("innermost", [[], [0], {}])
+def test_nesting_has_a_limit(levels: int, fit: bool, innermost: Any) -> None:
+    """64 levels of lists and maps are fit, more are not, for either look."""
+    value = innermost
+    for _ in range(levels - 1):
+        value = [value]
+    assert is_plain(value) is fit
+    assert (not list(free_errors(value, "data"))) is fit

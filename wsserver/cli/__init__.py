@@ -52,6 +52,12 @@ def _run(arguments: list[str]) -> int:
 
         return run_serve(parsed)
     from wsserver.cli.inspect import run_config, run_models, run_version
+    from wsserver.cli.sessions import run_sessions
 
-    commands = {"config": run_config, "models": run_models, "version": run_version}
+    commands = {
+        "config": run_config,
+        "models": run_models,
+        "sessions": run_sessions,
+        "version": run_version,
+    }
     return commands[parsed.command](parsed)

@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from wsserver.cli.session_arguments import add_sessions
 from wsserver.config import Loaded, Request, load
 
 FLAGS = {
@@ -61,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
         parents=[settings],
         allow_abbrev=False,
     )
+    add_sessions(commands, settings)
     commands.add_parser("version", help="print the version")
     return parser
 

@@ -26,7 +26,7 @@ def run_serve(parsed: argparse.Namespace) -> int:
     if faults := unbuilt(loaded.config, loaded.origins):
         raise ConfigError(faults)
     try:
-        from wsserver.app import serve
+        from wsserver.app import CannotStart, serve
     except ModuleNotFoundError as error:
         if error.name not in SERVER_PACKAGES:
             raise
@@ -36,6 +36,8 @@ def run_serve(parsed: argparse.Namespace) -> int:
         ) from None
     try:
         return serve(loaded.config)
+    except CannotStart as error:
+        raise CommandError(str(error)) from error
     except OSError as error:
         raise _explained(error, loaded.config) from error
 
@@ -58,7 +60,7 @@ def _explained(error: OSError, config: Config) -> Exception:
                 f"not allowed to listen on port {server.port} of {server.host}; ports below 1024 "
                 "need rights that other ports don't (--port)"
             )
-        case errno.EACCES | errno.EPERM | errno.EROFS | errno.ENOSPC | errno.ENOTDIR:
+        case errno.EACCES | errno.EPERM | errno.EROFS | errno.ENOSPC | errno.ENOTDIR | errno.EEXIST:
             return CommandError(
                 f"{error.filename or config.data.dir}: {error.strerror} (--data-dir)"
             )

@@ -163,6 +163,8 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
         yield "server.processes", "more than one process needs redis.url"
     if config.redis.url and not re.match(r"(rediss?|unix)://", config.redis.url):
         yield "redis.url", "expected redis://, rediss:// or unix://"
+    if config.sessions.redis_url and not re.match(r"(rediss?|unix)://", config.sessions.redis_url):
+        yield "sessions.redis_url", "expected redis://, rediss:// or unix://"
     if config.auth.enabled and not config.auth.api_keys:
         yield "auth.enabled", "nobody could come in: auth.api_keys is empty"
     if config.models.dir and not Path(config.models.dir).is_dir():

@@ -228,15 +228,35 @@ class Redis(Section, frozen=True):
 class Sessions(Section, frozen=True):
     """Histories that the server keeps."""
 
+    redis_url: Annotated[
+        str,
+        Meta(
+            extra=URL,
+            description="redis://, rediss:// or unix:// address of the store. Empty: SQLite, in "
+            "data.dir.",
+        ),
+    ] = ""
     ttl_seconds: Annotated[
-        Seconds, Meta(description="A session unused for so long is deleted. 0: never.")
+        Seconds,
+        Meta(description="On SQLite a session unused for so long is deleted. 0: never."),
+    ] = 0.0
+    redis_ttl_seconds: Annotated[
+        Seconds,
+        Meta(description="On Redis a session unused for so long is deleted. 0: never."),
     ] = 2_592_000.0
     max_per_user: Annotated[
-        Count, Meta(description="Sessions of one user; past it the oldest goes. 0: no limit.")
+        Count, Meta(description="Sessions of one user; past it no more are made. 0: no limit.")
     ] = 1000
-    max_bytes: Annotated[Positive, Meta(description="Text of one session, in UTF-8 bytes.")] = (
-        16_777_216
-    )
+    max_bytes: Annotated[
+        Count,
+        Meta(
+            description="Text of one session in UTF-8 bytes; past it no turn is added. 0: no limit."
+        ),
+    ] = 16_777_216
+    max_bytes_per_user: Annotated[
+        Count,
+        Meta(description="Text of all sessions of one user, likewise. 0: no limit."),
+    ] = 268_435_456
 
 
 class Rooms(Section, frozen=True):

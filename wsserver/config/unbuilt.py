@@ -18,9 +18,6 @@ UNBUILT = {
     "server.processes": "more than one process",
     "auth.enabled": "authentication",
     "auth.api_keys": "authentication",
-    "sessions.ttl_seconds": "the store of sessions",
-    "sessions.max_per_user": "the store of sessions",
-    "sessions.max_bytes": "the store of sessions",
 }
 """Key to the part that it needs."""
 

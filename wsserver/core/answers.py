@@ -22,7 +22,7 @@ from wsserver.core.models.registry import ModelRegistry
 from wsserver.core.streams import Ending, EndKind, Fenced, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, WireError
-from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamStep
+from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamState, StreamStep
 
 log = logging.getLogger(__name__)
 
@@ -72,15 +72,17 @@ class Answers:
         *,
         request_id: str | None = None,
         closing: list[ClosingHook] | None = None,
+        prior: str = "",
     ) -> Answer:
-        """Accept a request and put it in line.
+        """Accept a request and put it in line; ``prior`` is what its answer goes on with.
 
         Raises:
             WireError: As for `accept` and `enqueue`. Nothing is left behind.
         """
         answer = self.accept(ask, request_id=request_id, closing=closing)
         try:
-            self.enqueue(answer, messages=ask.messages, raw=ask.raw)
+            answer.prior = prior
+            self.enqueue(answer, messages=ask.messages, raw=ask.raw, prior=prior)
         except WireError:
             self._withdraw(answer)
             raise
@@ -149,6 +151,34 @@ class Answers:
         if place > free:
             record.queue_position = place
 
+    def rebind(self, answer: Answer, model_id: str) -> None:
+        """Have another model make an answer that is not in line yet: its session's own.
+
+        Raises:
+            WireError: As for `accept`; the answer stays as it is.
+        """
+        model = self._models.require(model_id)
+        check_options(model, answer.ask.options)
+        record = answer.record
+        record.model_id = model.id
+        if record.state is StreamState.QUEUED and not model.is_ready:
+            record.take(StreamStep.WAIT_FOR_MODEL)
+        elif record.state is StreamState.LOADING and model.is_ready:
+            record.take(StreamStep.QUEUE)
+
+    def release(self, answer: Answer) -> None:
+        """Have the start of an answer told that was held back (`Answer.is_held`)."""
+        answer.is_held = False
+        answer.record.wake()
+
+    def refuse(self, answer: Answer, error: WireError) -> None:
+        """End an answer that was held back as if it had never been accepted."""
+        if answer.is_closing or answer.record.cancel is not None:
+            return
+        answer.is_refused = True
+        answer.closing.clear()
+        self.end_early(answer, Ending.failed(error))
+
     def stop(self, answer: Answer, reason: StopReason, by: str) -> bool:
         """Stop an answer wherever it is. False if it has ended or someone stopped it before.
 
@@ -205,6 +235,7 @@ class Answers:
 
     def _finish(self, answer: Answer, fence: int, ending: Ending) -> None:
         record = answer.record
+        answer.is_held = False
         del self._answers[record.stream_id]
         key = answer.ask.owner.limit_key
         self._limits.end(key)

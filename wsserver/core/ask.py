@@ -30,6 +30,17 @@ class Ask:
     is_stream: bool = True  # False: a `generate` or an item of a batch
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an answer stands in a session's history, and what of it the model was given."""
+
+    session_id: str
+    message_id: str
+    user_message_id: str | None
+    context_tokens: int | None = None
+    dropped_messages: int | None = None
+
+
 @dataclass(slots=True)
 class Answer:
     """A living or retained answer and who may do what with it."""
@@ -42,6 +53,11 @@ class Answer:
     ask_seq: int | None = None  # the ask's place in its room's log
     deadline: asyncio.TimerHandle | None = None
     is_closing: bool = False
+    is_held: bool = False  # its start is not told yet: it is being found a place in its session
+    is_refused: bool = False  # it ended before its start was told: for its asker it never began
+    place: Place | None = None  # in a session
+    prior: str = ""  # what was said before it, where it goes on with another answer
+    continues: str | None = None  # the stream that it goes on with
     asker_is_gone: bool = False  # past its window: the answer lives as long as someone watches
     shared_frame: tuple[object, bytes] | None = None  # last piece as encoded for all watchers
 

@@ -100,11 +100,18 @@ class Batches:
         if batch.stop is not None or batch.is_ended:
             return
         batch.stop = (reason, by)
+        # First what waits: each stop below frees a place, which would begin the next item.
+        waiting = range(batch.next_index, batch.total)
+        batch.next_index = batch.total
+        for index in waiting:
+            self._record(batch, ItemOutcome(index, error=_cancelled()))
         for answer in list(batch.running.values()):
             self._answers.stop(answer, reason, by)
-        for index in range(batch.next_index, batch.total):
-            self._record(batch, ItemOutcome(index, error=_cancelled()))
-        batch.next_index = batch.total
+
+    def stop_all(self, reason: StopReason) -> None:
+        """Stop every batch, in the server's name."""
+        for batch in list(self._batches.values()):
+            self.stop(batch, reason, "server")
 
     def _fill_all(self) -> None:
         for batch in list(self._batches.values()):

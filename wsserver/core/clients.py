@@ -19,6 +19,12 @@ from wsserver.core.ids import new_id, new_token
 from wsserver_protocol.errors import CloseCode
 from wsserver_protocol.events import Event
 
+MAX_TOKENS = 8
+"""Tokens of a client that are good at once; each resume whose reply was lost leaves one."""
+
+MAX_SESSIONS_NOTED = 100
+"""Sessions that a client is known to work in."""
+
 
 class Attached(Protocol):
     """A client's live connection, as core sees it."""
@@ -43,9 +49,10 @@ class Client:
         self.client_id = new_id("cli")
         self.identity = Identity.anonymous(self.client_id, address)
         self.name: str | None = None
-        self.tokens: list[str] = []  # the newest last; at most two are good
+        self.tokens: list[str] = []  # all are good: the one in use, then its successors
         self.connection: Attached | None = None
         self.room_ids: list[str] = []  # in the order joined
+        self.session_ids: list[str] = []  # in the order of their last use here
         self.answers: dict[str, Answer] = {}  # what it asked for and has not ended, by streamId
         self.batches: dict[str, Batch] = {}  # likewise, by batchId
         self.window: asyncio.TimerHandle | None = None
@@ -60,6 +67,17 @@ class Client:
         if not batch.is_ended:
             self.batches[batch.batch_id] = batch
             batch.on_end.append(lambda ended: self.batches.pop(ended.batch_id, None))
+
+    def note_session(self, session_id: str) -> None:
+        """The client works in a session; the last ones are kept for `get_status`."""
+        self.forget_session(session_id)
+        self.session_ids.append(session_id)
+        del self.session_ids[:-MAX_SESSIONS_NOTED]
+
+    def forget_session(self, session_id: str) -> None:
+        """The session has gone."""
+        if session_id in self.session_ids:
+            self.session_ids.remove(session_id)
 
     @property
     def display_name(self) -> str:
@@ -105,12 +123,12 @@ class Clients:
         return client
 
     def issue_token(self, client: Client) -> str:
-        """A further token. The one before stays good until this one is used."""
+        """A further token. The one in use stays good until a successor of it is used."""
         token = new_token()
         client.tokens.append(token)
         self._by_token[token] = client
-        while len(client.tokens) > 2:
-            del self._by_token[client.tokens.pop(0)]
+        if len(client.tokens) > MAX_TOKENS:
+            del self._by_token[client.tokens.pop(1)]
         return token
 
     def find(self, token: str) -> Client | None:
@@ -118,10 +136,17 @@ class Clients:
         return self._by_token.get(token)
 
     def redeem(self, token: str) -> str:
-        """Use a token found before: the older ones die. Returns its successor."""
+        """Use a token found before. Returns a successor of it.
+
+        The first use of a successor ends the others. Using the same token again ends none: any of
+        the replies with its successors may be the one that arrived.
+        """
         client = self._by_token[token]
-        while client.tokens[0] != token:
-            del self._by_token[client.tokens.pop(0)]
+        if token != client.tokens[0]:
+            for other in client.tokens:
+                if other != token:
+                    del self._by_token[other]
+            client.tokens = [token]
         return self.issue_token(client)
 
     def detach(self, client: Client) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer
-from wsserver.core.batches import Batches
+from wsserver.core.batches import Batch, Batches
 from wsserver.core.clients import Client
 from wsserver.core.rooms import Rooms
 from wsserver_protocol.lifecycle import StopReason
@@ -26,21 +26,25 @@ class Departures:
         self._batches = batches
         self._rooms = rooms
 
-    def dropped(self, client: Client, watched: Iterable[Answer]) -> None:
-        """A client's connection is gone; ``watched`` is what was followed on it."""
+    def dropped(self, client: Client, followed: Iterable[Answer | Batch]) -> None:
+        """A client's connection is gone; ``followed`` is what was followed on it."""
         for answer in list(client.answers.values()):
             if answer.ask.options.on_disconnect == "cancel":
                 self._stop_unless_watched(answer)
         for batch in list(client.batches.values()):
             if batch.asks[0].options.on_disconnect == "cancel":
-                self._batches.stop(batch, StopReason.DISCONNECT, "server")
-        for answer in watched:
-            self.unwatched(answer)
+                self._stop_unless_followed(batch)
+        for work in followed:
+            self.unfollowed(work)
 
-    def unwatched(self, answer: Answer) -> None:
-        """Someone follows an answer no longer."""
-        if answer.asker_is_gone:
-            self._stop_unless_watched(answer)
+    def unfollowed(self, work: Answer | Batch) -> None:
+        """Someone follows an answer or a batch no longer."""
+        if not work.asker_is_gone:
+            return
+        if isinstance(work, Batch):
+            self._stop_unless_followed(work)
+        else:
+            self._stop_unless_watched(work)
 
     def gone(self, client: Client) -> None:
         """A client's resume window is over."""
@@ -52,9 +56,13 @@ class Departures:
             answer.asker_is_gone = True
             self._stop_unless_watched(answer)
         for batch in list(client.batches.values()):
-            if batch.asks[0].options.on_disconnect != "detach":
-                self._batches.stop(batch, StopReason.DISCONNECT, "server")
+            batch.asker_is_gone = True
+            self._stop_unless_followed(batch)
 
     def _stop_unless_watched(self, answer: Answer) -> None:
         if not answer.survives_its_asker and not answer.record.watchers:
             self._answers.stop(answer, StopReason.DISCONNECT, "server")
+
+    def _stop_unless_followed(self, batch: Batch) -> None:
+        if batch.asks[0].options.on_disconnect != "detach" and not batch.watchers:
+            self._batches.stop(batch, StopReason.DISCONNECT, "server")

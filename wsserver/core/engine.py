@@ -134,7 +134,10 @@ class Delta(msgspec.Struct, tag="d", array_like=True, frozen=True, gc=False):
 
 
 class Finished(msgspec.Struct, tag="f", array_like=True, frozen=True, gc=False):
-    """The job's slot is free. All its deltas came before."""
+    """The job's slot is free. All its deltas came before.
+
+    ``prompt_tokens`` counts all that was fed, `EngineJob.prior` included.
+    """
 
     job_id: str
     reason: FinishReason
@@ -185,7 +188,8 @@ OutputSink = Callable[[Sequence[Output]], None]
 """Called on the event loop with all outputs of one engine frame, in order. Must not block."""
 
 ExitSink = Callable[[EngineDied], None]
-"""Called once if the child ends without `EngineHost.close`; no output follows it."""
+"""Called once if the child ends without `EngineHost.close`; no output follows it. It may come as
+soon as the model is loaded, before `EngineHost.load` has returned to its caller."""
 
 ProgressSink = Callable[[LoadProgress], None]
 
@@ -218,7 +222,10 @@ class EngineHost(Protocol):
         """
 
     async def close(self, grace: float = 5.0) -> None:
-        """End the child: ask, then SIGTERM-proof kill after ``grace`` seconds. Idempotent."""
+        """End the child: ask, then SIGTERM-proof kill after ``grace`` seconds. Idempotent.
+
+        No output and no exit is told after the call.
+        """
 
     @property
     def pid(self) -> int | None:

@@ -79,6 +79,11 @@ class Idempotency:
             entry.ended_at = now
             self._ended.append(entry)
 
+    def forget(self, entry: Remembered) -> None:
+        """The request was refused after all: the same id may be used again."""
+        if self._entries.get(entry.key) is entry:
+            del self._entries[entry.key]
+
     def _expire(self, now: float) -> None:
         while self._ended and (self._ended[0].ended_at or 0.0) < now - self._retention:
             entry = self._ended.popleft()
@@ -87,10 +92,8 @@ class Idempotency:
 
 
 def _fingerprint(fields: dict[str, Any]) -> bytes:
-    """A digest of a request as it came, without its id; the order of fields does not count."""
-    body = {
-        name: value for name, value in fields.items() if name not in ("requestId", "request_id")
-    }
+    """A digest of a request without its id; the order of fields does not count."""
+    body = {name: value for name, value in fields.items() if name != "requestId"}
     return hashlib.blake2b(
         orjson.dumps(body, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS), digest_size=16
     ).digest()

@@ -22,6 +22,7 @@ class Identity:
     scopes: frozenset[str] = frozenset(SCOPES)
     tier: str = "default"
     is_proven: bool = False
+    is_anonymous: bool = False  # one client alone: it ends with that client's resume window
 
     @property
     def key(self) -> str:
@@ -30,7 +31,7 @@ class Identity:
 
     @classmethod
     def anonymous(cls, client_id: str, address: str) -> Identity:
-        return cls(user_id=f"anon-{client_id}", limit_key=f"address:{address}")
+        return cls(user_id=f"anon-{client_id}", limit_key=f"address:{address}", is_anonymous=True)
 
     @classmethod
     def named(cls, user_id: str, name: str | None, address: str) -> Identity:

@@ -48,6 +48,7 @@ def failure(ending: Ending) -> WireError:
             ending.message or "",
             retryable=ending.retryable,
             retry_after=ending.retry_after,
+            details=ending.details,
         )
     if ending.stop_reason is StopReason.UNLOADED:
         return WireError(ErrorCode.MODEL_NOT_READY, "The model was unloaded.", retryable=True)
@@ -68,6 +69,7 @@ def generation_terminal(
         code=error.code,
         error=error.message,
         retryable=error.retryable,
+        details=error.details or None,
         retry_after=error.retry_after,
         saved=record.saved,
     )
@@ -117,6 +119,7 @@ def stream_terminal(
                 code=error.code,
                 error=error.message,
                 retryable=error.retryable,
+                details=error.details or None,
                 retry_after=error.retry_after,
                 offset=offset,
                 saved=record.saved,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from wsserver.core.ask import Answer
@@ -19,12 +20,16 @@ from wsserver.core.ids import new_id
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver.core.wallclock import wall_ms
 from wsserver_protocol import events
+from wsserver_protocol.codec import Encoding, encode
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.fields import Role
 from wsserver_protocol.lifecycle import StopReason
 
 MEMBERS_SHOWN = 100
 """`room_joined.members` holds at most this many."""
+
+REPLAY_BYTES = 512 * 1024
+"""Entries of one `room_joined` hold at most so much as JSON: a frame is at most 1 MiB."""
 
 REPLAY_PAGE = 100
 """Entries of the newest page, where a replay from ``lastSeq`` is not possible."""
@@ -109,14 +114,27 @@ class Room:
 
     def since(self, last_seq: int | None, epoch: str | None) -> tuple[bool, list[events.RoomEntry]]:
         """What came after ``last_seq``: all of it, or the newest page and False."""
-        newest = list(self.entries)
         if last_seq is None:
-            return True, newest[-REPLAY_PAGE:]
-        oldest = newest[0].seq if newest else self.seq + 1
+            return True, self._newest(REPLAY_PAGE)
+        oldest = self.entries[0].seq if self.entries else self.seq + 1
         known_epoch = epoch is None or epoch == self.epoch
         if known_epoch and oldest - 1 <= last_seq <= self.seq:
-            return True, newest[len(newest) - (self.seq - last_seq) :]
-        return False, newest[-REPLAY_PAGE:]
+            missed = self._newest(self.seq - last_seq)
+            if len(missed) == self.seq - last_seq:
+                return True, missed
+        # All or nothing: a replay with a hole would look like the whole log.
+        return False, self._newest(REPLAY_PAGE)
+
+    def _newest(self, count: int) -> list[events.RoomEntry]:
+        """At most ``count`` of the newest entries, oldest first, as far as one frame holds them."""
+        page: list[events.RoomEntry] = []
+        size = 0
+        for entry in islice(reversed(self.entries), count):
+            size += len(encode(entry, Encoding.JSON))
+            if page and size > REPLAY_BYTES:
+                break
+            page.append(entry)
+        return page[::-1]
 
     def context(self) -> tuple[ChatMessage, ...]:
         """The log as a conversation for the model, with people's names."""

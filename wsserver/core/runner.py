@@ -9,7 +9,6 @@ running answer and the only one who talks to the engine.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +31,9 @@ from wsserver.core.engine import (
 from wsserver.core.engine import (
     FinishReason as EngineFinish,
 )
+from wsserver.core.fairness import ANSWER_WEIGHT, PROMPT_WEIGHT, prompt_estimate
 from wsserver.core.jobs import Job, JobQueue
+from wsserver.core.restarts import RestartPolicy
 from wsserver.core.streams import Ending, Fenced, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode
@@ -42,33 +43,15 @@ CloseAnswer = Callable[[StreamRecord, int, Ending], None]
 """Ends an answer: record, the writer's fence, how. What else an end brings is the caller's."""
 
 
-@dataclass(frozen=True, slots=True)
-class RestartPolicy:
-    """How often a dying engine is started again.
-
-    ``max_crashes`` in a row (without one finished answer between them) make the model failed;
-    one answer that was running at ``max_attempts`` crashes is given up: it may be what kills.
-    Delays in seconds double from ``first_delay`` up to ``max_delay``, with full jitter.
-    """
-
-    max_crashes: int = 5
-    max_attempts: int = 3
-    first_delay: float = 0.1
-    max_delay: float = 10.0
-
-    def delay(self, crashes: int) -> float:
-        """Seconds before the start after ``crashes`` crashes in a row; 0 after the first."""
-        if crashes <= 1:
-            return 0.0
-        return random.uniform(0, min(self.max_delay, self.first_delay * 2 ** (crashes - 1)))
-
-
 @dataclass(slots=True)
 class _Run:
     job: Job
     record: StreamRecord
     fence: int
     offset: int  # bytes written
+    prior_tokens: int  # tokens of the answer that the engine was fed with the prompt
+    uncharged: float = 0.0  # weighted tokens used and not yet told to the queue
+    is_prompt_charged: bool = False
 
 
 class Runner:
@@ -198,6 +181,7 @@ class Runner:
             await self._bell.wait()
             self._bell.clear()
             while self._admitting and len(self._runs) < slots:
+                self._settle_charges()
                 job = await self._queue.claim(self.spec.id)
                 if job is None:
                     break
@@ -207,9 +191,10 @@ class Runner:
         record = self._log.get(job.stream_id)
         claim = await self._log.claim(job.stream_id)
         if record is None or claim is None:
+            self._queue.done(self.spec.id, job.owner)
             return  # cancelled while it waited: who cancelled has ended it
         loop = asyncio.get_running_loop()
-        run = _Run(job, record, claim.fence, len(claim.text.encode()))
+        run = _Run(job, record, claim.fence, len(claim.text.encode()), claim.tokens)
         self._runs[job.stream_id] = run
         self._idle.clear()
         self._telemetry.queue_waited(self.spec.id, loop.time() - record.accepted_at)
@@ -239,6 +224,7 @@ class Runner:
                 continue  # fenced off meanwhile
             if type(output) is Delta:
                 tokens += output.tokens
+                run.uncharged += output.tokens * ANSWER_WEIGHT
                 first = run.record.first_token_at is None
                 try:
                     run.offset = append(
@@ -263,9 +249,11 @@ class Runner:
         record = run.record
         match output:
             case Prefilled(total=total, cached=cached):
-                record.prompt_tokens, record.cached_tokens = total, cached
+                record.prompt_tokens, record.cached_tokens = total - run.prior_tokens, cached
+                _charge_prompt(run, total)
             case Finished(reason=reason, prompt_tokens=prompt, cached_tokens=cached):
-                record.prompt_tokens, record.cached_tokens = prompt, cached
+                record.prompt_tokens, record.cached_tokens = prompt - run.prior_tokens, cached
+                _charge_prompt(run, prompt)
                 self._telemetry.prompt_tokens(self.spec.id, prompt - cached)
                 self._crashes = 0
                 self._end(run, _ending(record, reason))
@@ -287,8 +275,17 @@ class Runner:
         if self._host is not None:
             self._host.cancel(run.job.stream_id)
 
+    def _settle_charges(self) -> None:
+        """Tell the queue what was used: before it is asked who is next, not at each token."""
+        for run in self._runs.values():
+            if run.uncharged:
+                self._queue.charge(self.spec.id, run.job.owner, run.uncharged)
+                run.uncharged = 0.0
+
     def _free(self, run: _Run) -> None:
+        self._settle_charges()
         del self._runs[run.job.stream_id]
+        self._queue.done(self.spec.id, run.job.owner)
         if not self._runs:
             self._idle.set()
         self._bell.set()
@@ -322,6 +319,13 @@ class Runner:
         """End every answer still here; for a replica that will not come back."""
         for run in list(self._runs.values()):
             self._end(run, run.record.cancel or ending)
+
+
+def _charge_prompt(run: _Run, tokens: int) -> None:
+    """Correct the estimate that was charged at admission by the engine's own count, once."""
+    if not run.is_prompt_charged:
+        run.is_prompt_charged = True
+        run.uncharged += tokens * PROMPT_WEIGHT - prompt_estimate(run.job)
 
 
 def _ending(record: StreamRecord, reason: EngineFinish) -> Ending:

@@ -28,8 +28,9 @@ from wsserver.engines import link
 from wsserver.engines.catalog import create_engine
 from wsserver.engines.contract import Engine, EngineOutput, JobRefused
 
-# Bytes the kernel may hold for the parent: some 1,000 deltas, a few milliseconds of its reading.
-_SEND_BUFFER: Final = 32 * 1024
+# Bytes the kernel may hold for the parent (Linux allows twice as many): some 1,000 deltas, a few
+# milliseconds of its work.
+_SEND_BUFFER: Final = 16 * 1024
 _READ_SIZE: Final = 256 * 1024
 
 # A step's outputs are sent in frames of at most so many, so that the parent's loop gets to

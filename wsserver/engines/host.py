@@ -129,7 +129,7 @@ class ChildHost:
         try:
             frame = link.encode_control(link.Start(job))
         except link.LinkError as error:
-            failed = Failed(job.job_id, "payload_too_large", str(error))
+            failed = Failed(job.job_id, "payload_too_large", f"the input can't be sent: {error}")
             asyncio.get_running_loop().call_soon(self._on_outputs, [failed])
             return
         self._send(frame)

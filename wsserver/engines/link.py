@@ -121,7 +121,10 @@ _outputs: Final[msgspec.msgpack.Decoder[list[Output]]] = msgspec.msgpack.Decoder
 
 def _frame(kind: int, content: object) -> bytearray:
     frame = bytearray(_HEADER.size)
-    _encoder.encode_into(content, frame, _HEADER.size)
+    try:
+        _encoder.encode_into(content, frame, _HEADER.size)
+    except UnicodeEncodeError as error:
+        raise LinkError("text with half a surrogate pair can't be sent") from error
     length = len(frame) - _HEADER.size
     if length > MAX_FRAME:
         raise LinkError(f"a frame of {length} bytes exceeds {MAX_FRAME}")
@@ -133,7 +136,7 @@ def encode_control(message: ToChild | ToHost) -> bytearray:
     """One message as a frame.
 
     Raises:
-        LinkError: If it is larger than `MAX_FRAME`; nothing was written then.
+        LinkError: If it is larger than `MAX_FRAME`, or text that is not Unicode.
     """
     return _frame(CONTROL, message)
 

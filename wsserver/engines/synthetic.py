@@ -14,10 +14,10 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from wsserver.core.engine import (
@@ -48,6 +48,7 @@ _JOB_TOKENS: Final = 8
 _GATHER_ABOVE_JOBS: Final = 32
 _GATHER_SECONDS: Final = 0.001
 
+_AGENDA_SLACK: Final = 64  # entries of ended jobs that are not worth looking for
 _PREFILL_SECONDS: Final = 0.05  # of one chunk
 _LOAD_STEPS: Final = 20
 
@@ -70,24 +71,26 @@ _POSITIVE_KEYS: Final = frozenset(("slots", "ctx"))
 
 
 def read_settings(spec: ModelSpec) -> SyntheticSettings:
-    """The settings of a source, together with those of ``spec.settings``.
+    """The settings of a source; what it leaves out is taken from ``spec.settings``.
 
     Raises:
-        ModelLoadError: For an unknown, repeated or bad key; it names the key.
+        ModelLoadError: For an unknown or bad key, or one that the source repeats; it names the key.
     """
     rest = spec.source.removeprefix(SYNTHETIC_SCHEME)
     if rest and not rest.startswith("?"):
         raise ModelLoadError(f"synthetic: takes only a query, like synthetic:?tps=50; got {rest!r}")
     pairs = parse_qsl(rest[1:], keep_blank_values=True)
-    values: dict[str, float] = {}
+    own = dict(pairs)
+    if len(own) < len(pairs):
+        repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ModelLoadError(f"synthetic: {repeated!r} is given twice")
     known = [item.name for item in fields(SyntheticSettings)]
-    for key, value in (*pairs, *spec.settings.items()):
+    values: dict[str, Any] = {}
+    for key, value in (spec.settings | own).items():
         if key not in known:
             raise ModelLoadError(f"synthetic: has no key {key!r}; it has {', '.join(known)}")
-        if key in values:
-            raise ModelLoadError(f"synthetic: {key!r} is given twice")
         values[key] = _number(key, value)
-    return SyntheticSettings(**values)  # type: ignore[arg-type]
+    return SyntheticSettings(**values)
 
 
 def _number(key: str, value: object) -> float:
@@ -132,7 +135,7 @@ class _Job:
     number: int  # of the next token
     limit: int  # tokens left to max_tokens, context or fail_at, whichever ends it first
     end: FinishReason | None  # what reaching the limit means; None: the job fails
-    matcher: StopMatcher
+    matcher: StopMatcher | None  # None without stop strings: most answers have none
     prefilled: int = 0
     first_due: float | None = None  # when the first token was due; None while prefilling
     given: int = 0
@@ -193,7 +196,7 @@ class SyntheticEngine:
             number=first_number(job),
             limit=settings.fail_at if is_failing else limit,
             end=None if is_failing else FinishReason.LENGTH,
-            matcher=StopMatcher(job.sampling.stop),
+            matcher=StopMatcher(job.sampling.stop) if job.sampling.stop else None,
         )
         self._plan_prefill(entry)
         self._jobs[job.job_id] = entry
@@ -209,6 +212,10 @@ class SyntheticEngine:
         job = self._jobs.get(job_id)
         if job is not None:
             self._finish(job, self._ready, FinishReason.CANCELLED)
+        if len(self._agenda) > _AGENDA_SLACK + 2 * len(self._jobs):
+            # Cancelled jobs that are due late would pile up at the far end.
+            self._agenda = [entry for entry in self._agenda if not entry[2].over]
+            heapq.heapify(self._agenda)
 
     def count(self, request: Count) -> None:
         """Count words."""
@@ -222,7 +229,7 @@ class SyntheticEngine:
         if not self._agenda:
             return None
         due = self._agenda[0][0]
-        if len(self._jobs) > _GATHER_ABOVE_JOBS:
+        if self._settings.tps and len(self._jobs) > _GATHER_ABOVE_JOBS:
             due = max(due, self._last_step + _GATHER_SECONDS)
         return max(0.0, due - self._clock())
 
@@ -268,11 +275,42 @@ class SyntheticEngine:
         if job.first_due is None:
             self._prefill(job, outputs)
             return 1
-        given = 0
-        while given < share and job.due <= now and not job.over:
-            self._give_token(job, outputs)
-            given += 1
-        return given
+        count = min(share, job.limit - job.given, self._due_tokens(job, now))
+        numbers = range(job.number, job.number + count)
+        job.number += count
+        job.given += count
+        if job.matcher is None:
+            job_id = job.job_id
+            outputs += [Delta(job_id, f"{number} ", 1) for number in numbers]
+        elif self._match(job, job.matcher, numbers, outputs):
+            return count
+        if job.given >= job.limit:
+            self._finish(job, outputs, job.end)
+        elif self._settings.tps and job.first_due is not None:
+            # From the first one's time, not from now: lateness must not add up.
+            job.due = job.first_due + job.given / self._settings.tps
+        else:
+            # From now: whoever is served goes behind those who wait, however old it is.
+            job.due = now
+        return count
+
+    def _due_tokens(self, job: _Job, now: float) -> int:
+        """Tokens that are due and not given yet; at least one, since the job was due."""
+        if not self._settings.tps or job.first_due is None:
+            return _JOB_TOKENS
+        due = int((now - job.first_due) * self._settings.tps + 1e-6) + 1
+        return max(1, due - job.given)
+
+    def _match(
+        self, job: _Job, matcher: StopMatcher, numbers: range, outputs: list[EngineOutput]
+    ) -> bool:
+        """Give tokens up to a stop string; True if it ended the job."""
+        for number in numbers:
+            outputs.append(Delta(job.job_id, matcher.push(f"{number} "), 1))
+            if matcher.is_matched:
+                self._finish(job, outputs, FinishReason.STOP_STRING)
+                return True
+        return False
 
     def _plan_prefill(self, job: _Job) -> None:
         """Take the next chunk of the prompt; it is done at ``job.due``."""
@@ -290,22 +328,6 @@ class SyntheticEngine:
         else:
             job.first_due = job.due = job.due + self._settings.ttft_ms / 1000
 
-    def _give_token(self, job: _Job, outputs: list[EngineOutput]) -> None:
-        text = job.matcher.push(f"{job.number} ")
-        job.number += 1
-        job.given += 1
-        outputs.append(Delta(job.job_id, text, 1))
-        if job.matcher.is_matched:
-            self._finish(job, outputs, FinishReason.STOP_STRING)
-        elif job.given >= job.limit:
-            self._finish(job, outputs, job.end)
-        elif self._settings.tps and job.first_due is not None:
-            # From the first one's time, not from now: lateness must not add up.
-            job.due = job.first_due + job.given / self._settings.tps
-        else:
-            # From now: whoever is served goes behind those who wait, however old it is.
-            job.due = self._last_step
-
     def _finish(
         self,
         job: _Job,
@@ -315,7 +337,7 @@ class SyntheticEngine:
         """End a job; ``reason`` None: it fails, as ``fail_at`` asked."""
         job.over = True
         del self._jobs[job.job_id]
-        held = job.matcher.finish()
+        held = job.matcher.finish() if job.matcher is not None else ""
         if held:
             outputs.append(Delta(job.job_id, held, 0))
         if reason is None:

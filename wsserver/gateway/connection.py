@@ -116,13 +116,14 @@ class Connection:
 
         ``request_id`` is that of the `watch_stream`. The pieces carry the asker's own.
         """
-        opening = snapshot(request_id, from_offset)
+        asked_here = answer.ask.client_id == self.client.client_id
+        asked_as = answer.request_id if asked_here else None
+        opening = snapshot(request_id or asked_as, from_offset)
         view = self._views.get(answer.stream_id)
         if view is not None:
             view.reopen(opening)
-            return
-        asked_here = answer.ask.client_id == self.client.client_id
-        self.open_view(answer, opening, request_id=answer.request_id if asked_here else None)
+        else:
+            self.open_view(answer, opening, request_id=asked_as)
 
     def show_stream(self, answer: Answer, prompt: str | None) -> None:
         """Follow a stream from its beginning, as a watcher."""
@@ -196,23 +197,26 @@ class Connection:
         # reading would keep it for ever. So the deadline is ours.
         asyncio.get_running_loop().call_later(ABORT_AFTER, self.link.abort)
 
-    def lost(self) -> list[Answer]:
-        """The socket is gone. Returns the answers that were followed here."""
+    def lost(self) -> list[Answer | Batch]:
+        """The socket is gone. Returns what was followed here."""
         self.state = next_connection_state(self.state, ConnectionStep.LOSE)
         self.outbox.close()
         for task in self._tasks:
             task.cancel()
-        views: list[StreamView | GenerationView] = []
-        views += self._views.values()
-        views += self._generations.values()
-        for view in views:
+        followed: list[Answer | Batch] = []
+        for view in self._views.values():
             view.close()
+            followed.append(view.answer)
+        for generation in self._generations.values():
+            generation.close()
+            followed.append(generation.answer)
         for batch_view in self._batches.values():
             batch_view.close()
+            followed.append(batch_view.batch)
         self._views.clear()
         self._generations.clear()
         self._batches.clear()
-        return [view.answer for view in views]
+        return followed
 
     def _stalled(self) -> None:
         self.services.telemetry.slow_reader_closed()

@@ -42,7 +42,6 @@ class Call:
     connection: Connection
     request: Any  # one of `Request`: which, the handler knows by its place in the table
     request_id: str
-    fields: dict[str, Any]  # as they came, for telling a repetition from a new request
 
 
 Reply = Event | None
@@ -97,7 +96,7 @@ class Dispatcher:
             self._refuse(connection, error, error.request_type, error.request_id)
             return
         request_id = request.request_id or new_id("req")
-        call = Call(connection, request, request_id, fields)
+        call = Call(connection, request, request_id)
         try:
             reply = handler(call)
         except Exception as error:

@@ -101,8 +101,12 @@ class HttpPages:
             return HttpReply(HTTPStatus.NOT_FOUND, b"This server has no page.\n")
         if name.endswith("/"):
             name += "index.html"
-        path = (folder / name).resolve()
-        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        try:
+            path = (folder / name).resolve()
+            is_there = path.is_relative_to(folder.resolve()) and path.is_file()
+        except (OSError, ValueError):  # a name too long, a NUL: nothing of that name is there
+            is_there = False
+        if not is_there:
             return HttpReply(HTTPStatus.NOT_FOUND, b"Not found.\n")
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         if kind.startswith("text/") or kind == "application/javascript":

@@ -23,7 +23,6 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
-from wsserver.core.departures import Departures
 from wsserver.core.limits import Meter
 from wsserver.gateway.admission import client_address, is_origin_allowed
 from wsserver.gateway.connection import Connection
@@ -124,12 +123,10 @@ class Listener:
         self,
         services: Services,
         dispatcher: Dispatcher,
-        departures: Departures,
         pages: HttpPages,
     ) -> None:
         self._services = services
         self._dispatcher = dispatcher
-        self._departures = departures
         self._pages = pages
         policy = services.policy
         self._pace = Meter(policy.connections_per_second, 1.0)
@@ -178,13 +175,14 @@ class Listener:
         assert isinstance(socket, Socket)
         services, policy = self._services, self._services.policy
         headers = socket.request.headers if socket.request is not None else Headers()
-        if not is_origin_allowed(headers.get("Origin"), headers.get("Host"), policy):
+        host = next(iter(headers.get_all("Host")), None)
+        if not is_origin_allowed(headers.get_all("Origin"), host, policy):
             # Browsers can't see an HTTP status of a failed upgrade, but a close code they can.
             socket.send_close(CloseCode.FORBIDDEN, "origin not allowed")
             return
         encoding = ENCODINGS.get(socket.subprotocol or "", Encoding.JSON)
         peer = socket.remote_address[0] if socket.remote_address else "local"
-        address = client_address(peer, headers.get("X-Forwarded-For"), policy)
+        address = client_address(peer, headers.get_all("X-Forwarded-For"), policy)
         connection = Connection(socket, services, encoding=encoding, address=address)
         socket.use(connection)
         socket.next_ping = socket.loop.time() + policy.ping_interval
@@ -203,19 +201,20 @@ class Listener:
     def _lost(self, socket: Socket, connection: Connection) -> None:
         self.sockets.discard(socket)
         socket.connection = None
-        watched = connection.lost()
+        followed = connection.lost()
         code = connection.close_code or socket.protocol.close_code or 1006
         self._services.telemetry.connection_closed(code)
         client = connection.client
         if client.connection is connection:
             self._services.clients.detach(client)
-            self._departures.dropped(client, watched)
+            self._services.departures.dropped(client, followed)
         else:  # resumed elsewhere: nobody has gone
-            for answer in watched:
-                self._departures.unwatched(answer)
+            for work in followed:
+                self._services.departures.unfollowed(work)
 
     def _process_request(self, socket: ServerConnection, request: Request) -> Response | None:
-        if request.headers.get("Upgrade", "").lower() != "websocket":
+        # get_all: a header sent twice must not be a fault of ours.
+        if "websocket" not in [value.lower() for value in request.headers.get_all("Upgrade")]:
             return _response(self._pages.answer(request.method, request.path), request.method)
         if request.path.partition("?")[0] not in PATHS:
             return _response(HttpReply(HTTPStatus.NOT_FOUND, b"Not found.\n"), request.method)

@@ -108,7 +108,10 @@ class Outbox:
             return
         self._control.append(payload)
         if len(self._control) > MAX_CONTROL_FRAMES:
-            self._stop_for_good()
+            # A burst within one turn of the loop is no slow reader: the socket may well take it.
+            self._flush_control()
+            if len(self._control) > MAX_CONTROL_FRAMES:
+                self._stop_for_good()
         elif self._link.is_writable:
             self._flush_at(0.0)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TypeVar
+
+import msgspec
 
 from wsserver.core.ask import Answer
 from wsserver.core.batches import Batch
+from wsserver.core.idempotency import Idempotency, Remembered
 from wsserver.gateway.dispatch import Call
 
 Outcome = TypeVar("Outcome")
@@ -27,14 +30,17 @@ def once(call: Call, kind: type[Outcome], begin: Callable[[], Outcome]) -> Outco
     idempotency = connection.services.idempotency
     identity = connection.client.identity
     now = asyncio.get_running_loop().time()
-    known = idempotency.find(identity, call.request_id, call.fields, now)
+    # The request as it was understood, not as it came: either spelling is the same request, and
+    # what was ignored in it (bytes, a nesting without end) need not be comparable.
+    body = msgspec.to_builtins(call.request)
+    known = idempotency.find(identity, call.request_id, body, now)
     if known is not None and isinstance(known.outcome, kind):
         return known.outcome
     outcome = begin()
-    entry = idempotency.remember(identity, call.request_id, call.fields, outcome)
+    entry = idempotency.remember(identity, call.request_id, body, outcome)
     loop = asyncio.get_running_loop()
     if isinstance(outcome, Answer | Batch):
-        outcome.on_end.append(lambda _: idempotency.end(entry, loop.time()))
+        outcome.on_end.append(lambda ended: _end(idempotency, entry, ended, loop.time()))
         if (isinstance(outcome, Batch) and outcome.is_ended) or (
             isinstance(outcome, Answer) and outcome.record.is_ended
         ):
@@ -42,3 +48,45 @@ def once(call: Call, kind: type[Outcome], begin: Callable[[], Outcome]) -> Outco
     else:
         idempotency.end(entry, now)
     return outcome
+
+
+async def once_done(call: Call, work: Callable[[], Coroutine[None, None, Outcome]]) -> Outcome:
+    """The reply that ``work`` makes, or that of the same request before it, with this requestId.
+
+    The work is done to its end, also where its asker goes away meanwhile: what he sends again
+    then finds it. What fails is not remembered.
+
+    Raises:
+        WireError: ``duplicate_request``, or whatever ``work`` raises.
+    """
+    idempotency = call.connection.services.idempotency
+    identity = call.connection.client.identity
+    loop = asyncio.get_running_loop()
+    body = msgspec.to_builtins(call.request)
+    known = idempotency.find(identity, call.request_id, body, loop.time())
+    if known is not None and isinstance(known.outcome, asyncio.Task):
+        earlier: asyncio.Task[Outcome] = known.outcome
+        return _named(await asyncio.shield(earlier), call.request_id)
+    task = loop.create_task(work())
+    entry = idempotency.remember(identity, call.request_id, body, task)
+
+    def done(ended: asyncio.Task[Outcome]) -> None:
+        if ended.cancelled() or ended.exception() is not None:
+            idempotency.forget(entry)
+        else:
+            idempotency.end(entry, loop.time())
+
+    task.add_done_callback(done)
+    return _named(await asyncio.shield(task), call.request_id)
+
+
+def _named(reply: Outcome, request_id: str) -> Outcome:
+    renamed: Outcome = msgspec.structs.replace(reply, request_id=request_id)  # type: ignore[type-var]
+    return renamed
+
+
+def _end(idempotency: Idempotency, entry: Remembered, ended: object, now: float) -> None:
+    if isinstance(ended, Answer) and ended.is_refused:
+        idempotency.forget(entry)
+    else:
+        idempotency.end(entry, now)

@@ -8,10 +8,13 @@ from pathlib import Path
 from wsserver.core.answers import Answers
 from wsserver.core.batches import Batches
 from wsserver.core.clients import Clients
+from wsserver.core.departures import Departures
 from wsserver.core.idempotency import Idempotency
 from wsserver.core.limits import LimitPolicy, Limits
 from wsserver.core.models import ModelRegistry
 from wsserver.core.rooms import Rooms
+from wsserver.core.sessions.conversations import Conversations
+from wsserver.core.sessions.library import Library
 from wsserver.core.streams import StreamLog
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, WireError
@@ -57,12 +60,15 @@ class Services:
 
     answers: Answers
     batches: Batches
+    departures: Departures
     models: ModelRegistry
     rooms: Rooms
     clients: Clients
     limits: Limits
     limit_policy: LimitPolicy
     idempotency: Idempotency
+    conversations: Conversations
+    library: Library
     log: StreamLog
     telemetry: Telemetry
     policy: EdgePolicy

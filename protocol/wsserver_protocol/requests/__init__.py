@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final, get_args
 
 from wsserver_protocol.requests.base import (
+    MAX_MESSAGES,
     ChatMessage,
     ClientMessage,
     LogPosition,
     Messages,
     RoomPosition,
 )
-from wsserver_protocol.requests.connection import Authenticate, GetStatus, Ping, Resume
+from wsserver_protocol.requests.connection import MAX_RESUMED, Authenticate, GetStatus, Ping, Resume
 from wsserver_protocol.requests.generation import (
     MAX_BATCH,
     Batch,
@@ -25,7 +26,14 @@ from wsserver_protocol.requests.generation import (
     UnwatchStream,
     WatchStream,
 )
-from wsserver_protocol.requests.models import LoadModel, Metrics, Models, Source, UnloadModel
+from wsserver_protocol.requests.models import (
+    MAX_SETTINGS,
+    LoadModel,
+    Metrics,
+    Models,
+    Source,
+    UnloadModel,
+)
 from wsserver_protocol.requests.rooms import (
     Ban,
     CreateInvite,
@@ -130,6 +138,9 @@ __all__ = [
     "LoadModel",
     "LogPosition",
     "MAX_BATCH",
+    "MAX_MESSAGES",
+    "MAX_RESUMED",
+    "MAX_SETTINGS",
     "Messages",
     "Metrics",
     "Models",

@@ -54,7 +54,10 @@ class RoomPosition(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     seq: Count
 
 
-Messages = Annotated[tuple[ChatMessage, ...], Meta(min_length=1)]
+MAX_MESSAGES = 10_000
+"""Most turns of a conversation; far more than a context holds, few enough to look at in passing."""
+
+Messages = Annotated[tuple[ChatMessage, ...], Meta(min_length=1, max_length=MAX_MESSAGES)]
 """A conversation, oldest turn first; never empty."""
 
 LogPosition = Count | RoomPosition

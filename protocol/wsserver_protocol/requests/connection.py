@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from wsserver_protocol.fields import Count, Credential, Id, Name
 from wsserver_protocol.requests.base import ClientMessage, LogPosition
+
+MAX_RESUMED = 1000
+"""Most streams, and most rooms, that a ``resume`` lists."""
 
 
 class Authenticate(ClientMessage, frozen=True, kw_only=True, tag="authenticate"):
@@ -29,13 +36,13 @@ class Resume(ClientMessage, frozen=True, kw_only=True, tag="resume"):
 
     Attributes:
         resume_token: The token of ``connected`` or of the last ``resumed``.
-        streams: streamId to the offset that the client has; each goes on from there.
-        rooms: roomId to the last ``seq``, or to ``{epoch, seq}``.
+        streams: streamId to the offset that the client has; each goes on from there. At most 1000.
+        rooms: roomId to the last ``seq``, or to ``{epoch, seq}``. At most 1000.
     """
 
     resume_token: Credential
-    streams: dict[Id, Count] | None = None
-    rooms: dict[Id, LogPosition] | None = None
+    streams: Annotated[dict[Id, Count], Meta(max_length=MAX_RESUMED)] | None = None
+    rooms: Annotated[dict[Id, LogPosition], Meta(max_length=MAX_RESUMED)] | None = None
 
 
 class Ping(ClientMessage, frozen=True, kw_only=True, tag="ping"):

@@ -11,6 +11,9 @@ from wsserver_protocol.requests.base import ClientMessage
 
 Source = Annotated[str, Meta(min_length=1, max_length=4096)]
 
+MAX_SETTINGS = 256
+"""Most settings of an engine in one ``load_model``."""
+
 
 class Models(ClientMessage, frozen=True, kw_only=True, tag="models"):
     """Ask which models there are. Answered ``models_list``."""
@@ -32,7 +35,7 @@ class LoadModel(ClientMessage, frozen=True, kw_only=True, tag="load_model"):
     format: Id | None = None
     immediate: bool = False
     id: Id | None = None
-    options: dict[str, Any] | None = None
+    options: Annotated[dict[str, Any], Meta(max_length=MAX_SETTINGS)] | None = None
 
 
 class UnloadModel(ClientMessage, frozen=True, kw_only=True, tag="unload_model"):

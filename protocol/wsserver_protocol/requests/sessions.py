@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from wsserver_protocol.fields import ChatRole, Count, ExportFormat, Id, PageSize, Title
 from wsserver_protocol.lifecycle import FinishReason
-from wsserver_protocol.requests.base import ClientMessage
+from wsserver_protocol.requests.base import MAX_MESSAGES, ClientMessage
 
 
 class OpenSession(ClientMessage, frozen=True, kw_only=True, tag="open_session"):
@@ -168,7 +169,7 @@ class SessionDocument(
     system_prompt: str | None = None
     model: Id | None = None
     metadata: dict[str, Any] | None = None
-    messages: tuple[ImportedMessage, ...] = ()
+    messages: Annotated[tuple[ImportedMessage, ...], Meta(max_length=MAX_MESSAGES)] = ()
 
 
 class ImportSession(ClientMessage, frozen=True, kw_only=True, tag="import_session"):

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable
 from enum import StrEnum
 
-from wsserver.core.engine import LoadProgress, ModelInfo, ModelSpec
+from wsserver.core.engine import EngineHost, LoadProgress, ModelInfo, ModelSpec
 from wsserver.core.runner import Runner
+from wsserver_protocol.errors import ErrorCode, WireError
 
 
 class ModelStatus(StrEnum):
@@ -49,6 +50,11 @@ class Model:
         return self.status is ModelStatus.READY
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nothing is loaded and nothing is being loaded."""
+        return self.status in (ModelStatus.UNLOADED, ModelStatus.FAILED)
+
+    @property
     def slots(self) -> int:
         """Jobs at once; 0 while nothing is loaded."""
         return self.runner.slots if self.runner is not None else 0
@@ -57,3 +63,22 @@ class Model:
     def busy(self) -> int:
         """Slots in use."""
         return self.runner.busy if self.runner is not None else 0
+
+    def tell_progress(self, progress: LoadProgress) -> None:
+        """Note how far the load is, and tell who follows it."""
+        self.progress = progress
+        for sink in tuple(self.progress_sinks):
+            sink(progress)
+
+    def require_host(self) -> EngineHost:
+        """The host of the loaded engine.
+
+        Raises:
+            WireError: ``model_not_ready`` (retryable) between two lives of the engine.
+        """
+        host = self.runner.host if self.runner is not None else None
+        if host is None:
+            raise WireError(
+                ErrorCode.MODEL_NOT_READY, f"Model {self.id!r} is starting again.", retryable=True
+            )
+        return host

@@ -7,14 +7,14 @@ clients may follow the same one. A model that fails to load says why and disturb
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from wsserver.core.engine import (
     ChatMessage,
     EngineDied,
     EngineFactory,
-    EngineHost,
     LoadProgress,
     ModelInfo,
     ModelLoadError,
@@ -23,7 +23,8 @@ from wsserver.core.engine import (
 from wsserver.core.jobs import JobQueue
 from wsserver.core.models.model import Model, ModelStatus
 from wsserver.core.models.sources import ModelSource, SourcePolicy
-from wsserver.core.runner import CloseAnswer, RestartPolicy, Runner
+from wsserver.core.restarts import RestartPolicy
+from wsserver.core.runner import CloseAnswer, Runner
 from wsserver.core.streams import Ending, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
@@ -134,7 +135,7 @@ class ModelRegistry:
         """
         model = self.require(model_id)
         await model.settled.wait()
-        host = _host(self.require(model.id))
+        host = self.require(model.id).require_host()
         try:
             return await host.count_tokens(messages=messages, text=text)
         except RequestRefused as refused:
@@ -163,21 +164,35 @@ class ModelRegistry:
             WireError: If the source is refused or the id is taken by another source.
         """
         resolved = self.sources.resolve(source, settings)
-        known = self._models.get(model_id or resolved.id)
-        if known is not None and known.status in (ModelStatus.UNLOADED, ModelStatus.FAILED):
-            known.spec = self.sources.spec(resolved, known.id)
-            self.load(known)
+        if model_id is not None or source in self.sources.configured:
+            return self._load_named(resolved, model_id or resolved.id)
+        for candidate in numbered(resolved.id):
+            known = self._models.get(candidate)
+            if known is None:
+                return self._start(self.add(resolved, model_id=candidate))
+            # An id that stands for nothing loaded is free, unless the operator gave it.
+            if known.is_idle and candidate not in self.sources.configured:
+                known.spec = self.sources.spec(resolved, candidate)
+                return self._start(known)
+        raise AssertionError("numbers do not end")
+
+    def _load_named(self, source: ModelSource, model_id: str) -> Model:
+        known = self._models.get(model_id)
+        if known is None:
+            return self._start(self.add(source, model_id=model_id))
+        is_same = known.spec.source == source.source
+        if known.is_idle and (is_same or model_id not in self.sources.configured):
+            known.spec = self.sources.spec(source, model_id)
+            return self._start(known)
+        if is_same and not known.is_unloading:
             return known
-        is_named = model_id is not None or source in self.sources.configured
-        if known is not None and is_named:
-            if known.spec.source == resolved.source and not known.is_unloading:
-                return known
-            raise WireError(
-                ErrorCode.INVALID_PARAMETERS,
-                f"The id {known.id!r} is taken by another model.",
-                details=(FieldError(field="id", message="is taken"),),
-            )
-        model = self.add(resolved, model_id=self._free_id(model_id or resolved.id))
+        raise WireError(
+            ErrorCode.INVALID_PARAMETERS,
+            f"The id {model_id!r} is taken by another model.",
+            details=(FieldError(field="id", message="is taken"),),
+        )
+
+    def _start(self, model: Model) -> Model:
         self.load(model)
         return model
 
@@ -269,7 +284,7 @@ class ModelRegistry:
             log=self._log,
             close_answer=lambda *end: self.close_answer(*end),
             on_ready=lambda info: self._became_ready(model, info),
-            on_progress=lambda progress: _tell_progress(model, progress),
+            on_progress=model.tell_progress,
             telemetry=self._telemetry,
             restarts=self._restarts,
         )
@@ -323,25 +338,8 @@ class ModelRegistry:
             if record is not None and self._log.cancel(record.stream_id, ending):
                 self.close_answer(record, record.fence, ending)
 
-    def _free_id(self, wanted: str) -> str:
-        if wanted not in self._models:
-            return wanted
-        number = 2
-        while f"{wanted}-{number}" in self._models:
-            number += 1
-        return f"{wanted}-{number}"
 
-
-def _tell_progress(model: Model, progress: LoadProgress) -> None:
-    model.progress = progress
-    for sink in tuple(model.progress_sinks):
-        sink(progress)
-
-
-def _host(model: Model) -> EngineHost:
-    host = model.runner.host if model.runner is not None else None
-    if host is None:
-        raise WireError(
-            ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} is starting again.", retryable=True
-        )
-    return host
+def numbered(stem: str) -> Iterator[str]:
+    """``stem``, ``stem-2``, ``stem-3`` …"""
+    yield stem
+    yield from (f"{stem}-{number}" for number in itertools.count(2))

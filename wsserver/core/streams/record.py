@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from wsserver.core.streams.transcript import Transcript
-from wsserver_protocol.errors import ErrorCode
+from wsserver_protocol.errors import ErrorCode, FieldError, WireError
 from wsserver_protocol.lifecycle import (
     FinishReason,
     StopReason,
@@ -41,6 +41,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None = None  # ERROR, for people
     retryable: bool = False
     retry_after: int | None = None  # ms
+    details: tuple[FieldError, ...] = ()  # ERROR
 
     @classmethod
     def stopped(cls, reason: StopReason, by: str) -> Ending:
@@ -57,7 +58,13 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def error(
-        cls, code: ErrorCode, message: str, *, retryable: bool, retry_after: int | None = None
+        cls,
+        code: ErrorCode,
+        message: str,
+        *,
+        retryable: bool,
+        retry_after: int | None = None,
+        details: tuple[FieldError, ...] = (),
     ) -> Ending:
         return cls(
             kind=EndKind.ERROR,
@@ -66,6 +73,17 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
             message=message,
             retryable=retryable,
             retry_after=retry_after,
+            details=details,
+        )
+
+    @classmethod
+    def failed(cls, error: WireError) -> Ending:
+        return cls.error(
+            error.code,
+            error.message,
+            retryable=error.retryable,
+            retry_after=error.retry_after,
+            details=error.details,
         )
 
 

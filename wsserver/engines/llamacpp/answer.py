@@ -74,6 +74,8 @@ class Chunk(msgspec.Struct):
 
 _decoder: Final = msgspec.json.Decoder(Chunk)
 
+_NOT_TAKEN_UP: Final = "an answer bound by a grammar could not be taken up again"
+
 # llama.cpp's error types that are the request's fault, as codes of the wire.
 _CODES: Final = {
     "invalid_request_error": "invalid_parameters",
@@ -95,6 +97,9 @@ class Answer:
         self._own_stops = StopMatcher(own_stops)
         self._logprobs = job.sampling.logprobs
         self._replay = job.prior if is_bound(job.sampling) else ""
+        self.is_replay = bool(self._replay)
+        self._max_tokens = job.max_tokens
+        self._new_tokens = 0
         self._json: list[str] | None = None if job.sampling.json_schema is None else []
         self._cancelled = False
         self._reason: FinishReason | None = None
@@ -131,6 +136,8 @@ class Answer:
 
     def end(self) -> Finished | Failed:
         """The last output, after the last `take`; shows first what was held back."""
+        if self._replay and self._reason is not None:
+            self._error = _Error(_NOT_TAKEN_UP)
         if self._reason is FinishReason.STOP and not self._is_kept():
             self._error = _Error("the answer does not keep to its schema")
         if self._error is not None or (self._reason is None and not self._cancelled):
@@ -163,11 +170,14 @@ class Answer:
         shown = self._stops.push(self._own_stops.push(text))
         tokens = self._generated - self._counted
         self._counted = self._generated
+        self._new_tokens += tokens
         self._emit(Delta(self._job_id, shown, tokens, self._told_logprobs(choice.logprobs)))
         if self._stops.is_matched:
             self._reason = FinishReason.STOP_STRING
         elif self._own_stops.is_matched:
             self._reason = FinishReason.STOP
+        elif self.is_replay and self._new_tokens >= self._max_tokens:
+            self._reason = FinishReason.LENGTH
 
     def _after_replay(self, text: str) -> str:
         """What of ``text`` is new, where the answer was begun before under a grammar.
@@ -179,11 +189,13 @@ class Answer:
         if not self._replay:
             return text
         if not (self._replay.startswith(text) or text.startswith(self._replay)):
-            self._error = _Error("an answer bound by a grammar could not be taken up again")
+            self._error = _Error(_NOT_TAKEN_UP)
             return ""
         new = text[len(self._replay) :]
         self._replay = self._replay[len(text) :]
         if not new:
+            # As in an answer taken up without a grammar, what it had said is part of the prompt.
+            self.prompt_tokens += self._generated - self._counted
             self._counted = self._generated
         return new
 

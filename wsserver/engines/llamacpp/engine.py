@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import xllamacpp
 
 from wsserver.core.engine import (
     EngineJob,
@@ -39,10 +38,10 @@ from wsserver.engines.link import Count, Counted, CountRefused
 from wsserver.engines.llamacpp.answer import Answer
 from wsserver.engines.llamacpp.api import LocalApi
 from wsserver.engines.llamacpp.gguf import GgufError, Metadata, read_metadata
-from wsserver.engines.llamacpp.grammar import LLGUIDANCE_OPTIONS, has_llguidance, is_bound
+from wsserver.engines.llamacpp.grammar import LLGUIDANCE_OPTIONS, has_llguidance
 from wsserver.engines.llamacpp.prompt import PLAIN_STOPS, PromptBuilder
 from wsserver.engines.llamacpp.sampling import SamplingLimits, completion_body
-from wsserver.engines.llamacpp.server import has_gpu, server_parameters
+from wsserver.engines.llamacpp.server import has_gpu, open_server, server_parameters
 from wsserver.engines.llamacpp.settings import (
     LlamaCppSettings,
     Machine,
@@ -93,8 +92,7 @@ class LlamaCppEngine:
         self._settings = settings = choose_settings(spec.settings, metadata, size, machine)
         key = secrets.token_hex(32)
         report(LoadProgress("loading", 0.0, estimated=True))
-        # Raises RuntimeError without a reason; the reason stands on stderr, where the host looks.
-        self._server = xllamacpp.Server(server_parameters(spec.path, settings, SOCKET, key))
+        self._server = open_server(server_parameters(spec.path, settings, SOCKET, key))
         self._api = LocalApi(SOCKET, key, settings.template_options)
         properties = self._api.properties()
         self._context = properties.default_generation_settings.n_ctx
@@ -209,16 +207,12 @@ class LlamaCppEngine:
 
     def _generate(self, job: EngineJob, answer: Answer) -> Finished | Failed:
         assert self._limits is not None
-        replays = bool(job.prior) and is_bound(job.sampling)
-        prompt = self._prompt(job, "" if replays else job.prior)
+        prompt = self._prompt(job, "" if answer.is_replay else job.prior)
         answer.prompt_tokens = len(prompt)
-        wanted = job.max_tokens + (job.prior_tokens if replays else 0)
-        body = completion_body(
-            job,
-            prompt,
-            min(wanted, self._context - len(prompt)),
-            self._limits,
-        )
+        room = self._context - len(prompt)
+        # A replay counts its new tokens itself: how many the old ones take is not known before.
+        max_tokens = room if answer.is_replay else min(job.max_tokens, room)
+        body = completion_body(job, prompt, max_tokens, self._limits)
         if answer.is_cancelled:
             return Finished(job.job_id, FinishReason.CANCELLED, len(prompt))
         fault: list[Exception] = []

@@ -6,6 +6,7 @@ says why.
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 import xllamacpp
@@ -13,12 +14,27 @@ import xllamacpp
 from wsserver.engines.llamacpp.settings import LlamaCppSettings
 
 _LOG_ERRORS: Final = 1  # verbosity; the reason of a failed load is told nowhere else
+_LOG_FLUSH_SECONDS: Final = 0.25
 
 
 def has_gpu() -> bool:
     """Whether this build of llama.cpp sees a device other than the CPU."""
     cpu = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
     return any(device["type"] != cpu for device in xllamacpp.get_device_info())
+
+
+def open_server(parameters: Any) -> Any:
+    """Load the model and start the server.
+
+    Raises:
+        RuntimeError: Without a reason; that stands on stderr, where the host looks for it.
+    """
+    try:
+        return xllamacpp.Server(parameters)
+    except RuntimeError:
+        # llama.cpp writes its log from a thread, which can't be told to finish.
+        time.sleep(_LOG_FLUSH_SECONDS)
+        raise
 
 
 def server_parameters(path: str, settings: LlamaCppSettings, socket_path: str, key: str) -> Any:

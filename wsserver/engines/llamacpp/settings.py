@@ -18,13 +18,15 @@ from wsserver.engines.llamacpp.gguf import Metadata
 
 _SLOTS: Final = 4
 _CONTEXT: Final = 4096
+_PROMPT_CACHE_MIB: Final = 256
 _BYTES_PER_CACHE_VALUE: Final = 2  # half precision
 # Of the memory that is free before the load: the rest is for the weights and for others.
 _CACHE_SHARE: Final = 0.25
 
-# Prompt tokens per batch on a CPU, by bytes of weights. A cancel in prefill and the other streams
-# wait for one batch: this keeps it near 0.2 s where a larger one gains little speed.
-_BATCH_BY_SIZE: Final = ((1 << 30, 128), (4 << 30, 64))
+# Prompt tokens per step on a CPU, by bytes of weights: a cancel in prefill and the tokens of all
+# other streams wait for one step. 32 cost about a quarter of the speed of 512, since the weights
+# are read more often; for small models a step of 128 is short enough.
+_BATCH_BY_SIZE: Final = ((128 << 20, 128), (1 << 30, 64))
 _BATCH_OF_LARGE: Final = 32
 _BATCH_ON_GPU: Final = 512
 
@@ -55,8 +57,8 @@ class LlamaCppSettings:
     ctx: int
     threads: int
     batch: int
+    prompt_cache_mib: int
     gpu_layers: int = -1
-    prompt_cache_mib: int = 256
     chat_template: str | None = None
     template_options: dict[str, Any] = field(default_factory=dict)
     sampling: SamplingDefaults = field(default_factory=SamplingDefaults)
@@ -122,7 +124,7 @@ def choose_settings(
         threads=given.get("threads", max(1, machine.cores - 1)),
         batch=max(batch, slots),  # a step decodes one token of each slot
         gpu_layers=given.get("gpu_layers", -1),
-        prompt_cache_mib=given.get("prompt_cache_mib", 256),
+        prompt_cache_mib=given.get("prompt_cache_mib", default_prompt_cache(metadata, ctx, slots)),
         chat_template=given.get("chat_template"),
         template_options=given.get("template_options", {}),
         sampling=_sampling(given, metadata),
@@ -147,6 +149,12 @@ def cache_bytes(metadata: Metadata, ctx: int) -> int:
     kv_heads = metadata.of_model("attention.head_count_kv") or heads
     head_width = metadata.of_model("attention.key_length") or width // heads
     return 2 * layers * kv_heads * head_width * _BYTES_PER_CACHE_VALUE * ctx
+
+
+def default_prompt_cache(metadata: Metadata, ctx: int, slots: int) -> int:
+    """MiB for chats that are not running: twice as many full ones as there are slots, bounded."""
+    wanted = 2 * slots * cache_bytes(metadata, ctx)
+    return min(_PROMPT_CACHE_MIB, math.ceil(wanted / (1 << 20))) if wanted else _PROMPT_CACHE_MIB
 
 
 def default_batch(size: int, machine: Machine) -> int:

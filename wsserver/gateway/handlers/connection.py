@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Coroutine, Mapping
 
 from wsserver.core.ask import Answer
 from wsserver.core.clients import Client
@@ -18,6 +20,9 @@ from wsserver_protocol.errors import CloseCode, ErrorCode, WireError
 from wsserver_protocol.lifecycle import StreamState
 
 PROTOCOL_VERSION = 1
+
+LOOK_UP_WITHIN, MAX_LOOKED_UP = 1.0, 20
+"""Seconds, and streams, for saying at a resume where the text of streams is kept that are gone."""
 
 
 def greet(connection: Connection) -> None:
@@ -36,7 +41,7 @@ def greet(connection: Connection) -> None:
                 batch=True,
                 models=True,
                 rooms=True,
-                sessions=False,
+                sessions=True,
                 resume=True,
                 binary=True,
             ),
@@ -89,7 +94,7 @@ def get_status(call: Call) -> Reply:
             if answer.is_stream
         ),
         rooms=tuple(client.room_ids),
-        session_ids=(),
+        session_ids=_sessions_of(client),
         limits=events.LimitsStatus(
             requests_limit=report.requests_limit,
             requests_remaining=report.requests_remaining if report.requests_limit else None,
@@ -102,8 +107,42 @@ def get_status(call: Call) -> Reply:
     )
 
 
-def resume(call: Call) -> Reply:
+def _sessions_of(client: Client) -> tuple[str, ...]:
+    """Sessions that a client has opened or read, and those it is being answered in."""
+    asked = [answer.place.session_id for answer in client.answers.values() if answer.place]
+    return tuple(dict.fromkeys([*client.session_ids, *asked]))
+
+
+def resume(call: Call) -> Reply | Coroutine[None, None, Reply]:
     """Take a client's place up again: its id, rooms and streams, to the byte."""
+    request: requests.Resume = call.request
+    services = call.connection.services
+    unknown = [
+        stream_id
+        for stream_id in request.streams or ()
+        if services.answers.retained(stream_id) is None
+    ]
+    if unknown and services.clients.find(request.resume_token) is not None:
+        return _resume_knowing(call, unknown)
+    return _resume(call, {})
+
+
+async def _resume_knowing(call: Call, gone: list[str]) -> Reply:
+    """Resume, having looked up first where the text of streams is kept that are gone."""
+    services = call.connection.services
+    client = services.clients.find(call.request.resume_token)
+    kept: dict[str, tuple[str, str]] = {}
+    if client is not None:
+        with contextlib.suppress(TimeoutError):  # to be back soon matters more than to know all
+            async with asyncio.timeout(LOOK_UP_WITHIN):
+                for stream_id in gone[:MAX_LOOKED_UP]:
+                    found = await services.library.find_stream(client.identity.key, stream_id)
+                    if found is not None:
+                        kept[stream_id] = found
+    return _resume(call, kept)
+
+
+def _resume(call: Call, kept: Mapping[str, tuple[str, str]]) -> Reply:
     request: requests.Resume = call.request
     connection = call.connection
     services = connection.services
@@ -117,7 +156,7 @@ def resume(call: Call) -> Reply:
     token = services.clients.redeem(request.resume_token)
     _take_place(connection, client)
     services.telemetry.resume_answered("resumed")
-    connection.send(_resumed(call, client, token))
+    connection.send(_resumed(call, client, token, kept))
     for stream_id, offset in (request.streams or {}).items():
         answer = services.answers.retained(stream_id)
         if answer is not None and may_watch(connection, answer):
@@ -152,17 +191,19 @@ def _take_place(connection: Connection, client: Client) -> None:
         older.close(CloseCode.RESUMED_ELSEWHERE, "resumed on another connection")
 
 
-def _resumed(call: Call, client: Client, token: str) -> events.Resumed:
+def _resumed(
+    call: Call, client: Client, token: str, kept: Mapping[str, tuple[str, str]]
+) -> events.Resumed:
     request: requests.Resume = call.request
     connection = call.connection
     services = connection.services
     asked = request.streams or {}
     streams = [
-        _stream_status(connection, stream_id, services.answers.retained(stream_id))
+        _stream_status(connection, stream_id, services.answers.retained(stream_id), kept)
         for stream_id in asked
     ]
     streams += [
-        _stream_status(connection, answer.stream_id, answer)
+        _stream_status(connection, answer.stream_id, answer, kept)
         for answer in client.answers.values()
         if answer.is_stream and answer.stream_id not in asked
     ]
@@ -182,18 +223,30 @@ def _resumed(call: Call, client: Client, token: str) -> events.Resumed:
 
 
 def _stream_status(
-    connection: Connection, stream_id: str, answer: Answer | None
+    connection: Connection,
+    stream_id: str,
+    answer: Answer | None,
+    kept: Mapping[str, tuple[str, str]],
 ) -> events.ResumedStream:
     if answer is None or not may_watch(connection, answer):
+        session_id, message_id = kept.get(stream_id, (None, None))
         return events.ResumedStream(
-            stream_id=stream_id, request_id=None, state=StreamState.GONE, offset=0
+            stream_id=stream_id,
+            request_id=None,
+            state=StreamState.GONE,
+            offset=0,
+            session_id=session_id,
+            message_id=message_id,
         )
     is_asker = answer.ask.client_id == connection.client.client_id
+    place = answer.place
     return events.ResumedStream(
         stream_id=stream_id,
         request_id=answer.request_id if is_asker else None,
         state=answer.record.state,
         offset=len(answer.record.transcript),
+        session_id=place.session_id if place is not None else None,
+        message_id=place.message_id if place is not None else None,
     )
 
 

@@ -7,6 +7,7 @@ import asyncio
 from wsserver.core.ask import Answer, Ask
 from wsserver.core.engine import ChatMessage
 from wsserver.core.models.options import check_options
+from wsserver.core.sessions.turns import Wish
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver.gateway.repeats import once
@@ -21,10 +22,12 @@ def generate(call: Call) -> Reply:
     connection = call.connection
 
     def begin() -> Answer:
-        _refuse_session(request)
-        ask = make_ask(connection, request, _messages(request))
-        admit(connection, ask, 1)
-        answer = connection.services.answers.submit(ask, request_id=call.request_id)
+        if request.session_id is not None:
+            answer = ask_in_session(call, request, request.session_id)
+        else:
+            ask = make_ask(connection, request, _messages(request))
+            admit(connection, ask, 1)
+            answer = connection.services.answers.submit(ask, request_id=call.request_id)
         connection.client.begin(answer)
         return answer
 
@@ -39,8 +42,9 @@ def stream(call: Call) -> Reply:
     connection = call.connection
 
     def begin() -> Answer:
-        _refuse_session(request)
-        if request.room_id is not None:
+        if request.session_id is not None:
+            answer = ask_in_session(call, request, request.session_id)
+        elif request.room_id is not None:
             answer = ask_in_room(call, request, request.room_id)
         else:
             ask = make_ask(connection, request, _messages(request))
@@ -88,6 +92,45 @@ def ask_in_room(call: Call, request: requests.Stream, room_id: str) -> Answer:
     for other in room.connections(besides=client):
         if other.connection is not None:
             other.connection.show_stream(answer, request.prompt)
+    return answer
+
+
+def ask_in_session(
+    call: Call, request: requests.Generate | requests.Stream, session_id: str
+) -> Answer:
+    """An ask in a session: its turn is led by the session from here on.
+
+    Raises:
+        WireError: As for any ask, or ``invalid_parameters`` for a raw prompt. What the session
+            itself refuses comes as the answer's end.
+    """
+    connection = call.connection
+    services = connection.services
+    if request.raw:
+        raise WireError(
+            ErrorCode.INVALID_PARAMETERS,
+            "A session is made of turns; a raw prompt is none.",
+            details=(FieldError(field="raw", message="cannot be used together with sessionId"),),
+        )
+    ask = make_ask(connection, request, None)
+    admit(connection, ask, 1)
+    answer = services.answers.accept(ask, request_id=call.request_id)
+    new: tuple[ChatMessage, ...] = ()
+    if request.messages is not None:
+        new = _chat(request.messages)
+    elif request.prompt is not None:
+        new = (ChatMessage(role="user", content=request.prompt),)
+    services.conversations.begin(
+        answer,
+        Wish(
+            session_id=session_id,
+            new=new,
+            system=request.system,
+            parent_id=request.parent_id,
+            regenerate=request.regenerate,
+            names_model=request.model is not None,
+        ),
+    )
     return answer
 
 
@@ -143,15 +186,6 @@ def admit(connection: Connection, ask: Ask, count: int) -> None:
     except WireError as error:
         services.telemetry.rate_limited("requests_per_minute")
         raise error
-
-
-def _refuse_session(request: requests.Generate | requests.Stream) -> None:
-    if request.session_id is not None:
-        raise WireError(
-            ErrorCode.SESSION_NOT_FOUND,
-            "This server keeps no sessions.",
-            details=(FieldError(field="sessionId", message="unknown"),),
-        )
 
 
 def _messages(request: requests.Generate | requests.Stream) -> tuple[ChatMessage, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+
 from wsserver.core.ask import Answer
 from wsserver.core.batches import Batch
 from wsserver.gateway.connection import Connection
@@ -21,10 +23,10 @@ def stop_stream(call: Call) -> Reply:
     else:
         answer = _asked_as(connection, call.request_id)
     if answer is None or answer.record.is_ended:
-        raise _stream_not_found()
+        raise stream_not_found()
     reason = _stop_right(connection, answer)
     if reason is None:
-        raise _stream_not_found()  # what is not yours does not exist
+        raise stream_not_found()  # what is not yours does not exist
     if not connection.follows(answer):
         # Its own terminal event is the reply, also here, where nobody followed it.
         answer.on_end.append(lambda ended: _tell_stopper(connection, ended, call.request_id))
@@ -53,22 +55,35 @@ def interrupt(call: Call) -> Reply:
     return None
 
 
-def watch_stream(call: Call) -> Reply:
+def watch_stream(call: Call) -> Reply | Coroutine[None, None, Reply]:
     """Follow a stream from an offset: its owner anywhere, and members of its room."""
     request: requests.WatchStream = call.request
     connection = call.connection
     answer = connection.services.answers.retained(request.stream_id)
-    if answer is None or not may_watch(connection, answer):
-        raise _stream_not_found()
+    if answer is None:
+        return _say_where_kept(connection, request.stream_id)
+    if not may_watch(connection, answer):
+        raise stream_not_found()
     connection.watch(answer, request_id=call.request_id, from_offset=request.from_offset)
     return None
 
 
+async def _say_where_kept(connection: Connection, stream_id: str) -> Reply:
+    """Refuse to show a stream that is gone, and name the session that keeps its text, if any."""
+    owner = connection.client.identity.key
+    kept = await connection.services.library.find_stream(owner, stream_id)
+    raise stream_not_found() if kept is None else StreamKept(*kept)
+
+
 def unwatch_stream(call: Call) -> Reply:
-    """Follow a stream no longer; it goes on."""
+    """Follow a stream no longer; it goes on while its asker or anyone else is there."""
     request: requests.UnwatchStream = call.request
-    if not call.connection.close_view(request.stream_id):
-        raise _stream_not_found()
+    connection = call.connection
+    view = connection.view_of(request.stream_id)
+    if view is None:
+        raise stream_not_found()
+    connection.close_view(request.stream_id)
+    connection.services.departures.unfollowed(view.answer)
     return events.StreamUnwatched(request_id=call.request_id, stream_id=request.stream_id)
 
 
@@ -111,7 +126,20 @@ def _tell_stopper(connection: Connection, answer: Answer, request_id: str) -> No
         connection.send_end(answer, ending, request_id=request_id)
 
 
-def _stream_not_found() -> WireError:
+class StreamKept(WireError):
+    """The stream is gone, and its text stands in a session."""
+
+    def __init__(self, session_id: str, message_id: str) -> None:
+        super().__init__(
+            ErrorCode.STREAM_NOT_FOUND,
+            "The stream has ended some time ago; its text is in the session.",
+        )
+        self.session_id = session_id
+        self.message_id = message_id
+
+
+def stream_not_found() -> WireError:
+    """The stream is unknown, ended, or someone else's: one answer for all three."""
     return WireError(
         ErrorCode.STREAM_NOT_FOUND, "There is no such stream, or it has ended, or it is not yours."
     )

@@ -8,25 +8,33 @@ from wsserver_protocol import events
 
 MAX_SNAPSHOT_BYTES = 32 * 1024
 
+MAX_ECHOED_CHARS = 64 * 1024
+"""A longer prompt is not echoed: escaped as JSON it could fill a frame of 1 MiB by itself."""
+
 
 def started(answer: Answer, prompt: str | None, request_id: str | None) -> Opening:
     """The opening of a stream's own beginning, for its asker or (without requestId) a watcher."""
-    room_id = answer.ask.room_id
-    place = answer.record.queue_position if request_id is not None else None
-    start = events.StreamStart(
-        request_id=request_id,
-        stream_id=answer.stream_id,
-        model=answer.record.model_id,
-        prompt=prompt,
-        room_id=room_id,
-        client_id=answer.ask.client_id if room_id is not None else None,
-        queue_position=place,
-        seq=answer.ask_seq,
-    )
 
     def opening(view: StreamView) -> events.Event:
-        view.told_place(place)
-        return start
+        room_id, kept = answer.ask.room_id, answer.place
+        position = answer.record.queue_position if request_id is not None else None
+        view.told_place(position)
+        return events.StreamStart(
+            request_id=request_id,
+            stream_id=answer.stream_id,
+            model=answer.record.model_id,
+            prompt=prompt if prompt is None or len(prompt) <= MAX_ECHOED_CHARS else None,
+            session_id=kept.session_id if kept is not None else None,
+            message_id=kept.message_id if kept is not None else None,
+            user_message_id=kept.user_message_id if kept is not None else None,
+            context_tokens=kept.context_tokens if kept is not None else None,
+            dropped_messages=kept.dropped_messages if kept is not None else None,
+            room_id=room_id,
+            client_id=answer.ask.client_id if room_id is not None else None,
+            queue_position=position,
+            continues=answer.continues,
+            seq=answer.ask_seq,
+        )
 
     return opening
 
@@ -36,11 +44,14 @@ def snapshot(request_id: str | None, from_offset: int) -> Opening:
 
     def opening(view: StreamView) -> events.Event:
         answer, record = view.answer, view.answer.record
+        kept = answer.place
         transcript = record.transcript
         start = transcript.boundary(from_offset)
         end = transcript.boundary(min(start + MAX_SNAPSHOT_BYTES, len(transcript)))
         view.cursor = end
         view.told_place(record.queue_position)
+        if from_offset > len(transcript):
+            view.rewind()
         return events.StreamSnapshot(
             request_id=request_id,
             stream_id=record.stream_id,
@@ -53,6 +64,8 @@ def snapshot(request_id: str | None, from_offset: int) -> Opening:
             model=record.model_id,
             room_id=answer.ask.room_id,
             client_id=answer.ask.client_id if answer.ask.room_id is not None else None,
+            session_id=kept.session_id if kept is not None else None,
+            message_id=kept.message_id if kept is not None else None,
         )
 
     return opening

@@ -37,7 +37,7 @@ class StreamView(BaseView):
         "_on_done",
         "_opening",
         "_progress_at",
-        "_shared",
+        "_rewind",
         "answer",
         "cursor",
     )
@@ -62,13 +62,21 @@ class StreamView(BaseView):
         self._on_done = on_done
         every = answer.ask.options.progress_every
         self._every = DEFAULT_PROGRESS_EVERY if every is None else every
+        self._rewind = False
         self._progress_at: int | None = None  # tokens, where a progress frame is due
         answer.record.watchers.add(self)
 
     @property
     def due(self) -> float | None:
         record = self.answer.record
-        if self._opening is not None or self._progress_at is not None or record.is_ended:
+        if self.answer.is_held:
+            return None
+        if (
+            self._opening is not None
+            or self._rewind
+            or self._progress_at is not None
+            or record.is_ended
+        ):
             return 0.0
         if self.cursor < len(record.transcript):
             return self._next_at
@@ -80,10 +88,21 @@ class StreamView(BaseView):
         self.wake()
 
     def next_frame(self, now: float) -> bytes | None:
-        if self._opening is not None:
+        if self.answer.is_held:
+            return None
+        if self._opening is not None and not self.answer.is_refused:
             opening, self._opening = self._opening, None
             return self._encode(opening(self))
         record = self.answer.record
+        if self._rewind:
+            self._rewind = False
+            return self._encode(
+                events.StreamRewind(
+                    stream_id=record.stream_id,
+                    offset=self.cursor,
+                    room_id=self.answer.ask.room_id,
+                )
+            )
         if self._has_new_place():
             return self._place_in_line(record.queue_position, record.stream_id)
         if self._progress_at is not None:
@@ -104,6 +123,10 @@ class StreamView(BaseView):
         self.is_done = True
         self.answer.record.watchers.discard(self)
         self._outbox.drop(self)
+
+    def rewind(self) -> None:
+        """The reader has more than there is: tell it to drop what lies past the cursor."""
+        self._rewind = True
 
     def told_place(self, position: int | None) -> None:
         """The opening has told this place in line."""

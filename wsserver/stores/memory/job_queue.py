@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from wsserver.core.jobs import FairQueue, Job, QueueFull
+from wsserver.core.fairness import FairQueue
+from wsserver.core.jobs import Job, QueueFull
 from wsserver.core.streams import StreamRecord
 
-# Places in line are told at most this often, in seconds: with hundreds waiting each claim
-# moves everyone, and nobody reads faster.
-POSITIONS_EVERY = 0.02
+# Places in line are told at most this often, in seconds, and the longer the line the less often:
+# each claim moves everyone in it, and nobody reads faster.
+POSITIONS_EVERY, POSITIONS_EVERY_PER_JOB = 0.02, 0.0002
 
 
 class MemoryJobQueue:
@@ -41,6 +42,12 @@ class MemoryJobQueue:
         self._renumber_soon(model_id)
         return entry.job
 
+    def charge(self, model_id: str, owner: str, tokens: float) -> None:
+        self._queue(model_id).charge(owner, tokens)
+
+    def done(self, model_id: str, owner: str) -> None:
+        self._queue(model_id).done(owner)
+
     def remove(self, model_id: str, stream_id: str) -> bool:
         removed = self._queue(model_id).remove(stream_id)
         if removed:
@@ -53,6 +60,7 @@ class MemoryJobQueue:
         while (entry := queue.pop()) is not None:
             entry.record.queue_position = None
             jobs.append(entry.job)
+            queue.done(entry.job.owner)
         return jobs
 
     def depth(self, model_id: str) -> int:
@@ -81,7 +89,8 @@ class MemoryJobQueue:
     def _renumber_soon(self, model_id: str) -> None:
         if model_id not in self._renumbering and self._queue(model_id):
             loop = asyncio.get_running_loop()
-            self._renumbering[model_id] = loop.call_later(POSITIONS_EVERY, self._renumber, model_id)
+            delay = POSITIONS_EVERY + POSITIONS_EVERY_PER_JOB * self.depth(model_id)
+            self._renumbering[model_id] = loop.call_later(delay, self._renumber, model_id)
 
     def _renumber(self, model_id: str) -> None:
         del self._renumbering[model_id]

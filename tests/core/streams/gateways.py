@@ -1,0 +1,326 @@
+"""The reading side of the simulated system: production's mirror, view and outbox on a fake wire.
+
+What is simulated here is the socket and the way to the store. What makes the frames is the real
+thing: follower, mirror, `StreamView` with its openings, outbox, codec.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+
+from tests.core.streams.network import Network
+from tests.core.streams.sabotage import FOLLOWERS, Sabotage
+from tests.core.streams.store import SimulatedStore
+from tests.core.streams.viewers import Viewer
+from tests.core.streams.virtual_loop import VirtualLoop
+from wsserver.core.ask import Answer, Ask
+from wsserver.core.identity import Identity
+from wsserver.core.streams.doorbells import Doorbell, Reading
+from wsserver.core.streams.follower import Cursor, Follower, Step
+from wsserver.core.streams.mirror import Mirror
+from wsserver.core.streams.record import StreamRecord
+from wsserver.gateway.outbox import Outbox
+from wsserver.gateway.views import StreamView, snapshot
+from wsserver_protocol import events
+from wsserver_protocol.frames import Encoding
+from wsserver_protocol.options import GenerationOptions
+
+SOCKET_BUFFER = 4096
+WAIT_FOR_READER_AHEAD = 3.0
+
+
+class Frame(bytes):
+    """A frame that knows under which fence it was made."""
+
+    fence: int
+
+
+class FollowingView(StreamView):
+    """A view of a mirror that may be cut.
+
+    A cut goes out before anything else, also before an opening that waits: a snapshot joins to
+    what the reader has, and that must be right by then.
+    """
+
+    __slots__ = ("_cut_to",)
+
+    def __init__(
+        self, answer: Answer, outbox: Outbox, *, interval: float, has: int, stands: int
+    ) -> None:
+        super().__init__(
+            answer,
+            outbox,
+            Encoding.JSON,
+            opening=_opening,
+            request_id=None,
+            interval=interval,
+            on_done=lambda _: None,
+        )
+        self._cut_to = stands if stands < has else None
+        self.cursor = stands
+
+    @property
+    def due(self) -> float | None:
+        return 0.0 if self._cut_to is not None else super().due
+
+    def stand(self, has: int, stands: int) -> None:
+        """The reader says what it has, again: its cut, and the opening from there."""
+        self.cursor = stands
+        self._cut_to = stands if stands < has else None
+        self.reopen(_opening)
+
+    def cut(self, offset: int) -> None:
+        """The mirror was cut: the reader is, too, if it is past that."""
+        if self.cursor > offset:
+            self.cursor = self._cut_to = offset
+            self.wake()
+
+    def next_frame(self, now: float) -> bytes | None:
+        record = self.answer.record
+        payload: bytes | None
+        if self._cut_to is not None and not self.is_done:
+            offset, self._cut_to = self._cut_to, None
+            payload = self._encode(events.StreamRewind(stream_id=record.stream_id, offset=offset))
+        else:
+            payload = super().next_frame(now)
+        if payload is None:
+            return None
+        frame = Frame(payload)
+        frame.fence = record.fence
+        return frame
+
+
+def _opening(view: StreamView) -> events.Event:
+    # Where the cursor is when it goes out: it may have been cut since it was asked for.
+    return snapshot(None, view.cursor)(view)
+
+
+class SocketLine:
+    """One connection: the link that the outbox writes to, and the line that the viewer has."""
+
+    def __init__(self, gateway: Gateway, viewer: Viewer, rng: random.Random) -> None:
+        self.gateway = gateway
+        self.viewer = viewer
+        self.is_open = True
+        self.waits: Cursor | None = None
+        self.waits_since = 0.0
+        self.view: FollowingView | None = None
+        self.interval = rng.choice((0.0, 0.01, 0.025))
+        self._delay = rng.uniform(0.0005, 0.006)
+        self._slowness = rng.choice((0.0, 0.0, 2e-6, 1e-4))  # seconds a byte
+        self._free_at = 0.0
+        self._unsent = 0
+        self._under_way: deque[bytes] = deque()
+        self._is_blocked = False
+        self.outbox = Outbox(self, send_timeout=15, on_stalled=self.cut, on_sent=lambda _: None)
+
+    @property
+    def is_writable(self) -> bool:
+        return self.is_open and self._unsent < SOCKET_BUFFER
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self._unsent
+
+    def write(self, payloads: list[bytes]) -> None:
+        loop = self.gateway.loop
+        for payload in payloads:
+            self._unsent += len(payload)
+            begins = max(loop.time(), self._free_at)
+            self._free_at = begins + len(payload) * self._slowness
+            self._under_way.append(payload)
+            loop.call_at(self._free_at + self._delay, self._arrive)
+        if self._unsent >= SOCKET_BUFFER and not self._is_blocked:
+            self._is_blocked = True
+            self.outbox.blocked()
+
+    def ask(self, cursor: Cursor) -> None:
+        self.gateway.loop.call_later(self._delay, self.gateway.watch, self, cursor)
+
+    def cut(self) -> None:
+        self.gateway.loop.call_later(self._delay * 4, self.close)  # the server hears of it later
+        self.is_open = False
+
+    def close(self) -> None:
+        self.is_open = False
+        if self.view is not None:
+            self.view.close()
+        self.outbox.close()
+        self.gateway.forget(self)
+
+    def _arrive(self) -> None:
+        payload = self._under_way.popleft()  # timers of one moment come in any order
+        self._unsent -= len(payload)
+        if not self.is_open:
+            return
+        if self._is_blocked and self.is_writable:
+            self._is_blocked = False
+            self.outbox.unblocked()
+        assert isinstance(payload, Frame)
+        self.viewer.receive(self, payload)
+
+
+class Followed:
+    """One answer that someone at a gateway watches: its mirror, and who waits for it."""
+
+    def __init__(self, gateway: Gateway, stream_id: str) -> None:
+        self.gateway = gateway
+        self.stream_id = stream_id
+        self.lines: dict[SocketLine, None] = {}
+        self.is_open = True
+        self.is_subscribed = False
+        loop = gateway.loop
+        record = StreamRecord(stream_id, "model", loop.time())
+        self.answer = Answer(
+            record,
+            Ask(owner=Identity.named("u", None, "::1"), client_id="c", options=GenerationOptions()),
+        )
+        make = Follower if gateway.sabotage is None else FOLLOWERS.get(gateway.sabotage, Follower)
+        self.mirror = Mirror(record, make(), self._on_rewind)
+        self._timer = loop.call_later(gateway.rng.uniform(0.0005, 0.01), self._subscribed)
+
+    def ring(self, bell: Doorbell) -> None:
+        if self.is_subscribed and self.is_open:
+            self.do(self.mirror.follower.ring(bell, self.gateway.loop.time()))
+
+    def do(self, steps: list[Step]) -> None:
+        """Take in what the follower says, then let in who has waited for it."""
+        now = self.gateway.loop.time()
+        wanted = self.mirror.apply(steps, now)
+        if wanted is not None:
+            store, stream_id, offset = self.gateway.store, self.stream_id, wanted.offset
+            self.gateway.network.call(
+                lambda: store.read(stream_id, offset), self._on_reading, self._on_no_reading
+            )
+        for line in [line for line in self.lines if line.waits is not None]:
+            self.admit(line)
+        self._watch_the_clock()
+
+    def admit(self, line: SocketLine) -> bool:
+        """Let a reader in, if the mirror is where it is: found and entered in one step."""
+        now = self.gateway.loop.time()
+        cursor = line.waits
+        if cursor is None or not line.is_open:
+            return True
+        late = now - line.waits_since >= WAIT_FOR_READER_AHEAD
+        stands = self.mirror.follower.place(cursor, is_caught_up=late)
+        if stands is None:
+            return False
+        line.waits = None
+        if self.gateway.sabotage is Sabotage.ENTRY_WITH_A_GAP:
+            self.gateway.loop.call_later(0.02, self._enter, line, cursor.offset, stands)
+        else:
+            self._enter(line, cursor.offset, stands)
+        return True
+
+    def close(self) -> None:
+        self.is_open = False
+        self._timer.cancel()
+
+    def _enter(self, line: SocketLine, has: int, stands: int) -> None:
+        if not line.is_open:
+            return
+        if line.view is None or line.view.is_done:
+            line.view = FollowingView(
+                self.answer, line.outbox, interval=line.interval, has=has, stands=stands
+            )
+            line.view.wake()
+        else:
+            line.view.stand(has, stands)
+
+    def _subscribed(self) -> None:
+        self.is_subscribed = True
+        self.do(self.mirror.follower.begin(self.gateway.loop.time()))
+
+    def _on_reading(self, reading: Reading | None) -> None:
+        if self.is_open:
+            self.do(self.mirror.follower.read(reading, self.gateway.loop.time()))
+
+    def _on_no_reading(self) -> None:
+        self.mirror.follower.read_failed(self.gateway.loop.time())
+        if self.is_open:
+            self._watch_the_clock()
+
+    def _on_rewind(self, offset: int) -> None:
+        self.answer.shared_frame = None  # made of text that is no more
+        if self.gateway.sabotage is Sabotage.REWIND_UNTOLD:
+            return
+        for line in self.lines:
+            if line.view is not None:
+                line.view.cut(offset)
+
+    def _watch_the_clock(self) -> None:
+        self._timer.cancel()
+        due = self.mirror.follower.due
+        if due is not None:
+            self._timer = self.gateway.loop.call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        self.do(self.mirror.follower.tick(self.gateway.loop.time()))
+
+
+class Gateway:
+    """A gateway: the answers that someone here watches."""
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        network: Network,
+        store: SimulatedStore,
+        rng: random.Random,
+        sabotage: Sabotage | None,
+    ) -> None:
+        self.loop = loop
+        self.network = network
+        self.store = store
+        self.rng = rng
+        self.sabotage = sabotage
+        self.followed: dict[str, Followed] = {}
+        self._deaf_until = 0.0
+
+    def connect(self, viewer: Viewer, cursor: Cursor) -> SocketLine:
+        line = SocketLine(self, viewer, random.Random(self.rng.random()))
+        line.ask(cursor)
+        return line
+
+    def watch(self, line: SocketLine, cursor: Cursor) -> None:
+        """A `watch_stream` has come in."""
+        if not line.is_open:
+            return
+        stream_id = line.viewer.stream_id
+        followed = self.followed.get(stream_id)
+        if followed is None:
+            followed = self.followed[stream_id] = Followed(self, stream_id)
+        followed.lines[line] = None
+        line.waits, line.waits_since = cursor, self.loop.time()
+        if not followed.admit(line) and followed.is_subscribed:
+            followed.do(followed.mirror.follower.doubt(self.loop.time()))
+
+    def forget(self, line: SocketLine) -> None:
+        followed = self.followed.get(line.viewer.stream_id)
+        if followed is not None and followed.lines.pop(line, 0) is None and not followed.lines:
+            self.loop.call_later(self.rng.uniform(0, 0.3), self._let_go, followed)
+
+    def ring(self, stream_id: str, bell: Doorbell) -> None:
+        now = self.loop.time()
+        if now < self._deaf_until:
+            return
+        if self.rng.random() < self.network.faults.deafness:
+            self._deaf_until = now + self.rng.uniform(0.05, 0.6)
+        followed = self.followed.get(stream_id)
+        if followed is not None:
+            followed.ring(bell)
+
+    def die(self) -> None:
+        """Everything here is gone at once; the viewers notice."""
+        for followed in self.followed.values():
+            followed.close()
+            for line in list(followed.lines):
+                line.viewer.leave(line)
+        self.followed.clear()
+
+    def _let_go(self, followed: Followed) -> None:
+        if not followed.lines and followed.is_open:
+            followed.close()
+            del self.followed[followed.stream_id]

@@ -1,0 +1,15 @@
+"""Waiting for what no frame tells: asked again and again, for a bounded time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+POLL_SECONDS = 0.02
+
+
+async def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until ``condition`` holds; fail after ``seconds``. For states without an event."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)

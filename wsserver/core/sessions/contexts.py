@@ -1,0 +1,84 @@
+"""The context of a turn: its branch is read, its model's tokenizer asked, and the cut made."""
+
+from __future__ import annotations
+
+from wsserver.core.engine import ChatMessage
+from wsserver.core.models import ModelRegistry
+from wsserver.core.sessions import tree
+from wsserver.core.sessions.context import BYTES_PER_TOKEN, Context, Room, build_context
+from wsserver.core.sessions.model import Message
+from wsserver.core.sessions.refusals import LONG_DEADLINE, or_refused
+from wsserver.core.sessions.store import SessionStore
+from wsserver.core.sessions.turns import Turn
+from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.options import DEFAULT_MAX_TOKENS
+
+MOST_MESSAGES = 10_000
+"""Messages of a branch that are looked at for one context."""
+
+
+class ContextMaker:
+    """Makes contexts, each once and after the turns before it have ended."""
+
+    def __init__(self, store: SessionStore, models: ModelRegistry) -> None:
+        self._store = store
+        self._models = models
+
+    async def make(self, turn: Turn) -> Context:
+        """The context of a turn that has its spot. Waits for a model that is loading.
+
+        Raises:
+            WireError: ``context_length_exceeded``; ``store_unavailable``; the model's refusal.
+        """
+        spot, wish = turn.spot, turn.wish
+        assert spot is not None
+        length = await self._context_length(turn)
+        history, unread = await self._history(turn, spot.end, length * BYTES_PER_TOKEN)
+        new = [*wish.new]
+        if not new:  # another try, or a continuation: the question is the branch's last turn
+            history, asked = _without_last_turn(history)
+            new = [ChatMessage(role=m.role, content=m.content) for m in asked]
+        model_id, said = turn.answer.record.model_id, spot.message.content
+        reserved = await self._models.count_tokens(model_id, text=said) if said else 0
+
+        async def count(messages: object) -> int:
+            return await self._models.count_tokens(model_id, messages=messages)  # type: ignore[arg-type]
+
+        options = turn.answer.ask.options
+        most = DEFAULT_MAX_TOKENS if options.max_tokens is None else options.max_tokens
+        context = await build_context(
+            count,
+            Room(length, most, reserved),
+            system=wish.system or spot.session.system_prompt,
+            history=history,
+            new=new,
+        )
+        return context._replace(dropped=context.dropped + unread)
+
+    async def _context_length(self, turn: Turn) -> int:
+        model = self._models.require(turn.answer.record.model_id)
+        await model.settled.wait()
+        info = self._models.require(model.id).info
+        if info is None:
+            raise WireError(ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} is not ready.")
+        return info.context_length
+
+    async def _history(
+        self, turn: Turn, end: str | None, max_bytes: int
+    ) -> tuple[list[Message], int]:
+        """The branch up to ``end`` as far as it can matter, and how many messages that leaves."""
+        if end is None:
+            return [], 0
+        read = self._store.branch(*turn.key, end=end, limit=MOST_MESSAGES, max_bytes=max_bytes)
+        branch = await or_refused(read, LONG_DEADLINE)
+        if not branch.has_more:
+            return branch.messages, 0
+        links = await or_refused(self._store.links(*turn.key), LONG_DEADLINE)
+        return branch.messages, len(tree.path(links, end)) - len(branch.messages)
+
+
+def _without_last_turn(history: list[Message]) -> tuple[list[Message], list[Message]]:
+    """The branch cut before its last turn."""
+    last = tree.turns(history)[-1:]
+    count = len(last[0]) if last else 0
+    return history[: len(history) - count], history[len(history) - count :]

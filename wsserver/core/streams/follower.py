@@ -1,0 +1,330 @@
+"""Keeps one process's mirror of an answer true, whose log lives elsewhere.
+
+The log tells of each change by a doorbell, and gives its whole state when it is read. Doorbells
+may be lost, doubled, late or in any order; a reading may be lost or overtaken by what came since.
+The follower decides what of all this to believe, what to ask, and what the mirror does next. It
+keeps integers and the bells that came too early, no text: the owner has the text and does what
+the steps say, in order. It does no I/O and has no clock; times are the caller's, in seconds.
+
+The rule that keeps the mirror true: *under one fence the log's text only grows along one text*
+(a log that lost a tail gets the same bytes again, from its writer's buffer), so bytes under the
+mirror's own fence merge by offset alone. Between fences there is one way: cut at the base of each
+claim that was missed, or at their minimum, before anything of the newer fence is taken.
+
+What happens, what follows, and the failure that it answers:
+
+======================================  =========================  ===============================
+what comes                              what follows               because
+======================================  =========================  ===============================
+appended, own fence, joins or overlaps  take what is new           a doubled bell, a writer's retry
+appended, own fence, known              nothing                    a doubled or late bell
+appended, own fence, past the end       keep it, read              a lost bell, or a late one
+appended, older fence                   nothing                    late; what of it survived the
+                                                                   takeover is under its base
+appended, newer fence                   keep it, read              the claim's bell was lost
+claimed, next fence                     cut at its base            a writer died; its tail may be
+                                                                   lost, another text may follow
+claimed, further fence                  read                       a claim between was missed: its
+                                                                   base may be the lower one
+claimed, known fence                    nothing                    doubled or late
+ended, own fence, whole                 end                        the usual case: no reading
+ended, else                             keep it, read              text or a claim was missed
+reading, older fence                    nothing                    overtaken by a claim's bell
+reading, own fence                      merge by offset            bells may have overtaken it
+reading, own fence, shorter             nothing: wait              the log lost a tail; its writer
+                                                                   has it and writes it again
+reading, newer fence                    cut at the lowest base     claims that were missed
+                                        missed, then merge
+reading, ended, mirror is longer        cut to the end, end        the lost tail's writer is gone
+                                                                   too: nobody can write it again
+reading, none (the log has no answer)   nothing                    a log that restarts gets its
+                                                                   answers back from their writers
+nothing for ``patience``                read                       the last bell was lost; no later
+                                                                   one will show the gap
+======================================  =========================  ===============================
+
+A reading that was asked for before a bell came does not speak for that bell: if the bell is still
+ahead of the mirror afterwards, one more reading follows. A reading begun after a bell does, also
+when it shows less: then the log has lost what the bell told.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from wsserver.core.streams.doorbells import Appended, Claimed, Doorbell, Ended, Reading
+from wsserver.core.streams.record import Ending
+from wsserver_protocol.lifecycle import StreamState
+
+MAX_EARLY = 64
+"""Bells kept until what comes before them is there; past that the reading brings their text."""
+
+
+class Read(NamedTuple):
+    """Ask the log for a `Reading` from here; give it, or None, to `Follower.read`."""
+
+    offset: int
+
+
+class Take(NamedTuple):
+    """Append to the mirror; it then holds ``tokens`` tokens."""
+
+    data: bytes
+    tokens: int
+
+
+class Rewind(NamedTuple):
+    """Cut the mirror, and the cursor of each watcher who is past it: tell those."""
+
+    offset: int
+
+
+class End(NamedTuple):
+    """The mirror is whole. Comes once, last."""
+
+    ending: Ending
+
+
+Step = Read | Take | Rewind | End
+
+
+class Cursor(NamedTuple):
+    """What a reader says it has: ``offset`` bytes of the text as it was under ``fence``.
+
+    A reader that does not know its fence says 1: it is then cut at the lowest base of all claims
+    after the first, which is never wrong and costs bytes only where a writer was replaced.
+    """
+
+    fence: int
+    offset: int
+
+
+class Follower:
+    """Follows one answer.
+
+    Its owner subscribes to the doorbells, waits until that is confirmed and calls `begin`; before
+    that a bell could be missed that no reading shows. Then it gives each bell to `ring`, each
+    reading to `read`, calls `tick` at ``due``, and does the steps that they return before it lets
+    anything else look at the mirror.
+
+    Attributes:
+        fence: The newest fence that the mirror has taken in.
+        bases: Text length at each claim up to it, of fence 1 first.
+        have: Length of the mirror in bytes, once all steps are done.
+        state: Where the answer stands.
+        ending: How it ended, None before.
+        due: When to call `tick`; None once it has ended, or before `begin`.
+    """
+
+    __slots__ = (
+        "_again",
+        "_early",
+        "_end",
+        "_is_reading",
+        "_patience",
+        "bases",
+        "due",
+        "ending",
+        "fence",
+        "have",
+        "state",
+    )
+
+    def __init__(self, *, patience: float = 2.0) -> None:
+        """``patience``: seconds without news after which the log is read."""
+        self.fence = 0
+        self.bases: list[int] = []
+        self.have = 0
+        self.state = StreamState.QUEUED
+        self.ending: Ending | None = None
+        self.due: float | None = None
+        self._patience = patience
+        self._early: dict[tuple[int, int], Appended] = {}  # by fence and offset
+        self._end: Ended | None = None  # heard of, text or claims before it are missing
+        self._is_reading = False
+        self._again: tuple[int, int] | None = None  # fence, length: heard since the reading began
+
+    def begin(self, now: float) -> list[Step]:
+        """The subscription is confirmed: read everything."""
+        return self._read(now)
+
+    def doubt(self, now: float) -> list[Step]:
+        """Bells may have been missed (a reconnect), or a reader claims to have more: read.
+
+        Also where a reading is under way: it may have been taken before.
+        """
+        if self.ending is not None:
+            return []
+        self._again = _BEYOND
+        return [] if self._is_reading else self._read(now)
+
+    def tick(self, now: float) -> list[Step]:
+        """The watchdog: read if nothing came for ``patience``. Needs no bell to run.
+
+        A reading that did not come in that time is taken for lost; should it come after all,
+        it does no harm.
+        """
+        if self.due is None or now < self.due:
+            return []
+        return self._read(now)
+
+    def read_failed(self, now: float) -> None:
+        """The reading did not succeed. The watchdog asks again, so a log that is down is not
+        asked in a tight loop."""
+        self._is_reading = False
+        self.due = now + self._patience
+
+    def ring(self, bell: Doorbell, now: float) -> list[Step]:
+        """A doorbell came."""
+        if self.ending is not None:
+            return []  # late: an end is final, the log refuses claims and text after it
+        steps: list[Step] = []
+        match bell:
+            case Appended():
+                self._hear_text(bell, steps, now)
+            case Claimed():
+                self._hear_claim(bell, steps, now)
+            case Ended():
+                self._hear_end(bell, steps, now)
+        return steps
+
+    def read(self, reading: Reading | None, now: float) -> list[Step]:
+        """A reading came; None: the log has no such answer (now)."""
+        if self.ending is not None:
+            return []
+        self._is_reading = False
+        self.due = now + self._patience
+        steps: list[Step] = []
+        is_short = False
+        if reading is not None and reading.fence >= self.fence:
+            self._adopt(reading, steps)
+            is_short = self.have < reading.length
+        if self.ending is None and (is_short or self._is_behind()):
+            steps += self._read(now)
+        return steps
+
+    def place(self, cursor: Cursor, *, is_caught_up: bool = False) -> int | None:
+        """Where a reader stands in the mirror, at most its own offset: it drops what is past it.
+
+        None: the reader is ahead. It waits and asks again after each change (and its owner calls
+        `doubt`): the mirror is behind, or the log lost a tail that its writer will write again.
+        It is not reset, since that would take away text that is right.
+
+        Call it, and let the reader in at what it says, in one step: the fence is compared here
+        once, and from then on the reader goes along with each `Rewind`.
+
+        Args:
+            cursor: What the reader has.
+            is_caught_up: A reading that began after the reader came has been taken in, and the
+                owner does not want to wait any longer. Never None then.
+        """
+        if not cursor.offset:
+            return 0  # nothing that could be wrong
+        is_final = is_caught_up or self.ending is not None
+        if cursor.fence > self.fence and not is_final:
+            return None
+        offset = self._survives(cursor)
+        if offset <= self.have:
+            return offset
+        return self.have if is_final else None
+
+    def _survives(self, cursor: Cursor) -> int:
+        """How much of what the cursor says is in the text under the mirror's fence."""
+        return min([cursor.offset, *self.bases[cursor.fence : self.fence]])
+
+    def _hear_text(self, bell: Appended, steps: list[Step], now: float) -> None:
+        if bell.fence < self.fence:
+            return
+        if bell.fence > self.fence or bell.offset > self.have:
+            if len(self._early) < MAX_EARLY:
+                self._early[bell.fence, bell.offset] = bell
+            self._miss((bell.fence, bell.offset + len(bell.data)), steps, now)
+        elif self._take(bell.offset, bell.data, bell.tokens, steps):
+            self.due = now + self._patience  # only news calms the watchdog, not repetition
+            self._go_on(steps)
+
+    def _hear_claim(self, bell: Claimed, steps: list[Step], now: float) -> None:
+        if bell.fence <= self.fence:
+            return
+        if bell.fence > self.fence + 1:
+            self._miss((bell.fence, bell.base), steps, now)
+            return
+        self.bases.append(bell.base)
+        self._change_fence(bell.fence, bell.base, steps)
+        self.state = bell.state
+        self.due = now + self._patience
+        self._go_on(steps)
+
+    def _hear_end(self, bell: Ended, steps: list[Step], now: float) -> None:
+        if bell.fence < self.fence:
+            return
+        self._end = bell
+        self._go_on(steps)
+        if self.ending is None:
+            self._miss(_BEYOND, steps, now)
+
+    def _adopt(self, reading: Reading, steps: list[Step]) -> None:
+        if reading.fence > self.fence:
+            lowest = min(reading.bases[self.fence :])
+            self.bases = list(reading.bases)
+            self._change_fence(reading.fence, lowest, steps)
+        self.state = reading.state
+        self._take(reading.offset, reading.data, reading.tokens, steps)
+        if reading.ending is not None:
+            self._cut(reading.length, steps)
+            self._end = Ended(reading.fence, reading.length, reading.ending)
+        self._go_on(steps)
+
+    def _take(self, offset: int, data: bytes, tokens: int, steps: list[Step]) -> bool:
+        """Take what joins and is new. False if there is none."""
+        known = self.have - offset
+        if known < 0 or known >= len(data):
+            return False
+        self.have = offset + len(data)
+        steps.append(Take(data[known:], tokens))
+        return True
+
+    def _go_on(self, steps: list[Step]) -> None:
+        """After any change: take the early bells that now join, and end if that is all."""
+        for key in sorted(self._early):
+            fence, offset = key
+            if fence > self.fence or (fence == self.fence and offset > self.have):
+                break
+            bell = self._early.pop(key)
+            if fence == self.fence:
+                self._take(offset, bell.data, bell.tokens, steps)
+        end = self._end
+        if end is not None and (end.fence, end.total) == (self.fence, self.have):
+            self.ending = end.ending
+            self.state = StreamState.ENDED
+            self.due = None
+            self._early.clear()
+            steps.append(End(end.ending))
+
+    def _change_fence(self, fence: int, base: int, steps: list[Step]) -> None:
+        self.fence = fence
+        self._cut(base, steps)
+
+    def _cut(self, offset: int, steps: list[Step]) -> None:
+        if offset < self.have:
+            self.have = offset
+            steps.append(Rewind(offset))
+
+    def _miss(self, heard: tuple[int, int], steps: list[Step], now: float) -> None:
+        """The mirror lacks something: read, or hold the reading that is under way against it."""
+        if self._is_reading:
+            self._again = max(heard, self._again or heard)
+        else:
+            steps += self._read(now)
+
+    def _is_behind(self) -> bool:
+        return self._again is not None and self._again > (self.fence, self.have)
+
+    def _read(self, now: float) -> list[Step]:
+        self._is_reading = True
+        self._again = None
+        self.due = now + self._patience
+        return [Read(self.have)]
+
+
+_BEYOND = (1 << 62, 0)  # no reading under way satisfies it

@@ -1,0 +1,123 @@
+"""One claim's text on its way into a log that lives elsewhere.
+
+The engine is never kept waiting by the log: what it makes is buffered here, and goes out one
+operation at a time, each with the fence and the byte offset that it continues from. So a retry
+after a lost reply adds nothing, and a log that has lost its tail says so and gets it again. For
+that the writer keeps the whole text, that of the writers before it included.
+
+No I/O and no clock: the owner sends what `next_operation` says, when it wants to, and gives the
+reply to `replied`; without a reply it simply asks for the next operation, which is the same again.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from wsserver.core.streams.record import Ending
+
+
+class Refusal(Enum):
+    """Why the log did not do it."""
+
+    FENCED = "fenced"  # a newer claim exists, or the answer has ended: stop, write no more
+    SHORT = "short"  # its text ends before the offset: it has lost a tail
+
+
+class Reply(NamedTuple):
+    """What the log says to an operation."""
+
+    length: int  # bytes of its text, done or refused
+    refusal: Refusal | None = None
+    is_cancelled: bool = False  # an end was asked for: it costs no operation of its own
+
+
+class Append(NamedTuple):
+    """Add ``data`` at byte ``offset``; what the log has already is skipped."""
+
+    fence: int
+    offset: int
+    data: bytes
+    tokens: int  # of the whole answer, at the end of data
+
+
+class Finish(NamedTuple):
+    """End the answer at ``total`` bytes; refused while the text is not that long."""
+
+    fence: int
+    total: int
+    ending: Ending
+
+
+class LogWriter:
+    """Writes one answer under one claim.
+
+    Args:
+        fence: The claim's.
+        text: The text that the claim gave, in UTF-8.
+        tokens: The tokens that it is made of.
+
+    Attributes:
+        text: All of the answer, with what the log does not have yet.
+        is_over: Nothing is left to do: the answer has ended here, or the writer was fenced off.
+        is_fenced: It was: stop the engine's work on it.
+        is_cancelled: The log says that an end was asked for.
+    """
+
+    __slots__ = (
+        "_ending",
+        "_held",
+        "_text",
+        "_tokens",
+        "fence",
+        "is_cancelled",
+        "is_fenced",
+        "is_over",
+    )
+
+    def __init__(self, fence: int, text: bytes, tokens: int) -> None:
+        self.fence = fence
+        self.is_over = False
+        self.is_fenced = False
+        self.is_cancelled = False
+        self._text = bytearray(text)
+        self._tokens = tokens
+        self._held = len(text)  # bytes that the log has, as far as we know
+        self._ending: Ending | None = None
+
+    @property
+    def text(self) -> bytes:
+        return bytes(self._text)
+
+    def write(self, text: bytes, tokens: int) -> None:
+        """Add what the engine made: whole characters."""
+        assert self._ending is None, "text after the end"
+        self._text += text
+        self._tokens += tokens
+
+    def finish(self, ending: Ending) -> None:
+        """All is written; end once the log has it."""
+        self._ending = ending
+
+    def next_operation(self) -> Append | Finish | None:
+        """What to send now; None if there is nothing. One at a time."""
+        if self.is_over:
+            return None
+        if self._held < len(self._text):
+            data = bytes(self._text[self._held :])
+            return Append(self.fence, self._held, data, self._tokens)
+        if self._ending is not None:
+            return Finish(self.fence, len(self._text), self._ending)
+        return None
+
+    def replied(self, operation: Append | Finish, reply: Reply) -> None:
+        """The log answered."""
+        self.is_cancelled = self.is_cancelled or reply.is_cancelled
+        if reply.refusal is Refusal.FENCED:
+            # Also the retry of a finish whose reply was lost: the end in the log is ours then,
+            # and to us it makes no difference.
+            self.is_over = self.is_fenced = True
+        elif reply.refusal is None and isinstance(operation, Finish):
+            self.is_over = True
+        else:
+            self._held = reply.length

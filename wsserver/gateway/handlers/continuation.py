@@ -1,0 +1,127 @@
+"""`continue`: going on with an answer that was stopped, has failed or ran into its length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+
+from wsserver.core.ask import Answer, Ask
+from wsserver.core.sessions.turns import CUT_SHORT, Wish, cannot_continue
+from wsserver.gateway.connection import Connection
+from wsserver.gateway.dispatch import Call, Reply
+from wsserver.gateway.handlers.generation import admit
+from wsserver.gateway.handlers.streams import stream_not_found
+from wsserver.gateway.repeats import once
+from wsserver.gateway.views import started
+from wsserver_protocol import requests
+from wsserver_protocol.errors import ErrorCode, FieldError, WireError
+from wsserver_protocol.options import GenerationOptions
+
+CONSTRAINTS = ("json_schema", "grammar", "regex")
+"""Options of which one replaces the others."""
+
+
+def continue_answer(call: Call) -> Reply | Coroutine[None, None, Reply]:
+    """Go on with a stream, or with the last answer of a session, as a new stream."""
+    request: requests.Continue = call.request
+    services, identity = call.connection.services, call.connection.client.identity
+    if request.session_id is not None:
+        wish = Wish(session_id=request.session_id, is_continuation=True)
+        return _begin(call, lambda: _in_session(call, wish, None))
+    stream_id = request.stream_id or ""
+    former = services.answers.retained(stream_id)
+    if former is None:
+        return _of_stored(call, stream_id)
+    if former.ask.owner.key != identity.key or not former.is_stream:
+        raise stream_not_found()
+    if former.place is None:
+        return _begin(call, lambda: _alone(call, former))
+    wish = Wish(
+        session_id=former.place.session_id,
+        is_continuation=True,
+        message_id=former.place.message_id,
+    )
+    return _begin(call, lambda: _in_session(call, wish, former, stream_id))
+
+
+async def _of_stored(call: Call, stream_id: str) -> Reply:
+    """Go on with a stream that is gone, where a session keeps its text."""
+    connection = call.connection
+    owner = connection.client.identity.key
+    kept = await connection.services.library.find_stream(owner, stream_id)
+    if kept is None:
+        raise stream_not_found()
+    session_id, message_id = kept
+    wish = Wish(session_id=session_id, is_continuation=True, message_id=message_id)
+    return _begin(call, lambda: _in_session(call, wish, None, stream_id))
+
+
+def _begin(call: Call, begin: Callable[[], Answer]) -> Reply:
+    answer = once(call, Answer, begin)
+    if call.connection.view_of(answer.stream_id) is None:
+        opening = started(answer, None, call.request_id)
+        call.connection.open_view(answer, opening, request_id=call.request_id)
+    return None
+
+
+def _alone(call: Call, former: Answer) -> Answer:
+    """Go on with a stream that is in no session."""
+    connection = call.connection
+    record = former.record
+    if former.ask.room_id is not None:
+        raise WireError(
+            ErrorCode.INVALID_PARAMETERS,
+            "An answer in a room can't be taken up again; ask anew.",
+            details=(FieldError(field="streamId", message="names an answer in a room"),),
+        )
+    if record.ending is None or record.ending.finish_reason not in CUT_SHORT:
+        raise cannot_continue("streamId", is_running=record.ending is None)
+    ask = _ask(call, former)
+    admit(connection, ask, 1)
+    answer = connection.services.answers.submit(
+        ask, request_id=call.request_id, prior=former.prior + record.transcript.text
+    )
+    answer.continues = former.stream_id
+    connection.client.begin(answer)
+    return answer
+
+
+def _in_session(
+    call: Call, wish: Wish, former: Answer | None, stream_id: str | None = None
+) -> Answer:
+    """Go on with an answer of a session."""
+    connection = call.connection
+    services = connection.services
+    ask = _ask(call, former)
+    admit(connection, ask, 1)
+    answer = services.answers.accept(ask, request_id=call.request_id)
+    answer.continues = stream_id
+    services.conversations.begin(answer, wish)
+    connection.client.begin(answer)
+    return answer
+
+
+def _ask(call: Call, former: Answer | None) -> Ask:
+    request: requests.Continue = call.request
+    connection: Connection = call.connection
+    options = request.options or GenerationOptions()
+    return Ask(
+        owner=connection.client.identity,
+        client_id=connection.client.client_id,
+        options=options if former is None else _merged(former.ask.options, options),
+        messages=former.ask.messages if former is not None else None,
+        raw=former.ask.raw if former is not None else None,
+        model=former.record.model_id if former is not None else None,
+        is_stream=True,
+    )
+
+
+def _merged(old: GenerationOptions, new: GenerationOptions) -> GenerationOptions:
+    """The old options with what is given anew."""
+    names = GenerationOptions.__struct_fields__
+    values = {name: getattr(old, name) for name in names}
+    given = {
+        name: value for name in names if (value := getattr(new, name)) is not None and value != ()
+    }
+    if any(name in given for name in CONSTRAINTS):
+        values |= dict.fromkeys(CONSTRAINTS, None)
+    return GenerationOptions(**(values | given))

@@ -1,0 +1,7 @@
+-- ARGV: 4 time
+if not is_alive() then
+    return {'none'}
+end
+drop_messages()
+touch(ARGV[4])
+return {'ok'}

@@ -1,0 +1,48 @@
+"""Which store of sessions a configuration or an address means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wsserver.config import Config
+from wsserver.core.sessions.model import Bounds
+from wsserver.core.sessions.store import SessionStore
+from wsserver.stores.sqlite import SqliteSessionStore
+
+FILE = "sessions.db"
+"""Name of the SQLite file in the data folder."""
+
+
+async def open_session_store(config: Config) -> SessionStore:
+    """The store that ``sessions.redis_url`` names, else the file in ``data.dir``.
+
+    Raises:
+        OSError: If the file can't be made or opened.
+        StoreUnavailable: If the file can't be used. A Redis that is away is no reason not to
+            start: what needs it is refused until it is there.
+        NewerSchema: If it is from a newer version of this program.
+    """
+    sessions = config.sessions
+    ttl = sessions.redis_ttl_seconds if sessions.redis_url else sessions.ttl_seconds
+    bounds = Bounds(
+        max_sessions=sessions.max_per_user,
+        max_session_bytes=sessions.max_bytes,
+        max_owner_bytes=sessions.max_bytes_per_user,
+        ttl=ttl,
+    )
+    return await open_store_at(sessions.redis_url or str(Path(config.data.dir) / FILE), bounds)
+
+
+async def open_store_at(place: str, bounds: Bounds) -> SessionStore:
+    """The store at an address of Redis, or at the path of a SQLite file.
+
+    Raises:
+        ValueError: If it is an address of something else.
+        OSError, StoreUnavailable, NewerSchema: As for `open_session_store`.
+    """
+    if "://" not in place:
+        return await SqliteSessionStore.open(Path(place), bounds)
+    # Imported only where it is used: it would double the time that the server takes to start.
+    from wsserver.stores.redis import RedisSessionStore
+
+    return RedisSessionStore.open(place, bounds)
