@@ -1,0 +1,366 @@
+"""The conversation on the screen: a prompt that is always there, and answers above it.
+
+This room decides what a typed line means, what Ctrl-C does, and which words an error gets. Only
+one answer of one's own runs at a time; everything else goes on beside the prompt in tasks, and
+all of them have ended when `Chat.run` returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.input import Input
+from prompt_toolkit.key_binding import KeyPressEvent
+from prompt_toolkit.output import Output
+
+from wsserver_client import (
+    Client,
+    ClientError,
+    ConnectionLost,
+    LinkState,
+    LinkStatus,
+    StreamHandle,
+    StreamResult,
+    WireFailure,
+)
+from wsserver_terminal.actions import make_commands
+from wsserver_terminal.arguments import ChatArguments
+from wsserver_terminal.commands import CommandError
+from wsserver_terminal.conversation import Conversation, Ending, Turn
+from wsserver_terminal.feed import Feed
+from wsserver_terminal.ink import Style
+from wsserver_terminal.input import make_prompt, redraw
+from wsserver_terminal.neutral import neutral_line
+from wsserver_terminal.room_view import RoomView
+from wsserver_terminal.screen import Screen
+from wsserver_terminal.stats import Stats
+
+LEAVE_WITHIN = 2.0
+"""Seconds within which a second Ctrl-C leaves."""
+
+
+class Chat:
+    """The interactive client. One for each run of the program.
+
+    Attributes:
+        client, screen, feed: What it talks to, and where it shows.
+        conversation, options, model, stats: What the commands change and show.
+        room: The room that is on the screen, None in a conversation of one's own.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        arguments: ChatArguments,
+        screen: Screen,
+        *,
+        history_file: str | None,
+        input_: Input | None = None,
+        output: Output | None = None,
+    ) -> None:
+        self.client = client
+        self.screen = screen
+        self.feed = Feed(screen, self._redraw)
+        self.conversation = Conversation(system=arguments.system)
+        self.options = dict(arguments.options)
+        self.model = arguments.model
+        self.default_model: str | None = None
+        self.stats = Stats()
+        self.room: RoomView | None = None
+        self.note = ""
+        self._url = arguments.url
+        self._user = arguments
+        self._answering: StreamHandle | None = None
+        self._is_asking = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._interrupted_at = -LEAVE_WITHIN
+        self._draft = ""
+        self._is_leaving = False
+        self._failure: str | None = None
+        self._commands = make_commands(self)
+        self._prompt = make_prompt(
+            message=self._message,
+            toolbar=self._toolbar,
+            commands=self._commands.names,
+            on_interrupt=self._on_interrupt,
+            history_file=history_file,
+            input_=input_,
+            output=output,
+        )
+
+    async def run(self) -> int:
+        """Talk until the user leaves or the connection ends for good; the exit code."""
+        await self._greet()
+        if self._user.room is not None:
+            await self._do(self.enter_room(self._user.room))
+        try:
+            while not self._is_leaving:
+                line = await self._read_line()
+                if line is None:
+                    break
+                await self._take(line)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._failure is not None:
+            self.screen.error(self._failure)
+            return 1
+        return 0
+
+    # --- what commands use ---------------------------------------------------------------------
+
+    @property
+    def answering(self) -> StreamHandle | None:
+        """The answer to this user's question that is on its way, None if there is none."""
+        for stream in (self._answering, self.room.mine if self.room else None):
+            if stream is not None and not stream.is_ended:
+                return stream
+        return None
+
+    @property
+    def help_rows(self) -> list[tuple[str, str]]:
+        return self._commands.rows
+
+    def ask(self, question: str) -> None:
+        """Ask in the conversation of one's own.
+
+        Raises:
+            CommandError: If an answer is on its way still.
+        """
+        if self._is_asking:
+            raise CommandError("an answer is still coming; Ctrl-C stops it")
+        self._is_asking = True
+        self.spawn(self._answer(self.conversation.ask(question)))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the prompt; what goes wrong in it is shown."""
+        task = asyncio.create_task(self._do(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    async def enter_room(self, room_id: str) -> None:
+        await self.leave_room()
+        room = await self.client.join_room(room_id, name=self._user.name)
+        view = RoomView(room, self.client.client_id, self.screen, self.feed)
+        self.room = view
+        self.spawn(self._show_room(view))
+
+    async def leave_room(self) -> None:
+        if self.room is not None:
+            view, self.room = self.room, None
+            await view.room.leave()
+            self.screen.notice(f"— left the room {view.room.room_id} —")
+
+    def leave(self) -> None:
+        self._is_leaving = True
+
+    def on_status(self, status: LinkStatus) -> None:
+        """The connection has changed."""
+        if status.state is LinkState.OFFLINE:
+            self.screen.mark(f"— connection lost: {status.reason}; reconnecting —")
+        elif status.state is LinkState.ONLINE:
+            self.screen.notice("— connected again —")
+        elif status.state is LinkState.CLOSED and not self._is_leaving:
+            self._end(f"the connection has ended: {status.reason}")
+        self._redraw()
+
+    # --- lines and keys ------------------------------------------------------------------------
+
+    async def _read_line(self) -> str | None:
+        """What the user enters next; None: they leave."""
+        draft, self._draft = self._draft, ""
+        try:
+            return await self._prompt.prompt_async(default=draft)
+        except (EOFError, KeyboardInterrupt):
+            self._is_leaving = True
+            return None
+
+    async def _take(self, line: str) -> None:
+        text = line.strip()
+        if not text:
+            return
+        self.screen.echo(text)
+        try:
+            if text.startswith("/"):
+                await self._interruptible(self._commands.run(text))
+            elif self.room is not None and text.startswith("?"):
+                self.room.ask(text[1:].strip(), self.model, self.options)
+            elif self.room is not None:
+                self.spawn(self._say(self.room, text))
+            else:
+                self.ask(text)
+        except CommandError as error:
+            self.screen.mark(str(error))
+            self._draft = line
+        except ClientError as error:
+            self.screen.error(str(error))
+
+    def _on_interrupt(self, event: KeyPressEvent) -> None:
+        now = time.monotonic()
+        again = now - self._interrupted_at < LEAVE_WITHIN
+        self._interrupted_at = now
+        running = self.answering
+        if again:
+            event.app.exit(exception=EOFError)
+        elif running is not None:
+            running.abandon()
+        elif event.current_buffer.text:
+            event.current_buffer.reset()
+        else:
+            self.screen.notice("Ctrl-C again, or Ctrl-D, leaves.")
+
+    async def _interruptible(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a command to its end, or to a Ctrl-C: no prompt is there to take it meanwhile."""
+        task = asyncio.create_task(self._do(work))
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(NotImplementedError, RuntimeError):  # not on every system
+            loop.add_signal_handler(signal.SIGINT, task.cancel)
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+            with contextlib.suppress(NotImplementedError, RuntimeError):
+                loop.remove_signal_handler(signal.SIGINT)
+        if task.cancelled():
+            self.screen.mark("interrupted")
+        else:
+            task.result()
+
+    async def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something of the user's; what goes wrong is shown in words."""
+        try:
+            await work
+        except CommandError as error:
+            self.screen.mark(str(error))
+        except ClientError as error:
+            self.screen.error(str(error))
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None:  # a fault of this program: said in words, and no reason to go on
+            self._end(f"this program has failed: {fault!r}")
+
+    def _end(self, failure: str) -> None:
+        """Leave because of a failure; the first one is told."""
+        self._failure = self._failure or failure
+        self._is_leaving = True
+        if self._prompt.app.is_running:
+            self._prompt.app.exit(exception=EOFError)
+
+    # --- work beside the prompt ----------------------------------------------------------------
+
+    async def _greet(self) -> None:
+        self.screen.notice(f"Connected to {self._url}. /help lists the commands, Ctrl-D leaves.")
+        try:
+            models = await self.client.models()
+        except ClientError as error:
+            self.screen.mark(f"The server does not list its models: {error}")
+            return
+        default = next((model for model in models if model.default), None)
+        chosen = next((model for model in models if model.id == self.model), default)
+        self.default_model = default.id if default is not None else None
+        if self.model is not None and (chosen is None or chosen.id != self.model):
+            self.screen.mark(f"The server has no model {self.model}; /models lists those it has.")
+        if chosen is not None:
+            self.conversation.context_length = chosen.context_length
+            about = f": {chosen.description}" if chosen.description else ""
+            self.screen.notice(f"Model {chosen.id}{about}")
+
+    async def _answer(self, turn: Turn) -> None:
+        try:
+            while await self._try_answer(turn):
+                pass
+        finally:
+            self._is_asking = False
+            self._answering = None
+
+    async def _try_answer(self, turn: Turn) -> bool:
+        """One attempt; True: it did not fit, and a shorter conversation may."""
+        asked = time.monotonic()
+        stream = self.client.stream(
+            messages=self.conversation.messages(), model=self.model, **self.options
+        )
+        self._answering = stream
+        first = await self.feed.show(stream)
+        turn.answer, turn.model = stream.text or None, stream.model
+        try:
+            result = await stream.result()
+        except (WireFailure, ConnectionLost) as error:
+            too_long = getattr(error, "code", None) == "context_length_exceeded"
+            if too_long and not stream.text and self.conversation.drop_oldest():
+                return True
+            turn.ending = Ending.FAILED
+            self.screen.error(str(error))
+            if not stream.text:
+                self.conversation.take_back()
+            return False
+        self.stats.note(result, first, time.monotonic() - asked)
+        self._note_end(turn, result)
+        return False
+
+    def _note_end(self, turn: Turn, result: StreamResult) -> None:
+        if result.usage is not None:
+            self.conversation.note_usage(result.usage.prompt_tokens)
+        if result.finish_reason == "stopped":
+            turn.ending = Ending.STOPPED
+            why = "" if result.stop_reason == "client" else f" ({result.stop_reason})"
+            self.screen.mark(f"■ stopped{why}")
+        elif result.finish_reason == "length":
+            self.screen.notice("(cut short: /set max_tokens allows longer answers)")
+        elif result.finish_reason == "timeout":
+            self.screen.mark("(cut short: the time was over)")
+        if self.conversation.left_out:
+            count = self.conversation.left_out
+            self.screen.notice(f"(the model no longer sees the oldest {count} questions)")
+        self.screen.gap()
+
+    async def _say(self, view: RoomView, text: str) -> None:
+        await view.room.send(text)
+
+    async def _show_room(self, view: RoomView) -> None:
+        try:
+            await view.run()
+        finally:
+            if self.room is view:
+                self.room = None
+
+    # --- what stands at the bottom -------------------------------------------------------------
+
+    def _message(self) -> StyleAndTextTuples:
+        shown: StyleAndTextTuples = []
+        for run in self.feed.partial:
+            shown.append((_prompt_style(run.style), run.text))
+        if shown:
+            shown.append(("", "\n"))
+        where = f"{self.room.room.room_id} " if self.room is not None else ""
+        shown.append(("class:prompt", f"{neutral_line(where)}> " if where else "> "))
+        return shown
+
+    def _toolbar(self) -> StyleAndTextTuples:
+        status = self.client.connection
+        if status.state is LinkState.ONLINE:
+            shown: StyleAndTextTuples = [("class:online", " ● "), ("", "connected")]
+        else:
+            shown = [("class:offline", " ○ "), ("", f"{status.state.value}")]
+        parts = [f"model {self.model or self.default_model or 'default'}"]
+        if self.room is not None:
+            parts.append(f"room {self.room.room.room_id} ({self.room.room.participants})")
+        parts += [part for part in (self.feed.activity, self.note) if part]
+        shown.append(("", " · " + neutral_line(" · ".join(parts))))
+        return shown
+
+    def _redraw(self) -> None:
+        redraw(self._prompt)
+
+
+def _prompt_style(style: Style) -> str:
+    names = {"cyan": "fg:ansicyan", "green": "fg:ansigreen", "bright_black": "fg:ansibrightblack"}
+    return names.get(style.value, style.value)

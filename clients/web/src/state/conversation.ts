@@ -1,0 +1,351 @@
+/**
+ * The conversation on the page: asking, stopping, asking again, and finding all of it after a
+ * reload.
+ *
+ * Invariant: at most one answer runs, and it is the last turn. Where the conversation is kept is
+ * the backend's business, how an answer arrives the answer's.
+ */
+
+import { batch, computed, effect, signal } from "@preact/signals";
+import { type ChatMessage, type FieldError, isUnknownType, newId, type StreamInput } from "@wsserver/client";
+import { Answer, type Question, type StoredTurn } from "./answer.js";
+import { type ChatBackend, type ChatSummary, chooseBackend, titleOf } from "./chats.js";
+import { capabilities, client } from "./connection.js";
+import { fitContext } from "./fit.js";
+import { currentModel } from "./models.js";
+import { fieldErrors, generationOptions, settings, settingsOpen, showFieldErrors } from "./settings.js";
+import { permanent, perTab } from "./storage.js";
+
+export type Turn = Question | Answer;
+
+interface Place {
+  chatId: string;
+  /** The answer that runs, to follow it on after a reload. */
+  streamId: string | null;
+}
+
+const SAVE_INTERVAL = 1_000;
+
+export const turns = signal<Turn[]>([]);
+export const chatId = signal<string | null>(null);
+export const chats = signal<ChatSummary[]>([]);
+export const chatsAreOnServer = signal(false);
+export const editing = signal<string | null>(null);
+
+export const lastAnswer = computed(() => {
+  const last = turns.value.at(-1);
+  return last instanceof Answer ? last : null;
+});
+export const running = computed(() => (lastAnswer.value?.busy.value ? lastAnswer.value : null));
+/** Whether the server knows `continue`; taken for so where it keeps sessions, until it says no. */
+const continueRefused = signal(false);
+export const canContinue = computed(
+  () => capabilities.value.sessions === true && !continueRefused.value,
+);
+
+/** Where this tab was before it was loaded anew; read before anything overwrites it. */
+const before = perTab.get<Place>("place");
+let backend: ChatBackend | null = null;
+/** Answers that go on in chats which the page has left. */
+const elsewhere = new Map<string, Answer>();
+let saving: ReturnType<typeof setTimeout> | undefined;
+
+client.on("ready", () => void start());
+window.addEventListener("pagehide", save);
+
+effect(() => {
+  const answer = running.value;
+  if (chatId.value === null) perTab.remove("place");
+  else {
+    // Read here, so that the place is written again when the stream gets its name.
+    void answer?.phase.value;
+    perTab.set("place", { chatId: chatId.value, streamId: answer?.streamId ?? null } satisfies Place);
+  }
+});
+
+/** Asks a question, as the next turn or instead of the question `replaces` and what followed. */
+export async function ask(text: string, replaces: string | null = null): Promise<void> {
+  if (running.value || text.trim() === "" || !optionsAreReadable()) return;
+  const kept = replaces === null ? turns.value : turns.value.slice(0, indexOf(replaces));
+  const id = newId();
+  const question: Question = { role: "user", key: id, id, text, parentId: kept.at(-1)?.id ?? null };
+  const answer = new Answer();
+  batch(() => {
+    editing.value = null;
+    turns.value = [...kept, question, answer];
+  });
+  // The first question of a kept conversation has nothing to be a sibling under.
+  if (replaces !== null && kept.length === 0 && backend?.kind === "server") chatId.value = null;
+  await run(answer, async (id, chat) => {
+    const input = chat.ask(id, stored().slice(0, -1));
+    return replaces === null ? askAnew(input) : input;
+  });
+}
+
+/** Asks the last question again. */
+export async function retry(): Promise<void> {
+  const last = lastAnswer.value;
+  if (!last || running.value || !optionsAreReadable()) return;
+  const before = turns.value.slice(0, -1);
+  const answer = new Answer();
+  turns.value = [...before, answer];
+  const { id: previous, kept } = last;
+  await run(answer, async (id, chat) => {
+    const asked = stored().slice(0, -1);
+    return kept ? chat.regenerate(id, asked, previous) : askAnew(chat.ask(id, asked));
+  });
+}
+
+/** Goes on with the last answer where it ended. */
+export function continueAnswer(): void {
+  const last = lastAnswer.value;
+  if (!last || chatId.value === null || running.value || !optionsAreReadable()) return;
+  const known = last.outcome.value;
+  // Without a stream's name, after a reload, it is the last answer of the session.
+  const target = last.streamId === null ? { sessionId: chatId.value } : { streamId: last.streamId };
+  const stream = client.continue({ ...target, options: generationOptions(settings.value) });
+  last.follow(stream, { keep: true });
+  stream.on("end", (end) => {
+    if (end.type === "stream_error" && end.code === "unknown_type") {
+      continueRefused.value = true;
+      last.outcome.value = known;
+    }
+    save();
+  });
+}
+
+export function stop(): void {
+  running.value?.stop();
+}
+
+export function newChat(): void {
+  leave();
+  batch(() => {
+    chatId.value = null;
+    turns.value = [];
+    editing.value = null;
+  });
+}
+
+export async function openChat(id: string): Promise<void> {
+  if (!backend || id === chatId.value) return;
+  leave();
+  const loaded = (await backend.load(id)).map(fromStored);
+  const answer = elsewhere.get(id);
+  elsewhere.delete(id);
+  if (answer?.busy.value) {
+    if (loaded.at(-1) instanceof Answer) loaded.pop();
+    loaded.push(answer);
+  }
+  batch(() => {
+    chatId.value = id;
+    turns.value = loaded;
+    editing.value = null;
+  });
+}
+
+export async function removeChat(id: string): Promise<void> {
+  if (id === chatId.value) newChat();
+  await backend?.remove(id);
+  await refreshChats();
+}
+
+export async function renameChat(id: string, title: string): Promise<void> {
+  await backend?.rename(id, title);
+  await refreshChats();
+}
+
+/** A question at the end of the conversation, not beside another one. */
+function askAnew({ parentId: _, ...input }: StreamInput): StreamInput {
+  return input;
+}
+
+async function start(): Promise<void> {
+  const first = backend === null;
+  try {
+    backend ??= await chooseBackend(client, permanent);
+  } catch {
+    // The connection went while asking; the next `ready` asks again.
+    return;
+  }
+  chatsAreOnServer.value = backend.kind === "server";
+  await refreshChats();
+  if (first && turns.value.length === 0) await restore();
+}
+
+/** After a reload: the same chat, and the running answer goes on where it was. */
+async function restore(): Promise<void> {
+  const place = before;
+  if (!place || !backend) return;
+  let loaded: StoredTurn[];
+  try {
+    loaded = await backend.load(place.chatId);
+  } catch {
+    // It was deleted elsewhere, or belongs to somebody else now: begin with an empty page.
+    return;
+  }
+  // Somebody was quicker to ask than the server to answer.
+  if (loaded.length === 0 || turns.value.length > 0) return;
+  const restored = loaded.map(fromStored);
+  let answer = restored.at(-1);
+  if (place.streamId !== null && !(answer instanceof Answer)) restored.push((answer = new Answer()));
+  batch(() => {
+    chatId.value = place.chatId;
+    turns.value = restored;
+  });
+  if (place.streamId !== null && answer instanceof Answer) follow(answer, place.streamId);
+}
+
+function follow(answer: Answer, streamId: string): void {
+  const outcome = answer.outcome.value;
+  const stream = client.watchStream(streamId);
+  answer.follow(stream, { keep: false });
+  stream.on("end", (end) => {
+    const unknown = end.type === "stream_error" && ["unknown_type", "stream_not_found"].includes(end.code);
+    if (unknown && outcome) answer.outcome.value = outcome;
+    save();
+  });
+}
+
+type MakeInput = (chatId: string, chat: ChatBackend) => Promise<StreamInput>;
+
+async function run(answer: Answer, makeInput: MakeInput): Promise<void> {
+  const id = chatId;
+  try {
+    await client.ready();
+    backend ??= await chooseBackend(client, permanent);
+    id.value ??= await createChat(backend);
+    const input = await fitted(await makeInput(id.value, backend), answer);
+    // Stopped or left while all this was on its way.
+    if (lastAnswer.value !== answer || answer.outcome.value) return;
+    await begin(answer, { ...input, ...generationInput() });
+  } catch (error) {
+    fail(answer, error);
+  }
+  save();
+}
+
+async function begin(answer: Answer, input: StreamInput): Promise<void> {
+  const stream = client.stream(input);
+  answer.follow(stream, { keep: false });
+  stream.on("change", saveSoon);
+  const end = await stream.done;
+  const question = turns.value.at(-2);
+  if (stream.start?.userMessageId && question?.role === "user") {
+    question.id = stream.start.userMessageId;
+  }
+  if (end.type === "stream_error") {
+    // The server lost the conversation, or it was deleted elsewhere; here it still stands.
+    if (end.code === "session_not_found" && !answer.kept) await beginRestored(answer);
+    else showFields(answer, end.details ?? []);
+  }
+  save();
+  void refreshChats();
+}
+
+async function beginRestored(answer: Answer): Promise<void> {
+  const id = chatId.value;
+  if (!backend || id === null || lastAnswer.value !== answer) return;
+  const asked = stored().slice(0, -1);
+  await backend.restore(id, asked.slice(0, -1));
+  // Whatever happens now is told: a second loss in a row is no accident.
+  answer.follow(client.stream({ ...askAnew(backend.ask(id, asked)), ...generationInput() }), { keep: false });
+}
+
+/** Puts the server's complaints beside their fields, and what has no field here into the message. */
+function showFields(answer: Answer, details: readonly FieldError[]): void {
+  const others = showFieldErrors(details);
+  const outcome = answer.outcome.value;
+  if (others.length === details.length || others.length === 0 || outcome?.kind !== "error") return;
+  const more = others.map(({ field, message }) => `${field}: ${message}`).join("; ");
+  answer.outcome.value = { ...outcome, message: `${outcome.message} (${more})` };
+}
+
+/** Leaves out the oldest turns where the page sends the whole conversation. */
+async function fitted(input: StreamInput, answer: Answer): Promise<StreamInput> {
+  const model = currentModel.value;
+  if (!input.messages || !model?.contextLength) return input;
+  const { maxTokens } = generationOptions(settings.value);
+  const count = async (messages: ChatMessage[]) => client.countTokens({ messages, model: model.id });
+  try {
+    const fit = await fitContext(input.messages, model.contextLength, maxTokens, count);
+    answer.dropped.value = fit.dropped;
+    return { ...input, messages: fit.messages };
+  } catch (error) {
+    if (isUnknownType(error)) return input;
+    throw error;
+  }
+}
+
+function generationInput(): Partial<StreamInput> {
+  const input: Partial<StreamInput> = { options: generationOptions(settings.value) };
+  const system = settings.value.system.trim();
+  if (system) input.system = system;
+  if (currentModel.value) input.model = currentModel.value.id;
+  return input;
+}
+
+async function createChat(chat: ChatBackend): Promise<string> {
+  const systemPrompt = settings.value.system.trim();
+  const id = await chat.create({ title: titleOf(turns.value), systemPrompt });
+  await refreshChats();
+  return id;
+}
+
+function optionsAreReadable(): boolean {
+  const readable = Object.keys(fieldErrors.value).length === 0;
+  if (!readable) settingsOpen.value = true;
+  return readable;
+}
+
+function fail(answer: Answer, error: unknown): void {
+  const message = error instanceof Error ? error.message : String(error);
+  batch(() => {
+    answer.outcome.value = { kind: "error", code: "connection_lost", message, retryable: true };
+    answer.phase.value = "ended";
+  });
+}
+
+/** What the page leaves behind when it turns to another chat. */
+function leave(): void {
+  // The server writes its answers down itself; in a browser an unseen one would be lost.
+  if (backend?.kind === "browser") stop();
+  else if (running.value && chatId.value !== null) elsewhere.set(chatId.value, running.value);
+  save();
+}
+
+function stored(): StoredTurn[] {
+  return turns.value.map((turn) => (turn instanceof Answer ? turn.stored() : storedQuestion(turn)));
+}
+
+function storedQuestion({ role, id, text, parentId }: Question): StoredTurn {
+  return { role, id, text, parentId };
+}
+
+function fromStored(turn: StoredTurn): Turn {
+  if (turn.role === "assistant") return new Answer(turn);
+  return { role: "user", key: turn.id, id: turn.id, text: turn.text, parentId: turn.parentId ?? null };
+}
+
+function indexOf(id: string): number {
+  const index = turns.value.findIndex((turn) => turn.id === id);
+  return index < 0 ? turns.value.length : index;
+}
+
+function saveSoon(): void {
+  saving ??= setTimeout(save, SAVE_INTERVAL);
+}
+
+function save(): void {
+  clearTimeout(saving);
+  saving = undefined;
+  if (chatId.value !== null) backend?.save(chatId.value, stored());
+}
+
+async function refreshChats(): Promise<void> {
+  try {
+    if (backend) chats.value = (await backend.list()).sort((a, b) => b.updatedAt - a.updatedAt);
+  } catch {
+    // The list shown stays; the next `ready` asks again.
+  }
+}

@@ -1,0 +1,276 @@
+"""``wsserver chat`` as a person uses it: in a terminal, against the real server."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.clients.python.scripted import Peer, staged_in_thread
+from tests.clients.terminal.conftest import OpenChat
+from tests.clients.terminal.emulator import Emulator
+from tests.conftest import StartServer
+from tests.support.server import ServerProcess
+
+
+def flat(text: str) -> str:
+    """Without the line breaks of the screen."""
+    return " ".join(text.split())
+
+
+def talking(emulator: Emulator) -> Emulator:
+    emulator.wait_for("connected · model")
+    return emulator
+
+
+def test_ask_see_it_stream_stop_it_ask_again_leave(
+    server: ServerProcess, open_chat: OpenChat
+) -> None:
+    """The whole life of a conversation, with the keys that a person presses."""
+    chat = talking(open_chat(server.ws_url, "--model", "slow", "--set", "max_tokens=1000"))
+    chat.enter("What is a violin?")
+    chat.wait_for(lambda text: "1 2 3" in text)  # the line still grows
+    assert "answering" in chat.visible
+    assert "stopped" not in chat.text
+    chat.press("c")
+    text = chat.wait_for("■ stopped")
+    assert "> What is a violin?" in text
+    chat.enter("/model fast")
+    chat.wait_for("model: fast")
+    chat.enter("/set max_tokens 40")
+    chat.wait_for("max_tokens = 40")
+    chat.enter("And now?")
+    chat.wait_for(lambda text: "38 39 40" in flat(text.split("And now?")[-1]))
+    chat.wait_for("/set max_tokens allows longer answers")
+    chat.press("d")
+    assert chat.wait_end() == 0
+
+
+def test_answer_of_many_lines_is_whole(server: ServerProcess, open_chat: OpenChat) -> None:
+    """A long answer is printed to the last word, once, in order, and nothing of it twice."""
+    chat = talking(open_chat(server.ws_url, "--model", "flat", "--set", "max_tokens=1500"))
+    chat.enter("Count")
+    text = chat.wait_for("allows longer answers").split("> Count")[-1]
+    numbers = [int(number) for number in re.findall(r"\b\d+\b", text.split("(cut short")[0])]
+    assert numbers == list(range(1, 1501))
+    chat.press("d")
+    assert chat.wait_end() == 0
+
+
+def test_ctrl_c_twice_leaves(server: ServerProcess, open_chat: OpenChat) -> None:
+    """The first one says so; the second one leaves. A half-typed line is cleared first."""
+    chat = talking(open_chat(server.ws_url))
+    chat.type("half a ques")
+    chat.wait_for("half a ques")
+    chat.press("c")
+    chat.wait_for(lambda text: "half a ques" not in text)
+    chat.press("c")
+    assert chat.wait_end() == 0
+
+
+def test_lines_can_be_joined(server: ServerProcess, open_chat: OpenChat) -> None:
+    """A backslash at the end, Alt-Enter and a paste make one question of several lines."""
+    chat = talking(open_chat(server.ws_url, "--set", "max_tokens=2"))
+    chat.type("first\\\r")
+    chat.type("second\x1b\r")
+    chat.enter("third")
+    chat.wait_for("> first\n  second\n  third")
+    chat.wait_for("allows longer answers")
+    chat.type("\x1b[200~pasted\nlines\x1b[201~\r")
+    chat.wait_for("> pasted\n  lines")
+    chat.press("d")
+
+
+def test_commands(server: ServerProcess, open_chat: OpenChat, tmp_path: Path) -> None:
+    """Each command does what the help says."""
+    chat = talking(open_chat(server.ws_url, "--set", "max_tokens=3"))
+    chat.enter("/help")
+    text = chat.wait_for("Alt-Enter")
+    for name in ("model", "models", "load", "system", "set", "new", "stop", "retry", "save"):
+        assert f"/{name}" in text
+    chat.enter("/models")
+    chat.wait_for(lambda text: "flat" in text and "ready" in text)
+    chat.enter("/system Be brief.")
+    chat.wait_for("system prompt set")
+    chat.enter("/stats")
+    chat.wait_for("none yet")
+    chat.enter("one")
+    chat.wait_for("allows longer")
+    chat.enter("/stats")
+    chat.wait_for("3 tokens in")
+    chat.enter("/retry")
+    chat.wait_for(lambda text: text.count("allows longer") == 2)
+    chat.enter("/save talk.md")
+    chat.wait_for("saved to")
+    saved = (tmp_path / "talk.md").read_text()
+    assert saved == "> Be brief.\n\n**You**\n\none\n\n**fast**\n\n1 2 3 \n"
+    chat.enter("/save talk.md")
+    chat.wait_for("exists; choose another name")
+    chat.enter("/load synthetic:?tps=0")
+    chat.wait_for("/model synthetic asks it")
+    chat.enter("/new")
+    chat.wait_for("a new conversation")
+    chat.enter("/set temprature 1")
+    chat.wait_for("there is no option 'temprature'")
+    chat.enter("/nonsense")
+    chat.wait_for("there is no command /nonsense")
+    chat.enter("/model nonsense")
+    chat.wait_for("the server has no model nonsense")
+    chat.enter("/quit")
+    assert chat.wait_end() == 0
+
+
+def test_server_errors_are_words(server: ServerProcess, open_chat: OpenChat) -> None:
+    """What the server refuses is shown in words, and the conversation goes on without it."""
+    chat = talking(open_chat(server.ws_url, "--set", "temperature=7"))
+    chat.enter("What?")
+    chat.wait_for(lambda text: "error:" in text and "temperature" in text)
+    assert "Traceback" not in chat.text
+    chat.enter("/set temperature 0")
+    chat.wait_for("temperature = 0")
+    chat.enter("/retry")
+    chat.wait_for("nothing was asked yet")
+    chat.press("d")
+    assert chat.wait_end() == 0
+
+
+def test_queue_position_is_shown(start_server: StartServer, open_chat: OpenChat) -> None:
+    """Whoever waits sees their place, and the answer when it is their turn."""
+    server = start_server("--model", "one=synthetic:?tps=50&slots=1&ttft_ms=0")
+    first = talking(open_chat(server.ws_url, "--set", "max_tokens=100000"))
+    first.enter("long")
+    first.wait_for("1 2 3")
+    second = talking(open_chat(server.ws_url, "--set", "max_tokens=5"))
+    second.enter("short")
+    second.wait_for("waiting, place 1 in the queue")
+    first.press("c")
+    first.wait_for("■ stopped")
+    second.wait_for("1 2 3 4 5")
+
+
+def test_room_shows_everybody(server: ServerProcess, open_chat: OpenChat) -> None:
+    """Two people talk and ask in a room; both see words, names and the same answer."""
+    ann = talking(open_chat(server.ws_url, "--user", "Ann", "--room", "hall"))
+    ann.wait_for("room hall: 1 person")
+    bob = talking(open_chat(server.ws_url, "--user", "Bob"))
+    bob.enter("/room hall")
+    bob.wait_for("room hall: 2 people")
+    ann.wait_for("Bob came")
+    bob.enter("Good evening!")
+    ann.wait_for("Bob: Good evening!")
+    ann.type("still typing")
+    bob.enter("?How many are we?")
+    ann.wait_for("Bob asks: How many are we?")
+    ann.wait_for("1 2 3 4 5")
+    assert "still typing" in ann.visible
+    bob.wait_for("1 2 3 4 5")
+    bob.press("c")
+    bob.wait_for("■ stopped by you")
+    ann.wait_for("■ stopped by Bob")
+    bob.enter("/leave")
+    bob.wait_for("left the room hall")
+    ann.wait_for("Bob left")
+    bob.press("d")
+    assert bob.wait_end() == 0
+
+
+def test_restart_of_the_server_is_survived(start_server: StartServer, open_chat: OpenChat) -> None:
+    """When the server goes, the client says so, keeps the prompt, and goes on when it is back."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    server = start_server("--port", port)
+    chat = talking(open_chat(server.ws_url, "--set", "max_tokens=100000"))
+    chat.enter("long")
+    chat.wait_for("1 2 3")
+    server.kill()
+    chat.wait_for("connection lost")
+    chat.wait_for(lambda _: "○ offline" in chat.visible or "○ connecting" in chat.visible)
+    chat.enter("/stats")
+    chat.wait_for("none yet")
+    start_server("--port", port)
+    chat.wait_for("connected again")
+    chat.wait_for("error: the connection was lost")
+    chat.enter("/set max_tokens 7")
+    chat.enter("again")
+    chat.wait_for(lambda text: "1 2 3 4 5 6 7" in text.split("> again")[-1])
+    chat.press("d")
+    assert chat.wait_end() == 0
+    assert "Traceback" not in chat.text
+
+
+def test_final_close_ends_the_program(open_chat: OpenChat) -> None:
+    """A server that sends the client away for good is not asked again: words, and exit code 1."""
+
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.expect("models")
+        await peer.close(4505, "kicked by the owner")
+
+    with staged_in_thread(script) as url:
+        chat = open_chat(url)
+        assert chat.wait_end() == 1
+    assert "the connection has ended: kicked by the owner" in flat(chat.text)
+    assert "Traceback" not in chat.text
+
+
+def test_model_cannot_steer_the_terminal(open_chat: OpenChat) -> None:
+    """Escape sequences in an answer are shown as text, wherever pieces cut them; marks are not."""
+    pieces = ["# Title\n\nA **bo", "ld** \x1b", "]0;EVIL\x07 and \x9b2J `code`\r", "\nlast\n"]
+
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        asked = await peer.expect("models")
+        await peer.send({"type": "models_list", "requestId": asked["requestId"], "models": []})
+        asked = await peer.expect("stream")
+        await peer.start(asked)
+        offset = 0
+        for piece in pieces:
+            offset += len(piece.encode())
+            await peer.token(piece, offset)
+        await peer.complete(offset)
+        await peer.closed()
+
+    with staged_in_thread(script) as url:
+        chat = talking(open_chat(url))
+        chat.enter("go")
+        text = chat.wait_for("last")
+        chat.press("d")
+        assert chat.wait_end() == 0
+    assert "Title\n\nA bold ␛]0;EVIL␇ and \ufffd2J code\nlast" in text
+    assert b"EVIL\x07" not in chat.raw and b"\xc2\x9b" not in chat.raw
+
+
+def test_history_is_kept_for_the_next_time(
+    server: ServerProcess, open_chat: OpenChat, tmp_path: Path
+) -> None:
+    """What was asked can be called up again after a restart, and only its owner can read it."""
+    chat = talking(open_chat(server.ws_url, "--set", "max_tokens=2"))
+    chat.enter("remember me")
+    chat.wait_for("allows longer")
+    chat.press("d")
+    assert chat.wait_end() == 0
+    history = tmp_path / "state" / "wsserver" / "chat_history"
+    assert "remember me" in history.read_text()
+    assert history.stat().st_mode & 0o077 == 0
+    again = talking(open_chat(server.ws_url))
+    again.type("\x1b[A")
+    again.wait_for("> remember me")
+
+
+def test_unreachable_server_is_said_in_a_sentence(open_chat: OpenChat) -> None:
+    """No server: one sentence with what to do, and exit code 1."""
+    chat = open_chat("ws://127.0.0.1:9")
+    assert chat.wait_end() == 1
+    assert "cannot reach ws://127.0.0.1:9" in flat(chat.text)
+    assert "wsserver serve" in flat(chat.text)
+    assert "Traceback" not in chat.text
+
+
+@pytest.mark.parametrize("arguments", [["--url"], ["--set", "x"], ["--set", "nope=1"]])
+def test_wrong_arguments_are_explained(open_chat: OpenChat, arguments: list[str]) -> None:
+    """Exit code 2 and the usage."""
+    chat = open_chat(*arguments)
+    assert chat.wait_end() == 2
+    assert "usage: wsserver chat" in chat.text
