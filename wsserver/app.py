@@ -46,6 +46,7 @@ from wsserver.observe.logging import log_to
 from wsserver.observe.metrics import Metrics
 from wsserver.observe.runtime import watch_collector, watch_loop
 from wsserver.stores.memory.job_queue import MemoryJobQueue
+from wsserver.stores.memory.response_cache import MemoryResponseCache
 from wsserver.stores.memory.stream_log import MemoryStreamLog
 from wsserver.stores.sessions import open_session_store
 from wsserver.stores.sqlite.database import NewerSchema
@@ -141,11 +142,7 @@ class Application:
         loop = asyncio.get_running_loop()
         self._hurry = asyncio.Event()
         self.metrics = Metrics(version("wsserver"))
-        limit_policy = LimitPolicy(
-            requests_per_minute=config.limits.requests_per_minute,
-            tokens_per_minute=config.limits.tokens_per_minute,
-            max_concurrent_streams=config.limits.max_concurrent_streams,
-        )
+        limit_policy = _limit_policy(config)
         limits = MemoryLimits(limit_policy)
         stream_log = MemoryStreamLog(config.streams.retention_seconds)
         queue = MemoryJobQueue(config.limits.queue_per_model)
@@ -163,11 +160,13 @@ class Application:
             models=models,
             telemetry=self.metrics,
             retention=config.streams.retention_seconds,
+            cache=MemoryResponseCache(
+                entries=config.cache.entries, size=config.cache.bytes, ttl=config.cache.ttl_seconds
+            ),
         )
         batches = Batches(answers, limits)
         rooms = Rooms(log_bound=config.rooms.history_entries, stop=answers.stop)
         departures = Departures(answers, batches, rooms)
-
         conversations = Conversations(self._store, answers, models)
         library = Library(self._store, conversations)
         self._upkeep = Upkeep(self._store)
@@ -294,6 +293,15 @@ def _engine_for(source: str) -> str | None:
         return engine_for(source)
     except LookupError:
         return None
+
+
+def _limit_policy(config: Config) -> LimitPolicy:
+    limits = config.limits
+    return LimitPolicy(
+        requests_per_minute=limits.requests_per_minute,
+        tokens_per_minute=limits.tokens_per_minute,
+        max_concurrent_streams=limits.max_concurrent_streams,
+    )
 
 
 def _edge_policy(config: Config) -> EdgePolicy:

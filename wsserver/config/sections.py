@@ -150,6 +150,16 @@ class Idempotency(Section, frozen=True):
     ] = 600.0
 
 
+class Cache(Section, frozen=True):
+    """Answers at temperature 0 or with a seed that are given again without an engine."""
+
+    entries: Annotated[Count, Meta(description="Most answers kept. 0: none.")] = 1000
+    bytes: Annotated[Count, Meta(description="Most bytes that they take together.")] = 67_108_864
+    ttl_seconds: Annotated[
+        Seconds, Meta(description="Time for which an answer is given again.")
+    ] = 3600.0
+
+
 class ModelEntry(Section, frozen=True):
     """A model known by name: ``load_model`` takes its id as source."""
 
@@ -300,6 +310,7 @@ class Config(Section, frozen=True):
     resume: Resume = Resume()
     streams: Streams = Streams()
     idempotency: Idempotency = Idempotency()
+    cache: Cache = Cache()
     models: Models = Models()
     data: Data = Data()
     redis: Redis = Redis()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from wsserver.core.ask import Answer, Ask, ClosingHook, make_job
+from wsserver.core.cache import CachedAnswer, ResponseCache, cache_key, is_deterministic
 from wsserver.core.engine import ChatMessage
 from wsserver.core.ids import new_id
 from wsserver.core.jobs import JobQueue, QueueFull
@@ -25,6 +26,12 @@ from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamState, StreamStep
 
 log = logging.getLogger(__name__)
+
+PLACES_SOUGHT = 100
+"""Jobs in line up to which a newcomer's true place is looked for at once."""
+
+CACHED_ENDS = (FinishReason.STOP, FinishReason.LENGTH, FinishReason.STOP_STRING)
+"""How an answer must have ended to be given again; a time limit cuts elsewhere each time."""
 
 
 class Answers:
@@ -39,9 +46,11 @@ class Answers:
         models: ModelRegistry,
         telemetry: Telemetry,
         retention: float,
+        cache: ResponseCache,
     ) -> None:
         self._retention = retention
         self._log = log
+        self._cache = cache
         self._queue = queue
         self._limits = limits
         self._models = models
@@ -140,6 +149,14 @@ class Answers:
             return
         model = self._models.require(record.model_id)
         job = make_job(record, answer.ask, messages, raw, prior)
+        if is_deterministic(answer.ask.options):
+            answer.cache_key = cache_key(job, model.build)
+            loop = asyncio.get_running_loop()
+            cached = self._cache.get(answer.cache_key, loop.time())
+            if cached is not None:
+                # Soon, not now: whoever submits has not yet said what its end brings.
+                loop.call_soon(self._give_again, answer, cached)
+                return
         free = self._models.free_slots(model)
         try:
             self._queue.submit(job, record, free_slots=free)
@@ -147,9 +164,15 @@ class Answers:
             raise WireError(
                 ErrorCode.OVERLOADED, f"The queue of model {model.id!r} is full.", retry_after=1000
             ) from None
-        place = self._queue.depth(model.id)
-        if place > free:
-            record.queue_position = place
+        if self._queue.depth(model.id) > free:
+            record.queue_position = self._place(record)
+
+    def _place(self, record: StreamRecord) -> int:
+        """Its place in line; in a long line the last one, until the queue has told better."""
+        depth = self._queue.depth(record.model_id)
+        if depth > PLACES_SOUGHT:
+            return depth
+        return self._queue.waiting(record.model_id).index(record) + 1
 
     def rebind(self, answer: Answer, model_id: str) -> None:
         """Have another model make an answer that is not in line yet: its session's own.
@@ -239,8 +262,10 @@ class Answers:
         del self._answers[record.stream_id]
         key = answer.ask.owner.limit_key
         self._limits.end(key)
-        used = record.prompt_tokens + record.transcript.generated
-        self._limits.use_tokens(key, used, asyncio.get_running_loop().time())
+        if not record.is_cached:
+            used = record.prompt_tokens + record.transcript.generated
+            self._limits.use_tokens(key, used, asyncio.get_running_loop().time())
+        self._keep(answer, ending)
         self._telemetry.stream_ended(record.model_id, ending_word(ending))
         try:
             self._log.finish(record.stream_id, fence, len(record.transcript), ending)
@@ -267,6 +292,28 @@ class Answers:
         self._limits.end(answer.ask.owner.limit_key)
         if answer.deadline is not None:
             answer.deadline.cancel()
+
+    def _give_again(self, answer: Answer, cached: CachedAnswer) -> None:
+        """Make a cached answer this one's: all at once, and no engine is asked."""
+        record = answer.record
+        if answer.is_closing or record.cancel is not None:
+            return
+        record.is_cached = True
+        record.prompt_tokens = record.cached_tokens = cached.prompt_tokens
+        self._log.append(record.stream_id, record.fence, 0, cached.text, cached.tokens)
+        self.close(record, record.fence, Ending.complete(cached.finish_reason))
+
+    def _keep(self, answer: Answer, ending: Ending) -> None:
+        """Keep an answer that ended by itself in one undisturbed run."""
+        record = answer.record
+        is_whole = ending.kind is EndKind.COMPLETE and ending.finish_reason in CACHED_ENDS
+        if answer.cache_key is None or record.is_cached or record.attempts or not is_whole:
+            return
+        transcript = record.transcript
+        kept = CachedAnswer(
+            transcript.text, transcript.generated, record.prompt_tokens, ending.finish_reason
+        )
+        self._cache.put(answer.cache_key, kept, asyncio.get_running_loop().time())
 
     def _time_out(self, answer: Answer) -> None:
         if answer.record.first_token_at is None:

@@ -33,7 +33,7 @@ def result(record: StreamRecord, ending: Ending) -> events.GenerationResult:
         tokens=record.transcript.generated,
         model=record.model_id,
         latency=milliseconds(record.accepted_at, record.ended_at),
-        cached=False,
+        cached=record.is_cached,
         finish_reason=ending.finish_reason,
         usage=usage(record),
         logprobs=logprobs_between(record, 0, len(record.transcript)),

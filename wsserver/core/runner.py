@@ -16,6 +16,7 @@ from typing import Any
 from wsserver.core.engine import (
     Delta,
     EngineDied,
+    EngineError,
     EngineFactory,
     EngineHost,
     EngineJob,
@@ -98,6 +99,7 @@ class Runner:
         self._idle.set()
         self._died: asyncio.Future[EngineDied] | None = None
         self._admitting = True
+        self._has_served = False
         self._crashes = 0
 
     @property
@@ -119,12 +121,17 @@ class Runner:
         """Load, serve, and start again after each crash, until cancelled.
 
         Raises:
-            ModelLoadError: If the load fails, or the engine keeps dying.
+            ModelLoadError: If the first load fails, or the engine keeps dying.
         """
         unsubscribe = self._queue.subscribe(self.spec.id, self._bell.set)
         try:
             while True:
-                died = await self._serve()
+                try:
+                    died: EngineError = await self._serve()
+                except ModelLoadError as error:
+                    if not self._has_served:
+                        raise
+                    died = error  # it did load before: whatever kills it may be over the next time
                 self._requeue()
                 self._crashes += 1
                 if self._crashes > self._restarts.max_crashes:
@@ -158,6 +165,7 @@ class Runner:
         self._host = host
         try:
             self._info = await host.load(self._on_progress)
+            self._has_served = True
             self._on_ready(self._info)
             claiming = asyncio.create_task(self._claim_work(host, self._info.slots))
             died = self._died

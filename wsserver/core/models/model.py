@@ -36,6 +36,7 @@ class Model:
         self.settled = asyncio.Event()  # the first load has succeeded or failed
         self.is_unloading = False
         self.load_started_at = 0.0
+        self.build = ""  # another one with each load: what the response cache goes by
         self.progress_sinks: set[Callable[[LoadProgress], None]] = set()
 
     def __repr__(self) -> str:

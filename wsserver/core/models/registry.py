@@ -20,6 +20,7 @@ from wsserver.core.engine import (
     ModelLoadError,
     RequestRefused,
 )
+from wsserver.core.ids import new_id
 from wsserver.core.jobs import JobQueue
 from wsserver.core.models.model import Model, ModelStatus
 from wsserver.core.models.sources import ModelSource, SourcePolicy
@@ -203,6 +204,7 @@ class ModelRegistry:
         model.progress = LoadProgress("starting", 0.0)
         model.settled = asyncio.Event()
         model.is_unloading = False
+        model.build = new_id("build")
         model.load_started_at = asyncio.get_running_loop().time()
         model.task = asyncio.create_task(self._serve(model), name=f"model {model.id}")
 

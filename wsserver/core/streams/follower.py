@@ -91,8 +91,9 @@ Step = Read | Take | Rewind | End
 class Cursor(NamedTuple):
     """What a reader says it has: ``offset`` bytes of the text as it was under ``fence``.
 
-    A reader that does not know its fence says 1: it is then cut at the lowest base of all claims
-    after the first, which is never wrong and costs bytes only where a writer was replaced.
+    A reader that has nothing and knows nothing says (0, 0). One that has text and does not know
+    its fence says 1: it is then cut at the lowest base of all claims after the first, which is
+    never wrong and costs bytes only where a writer was replaced.
     """
 
     fence: int
@@ -211,15 +212,15 @@ class Follower:
         It is not reset, since that would take away text that is right.
 
         Call it, and let the reader in at what it says, in one step: the fence is compared here
-        once, and from then on the reader goes along with each `Rewind`.
+        once, and from then on the reader goes along with each `Rewind`. A reader that has nothing
+        left waits for its fence, too: let in earlier it would have text of an older fence and
+        take it for its own.
 
         Args:
             cursor: What the reader has.
             is_caught_up: A reading that began after the reader came has been taken in, and the
                 owner does not want to wait any longer. Never None then.
         """
-        if not cursor.offset:
-            return 0  # nothing that could be wrong
         is_final = is_caught_up or self.ending is not None
         if cursor.fence > self.fence and not is_final:
             return None

@@ -107,6 +107,7 @@ class StreamRecord:
         "ending",
         "fence",
         "first_token_at",
+        "is_cached",
         "logprobs",
         "model_id",
         "prompt_tokens",
@@ -136,6 +137,7 @@ class StreamRecord:
         self.ended_at: float | None = None
         self.prompt_tokens = 0
         self.cached_tokens = 0
+        self.is_cached = False  # given from the response cache
         self.seq: int | None = None  # the answer's place in its room's log, once ended
         self.saved: bool | None = None  # whether the session store took it; None without a session
         self.watchers: set[Watcher] = set()
