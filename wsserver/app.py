@@ -30,6 +30,7 @@ from wsserver.core.limits import LimitPolicy, MemoryLimits
 from wsserver.core.models import ModelRegistry, ModelSource, SourcePolicy
 from wsserver.core.rooms import Rooms
 from wsserver.core.sessions.conversations import Conversations
+from wsserver.core.sessions.documents import Documents
 from wsserver.core.sessions.library import Library
 from wsserver.core.sessions.store import SessionError
 from wsserver.core.sessions.upkeep import Upkeep
@@ -187,6 +188,7 @@ class Application:
             idempotency=Idempotency(config.idempotency.retention_seconds),
             conversations=conversations,
             library=library,
+            documents=Documents(self._store, library),
             log=stream_log,
             telemetry=self.metrics,
             policy=_edge_policy(config),
@@ -279,6 +281,7 @@ def _source_policy(config: Config) -> SourcePolicy:
             path=entry.source if is_file else None,
             settings={**config.models.engines.get(engine, {}), **entry.settings},
             description=entry.description,
+            replicas=entry.replicas,
         )
     return SourcePolicy(
         models_dir=Path(config.models.dir) if config.models.dir else None,

@@ -173,6 +173,9 @@ class ModelEntry(Section, frozen=True):
     settings: Annotated[
         dict[str, Any], Meta(description="The engine's own keys, over models.engines.<engine>.")
     ] = {}
+    replicas: Annotated[
+        int, Meta(ge=1, le=64, description="Engines with this model, behind one queue.")
+    ] = 1
     description: Annotated[str | None, Meta(description="Shown to people in models_list.")] = None
     default: Annotated[bool, Meta(description="Answers where a request names no model.")] = False
     load: Annotated[bool, Meta(description="Loaded at start unless models.start says other.")] = (

@@ -14,6 +14,7 @@ from wsserver.core.limits import LimitPolicy, Limits
 from wsserver.core.models import ModelRegistry
 from wsserver.core.rooms import Rooms
 from wsserver.core.sessions.conversations import Conversations
+from wsserver.core.sessions.documents import Documents
 from wsserver.core.sessions.library import Library
 from wsserver.core.streams import StreamLog
 from wsserver.core.telemetry import Telemetry
@@ -69,6 +70,7 @@ class Services:
     idempotency: Idempotency
     conversations: Conversations
     library: Library
+    documents: Documents
     log: StreamLog
     telemetry: Telemetry
     policy: EdgePolicy

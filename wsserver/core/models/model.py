@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from wsserver.core.engine import EngineHost, LoadProgress, ModelInfo, ModelSpec
-from wsserver.core.runner import Runner
+from wsserver.core.models.pool import Pool
 from wsserver_protocol.errors import ErrorCode, WireError
 
 
@@ -23,15 +23,18 @@ class ModelStatus(StrEnum):
 class Model:
     """State of one model. Changed by the registry only."""
 
-    def __init__(self, spec: ModelSpec, *, description: str | None, is_default: bool) -> None:
+    def __init__(
+        self, spec: ModelSpec, *, description: str | None, is_default: bool, wanted: int = 1
+    ) -> None:
         self.spec = spec
+        self.wanted = wanted  # replicas
         self.description = description
         self.is_default = is_default
         self.status = ModelStatus.UNLOADED
         self.info: ModelInfo | None = None  # of the last successful load
         self.reason: str | None = None  # why it failed
         self.progress = LoadProgress("starting", 0.0)
-        self.runner: Runner | None = None
+        self.pool: Pool | None = None
         self.task: asyncio.Task[None] | None = None  # loads and serves
         self.settled = asyncio.Event()  # the first load has succeeded or failed
         self.is_unloading = False
@@ -58,12 +61,17 @@ class Model:
     @property
     def slots(self) -> int:
         """Jobs at once; 0 while nothing is loaded."""
-        return self.runner.slots if self.runner is not None else 0
+        return self.pool.slots if self.pool is not None else 0
 
     @property
     def busy(self) -> int:
         """Slots in use."""
-        return self.runner.busy if self.runner is not None else 0
+        return self.pool.busy if self.pool is not None else 0
+
+    @property
+    def replicas(self) -> int:
+        """Engines that answer now."""
+        return self.pool.replicas if self.pool is not None else 0
 
     def tell_progress(self, progress: LoadProgress) -> None:
         """Note how far the load is, and tell who follows it."""
@@ -77,7 +85,7 @@ class Model:
         Raises:
             WireError: ``model_not_ready`` (retryable) between two lives of the engine.
         """
-        host = self.runner.host if self.runner is not None else None
+        host = self.pool.host if self.pool is not None else None
         if host is None:
             raise WireError(
                 ErrorCode.MODEL_NOT_READY, f"Model {self.id!r} is starting again.", retryable=True

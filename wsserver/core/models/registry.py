@@ -23,6 +23,7 @@ from wsserver.core.engine import (
 from wsserver.core.ids import new_id
 from wsserver.core.jobs import JobQueue
 from wsserver.core.models.model import Model, ModelStatus
+from wsserver.core.models.pool import Pool
 from wsserver.core.models.sources import ModelSource, SourcePolicy
 from wsserver.core.restarts import RestartPolicy
 from wsserver.core.runner import CloseAnswer, Runner
@@ -35,10 +36,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_NAME = "default"
 """The model name that means the default model."""
-
-
-FORCED_UNLOAD_SECONDS = 5.0
-"""What a forced unload gives the engine to end its jobs before its process is ended."""
 
 
 class LoadCancelled(Exception):
@@ -152,6 +149,7 @@ class ModelRegistry:
             self.sources.spec(source, model_id),
             description=source.description,
             is_default=is_default,
+            wanted=source.replicas,
         )
         self._models[model_id] = model
         return model
@@ -173,7 +171,7 @@ class ModelRegistry:
                 return self._start(self.add(resolved, model_id=candidate))
             # An id that stands for nothing loaded is free, unless the operator gave it.
             if known.is_idle and candidate not in self.sources.configured:
-                known.spec = self.sources.spec(resolved, candidate)
+                known.spec, known.wanted = self.sources.spec(resolved, candidate), resolved.replicas
                 return self._start(known)
         raise AssertionError("numbers do not end")
 
@@ -183,7 +181,7 @@ class ModelRegistry:
             return self._start(self.add(source, model_id=model_id))
         is_same = known.spec.source == source.source
         if known.is_idle and (is_same or model_id not in self.sources.configured):
-            known.spec = self.sources.spec(source, model_id)
+            known.spec, known.wanted = self.sources.spec(source, model_id), source.replicas
             return self._start(known)
         if is_same and not known.is_unloading:
             return known
@@ -242,21 +240,21 @@ class ModelRegistry:
             return
         model.is_unloading = True
         self._refuse_waiting(model)
-        if force and model.runner is not None:
-            for record in model.runner.running():
+        if force and model.pool is not None:
+            for record in model.pool.running():
                 self._log.cancel(record.stream_id, Ending.stopped(StopReason.UNLOADED, "server"))
-                model.runner.stop(record.stream_id)
+                model.pool.stop(record.stream_id)
 
     async def unloaded(self, model: Model) -> None:
         """Let the running answers end, then free the engine. After `begin_unload`.
 
         Idempotent: a second unload waits for the first.
         """
-        task, runner = model.task, model.runner
+        task, pool = model.task, model.pool
         if task is None:
             return
-        if runner is not None and model.is_ready:
-            drained = asyncio.ensure_future(runner.drained())
+        if pool is not None and model.is_ready:
+            drained = asyncio.ensure_future(pool.drained())
             await asyncio.wait({drained, task}, return_when=asyncio.FIRST_COMPLETED)
             drained.cancel()
         task.cancel()
@@ -265,9 +263,7 @@ class ModelRegistry:
     def stop(self, record: StreamRecord) -> bool:
         """End a running answer at its engine's next step. False if it is in no slot."""
         model = self._models.get(record.model_id)
-        return (
-            model is not None and model.runner is not None and model.runner.stop(record.stream_id)
-        )
+        return model is not None and model.pool is not None and model.pool.stop(record.stream_id)
 
     async def close(self) -> None:
         """End all engines. Their answers should have ended before."""
@@ -279,23 +275,13 @@ class ModelRegistry:
 
     async def _serve(self, model: Model) -> None:
         """A model's whole life from load to unload, as its own task."""
-        runner = Runner(
-            model.spec,
-            factory=self._factory,
-            queue=self._queue,
-            log=self._log,
-            close_answer=lambda *end: self.close_answer(*end),
-            on_ready=lambda info: self._became_ready(model, info),
-            on_progress=model.tell_progress,
-            telemetry=self._telemetry,
-            restarts=self._restarts,
-        )
-        model.runner = runner
+        pool = Pool(model.id, [self._runner(model) for _ in range(model.wanted)])
+        model.pool = pool
         gone = Ending.error(
             ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} was unloaded.", retryable=True
         )
         try:
-            await runner.run()
+            await pool.run()
         except ModelLoadError as error:
             model.status = ModelStatus.FAILED
             model.reason = str(error)
@@ -310,10 +296,23 @@ class ModelRegistry:
             log.exception("model %s ended by a fault of the server", model.id)
             model.status, model.reason = ModelStatus.FAILED, "internal error"
         finally:
-            runner.give_up(gone)
-            model.runner = model.task = None
+            pool.give_up(gone)
+            model.pool = model.task = None
             self._end_waiting(model, gone)
             model.settled.set()
+
+    def _runner(self, model: Model) -> Runner:
+        return Runner(
+            model.spec,
+            factory=self._factory,
+            queue=self._queue,
+            log=self._log,
+            close_answer=lambda *end: self.close_answer(*end),
+            on_ready=lambda info: self._became_ready(model, info),
+            on_progress=model.tell_progress,
+            telemetry=self._telemetry,
+            restarts=self._restarts,
+        )
 
     def _became_ready(self, model: Model, info: ModelInfo) -> None:
         model.info = info

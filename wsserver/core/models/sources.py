@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from wsserver.core.engine import ModelSpec
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
+
+
+MAX_REPLICAS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class ModelSource:
     path: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     description: str | None = None
+    replicas: int = 1  # engines with the model loaded, behind one queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +52,19 @@ class SourcePolicy:
 
         Raises:
             WireError: ``invalid_parameters`` naming ``source`` if it is none of the three kinds,
-                ``model_not_found`` if no such file is there.
+                or a bad ``replicas``; ``model_not_found`` if no such file is there.
         """
+        own = dict(settings)
+        replicas = _replicas(own.pop("replicas", None))
         configured = self.configured.get(source)
-        if configured is not None:
-            return ModelSource(
-                configured.id,
-                configured.source,
-                configured.engine,
-                configured.path,
-                {**configured.settings, **settings},
-                configured.description,
-            )
         scheme = _SCHEME.match(source)
-        if scheme is not None:
-            return self._scheme(source, scheme[1].lower(), settings)
-        return self._file(source, settings)
+        if configured is not None:
+            found = replace(configured, settings={**configured.settings, **own})
+        elif scheme is not None:
+            found = self._scheme(source, scheme[1].lower(), own)
+        else:
+            found = self._file(source, own)
+        return found if replicas is None else replace(found, replicas=replicas)
 
     def _scheme(self, source: str, scheme: str, settings: Mapping[str, Any]) -> ModelSource:
         engine = self.choose_engine(source) if scheme in self.allowed_schemes else None
@@ -101,6 +102,19 @@ class SourcePolicy:
             path=source.path,
             settings=dict(source.settings),
         )
+
+
+def _replicas(given: object) -> int | None:
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= MAX_REPLICAS:
+        message = f"must be a whole number from 1 to {MAX_REPLICAS}"
+        raise WireError(
+            ErrorCode.INVALID_PARAMETERS,
+            f"options.replicas {message}.",
+            details=(FieldError(field="options.replicas", message=message),),
+        )
+    return given
 
 
 def _no_such_file() -> WireError:

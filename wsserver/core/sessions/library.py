@@ -14,7 +14,7 @@ from wsserver.core.identity import Identity
 from wsserver.core.ids import new_id
 from wsserver.core.sessions import tree
 from wsserver.core.sessions.conversations import Conversations
-from wsserver.core.sessions.model import Branch, Changes, Link, Message, Session, SessionPage
+from wsserver.core.sessions.model import Branch, Changes, Message, Session, SessionPage
 from wsserver.core.sessions.placing import MAX_MESSAGE_BYTES, json_size
 from wsserver.core.sessions.refusals import (
     LONG_DEADLINE,
@@ -39,9 +39,6 @@ MAX_PROMPT_BYTES = 256 * 1024
 
 PAGE = 50
 """Items of a page where the client names no limit."""
-
-COPIED_AT_ONCE = 200
-"""Messages that a fork writes in one step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +100,8 @@ class Library:
             )
             page = await or_refused(read, LONG_DEADLINE)
         except ValueError:
-            raise _bad_cursor() from None
-        kept = _fitting([_session_size(session) for session in page.sessions])
+            raise bad_cursor() from None
+        kept = fitting([_session_size(session) for session in page.sessions])
         if kept == len(page.sessions):
             return page
         # The page is cut by reading it again, shorter: the store alone makes cursors.
@@ -123,25 +120,24 @@ class Library:
         branch: str | None = None,
     ) -> Branch:
         """A page of one branch: the newest, or the one that ends before ``before``."""
-        end, wanted = before, limit or PAGE
-        if before is None and branch is not None:
+        end: str | None = None
+        if before is not None:
+            end = (await self.find(owner, session_id, before, "before")).parent_id
+            if end is None:
+                return Branch([], False)
+        elif branch is not None:
             links = await or_refused(self._store.links(owner, session_id), LONG_DEADLINE)
             try:
                 end = tree.newest_leaf(links, branch)
             except KeyError:
                 raise unknown_message("branch") from None
-        page = await self._branch(
-            owner,
-            session_id,
-            end,
-            wanted + (before is not None),
-            "before" if before is not None else "branch",
+        read = self._store.branch(
+            owner, session_id, end=end, limit=limit or PAGE, max_bytes=2 * PAGE_BYTES
         )
-        messages = page.messages[:-1] if before is not None else page.messages
-        shown = self._shown(owner, session_id, messages)
-        kept = _fitting([_message_size(message) for message in reversed(shown)])
-        has_more = page.has_more or kept < len(shown)
-        return Branch(shown[len(shown) - kept :], has_more)
+        page = await or_refused(read)
+        shown = self.shown(owner, session_id, page.messages)
+        kept = fitting([message_size(message) for message in reversed(shown)])
+        return Branch(shown[len(shown) - kept :], page.has_more or kept < len(shown))
 
     async def update(self, owner: str, session_id: str, settings: Settings) -> Session:
         """Change what is given."""
@@ -174,105 +170,6 @@ class Library:
         """
         return await in_time(self._store.delete_owner(owner), LONG_DEADLINE)
 
-    async def fork(self, owner: Identity, session_id: str, message_id: str) -> Session:
-        """A new session with a copy of the branch that ends at a message."""
-        source = await self.get(owner.key, session_id)
-        links = await or_refused(self._store.links(owner.key, session_id), LONG_DEADLINE)
-        if message_id not in dict(links):
-            raise unknown_message("messageId")
-        ids = tree.path(links, message_id)
-        settings = Settings(
-            title=source.title,
-            system_prompt=source.system_prompt,
-            model=source.model,
-            metadata=source.metadata,
-        )
-        copy = await self.open(owner, None, settings)
-        try:
-            end: str | None = message_id
-            pages: list[list[Message]] = []
-            while end is not None and sum(map(len, pages)) < len(ids):
-                page = await self._branch(owner.key, session_id, end, COPIED_AT_ONCE, "messageId")
-                pages.append(self._shown(owner.key, session_id, page.messages))
-                end = page.messages[0].parent_id if page.has_more else None
-            for messages in reversed(pages):
-                copies = [replace(m, stream_id=None, lease=None) for m in messages]
-                copy = await self._append(owner.key, copy.session_id, copies)
-        except WireError:
-            await self._discard(owner.key, copy.session_id)
-            raise
-        return copy
-
-    async def everything(
-        self, owner: str, session_id: str, cursor: str | None
-    ) -> tuple[Session, list[Message], str | None]:
-        """A page of all branches, each message after its parent, and the next page's cursor."""
-        start = _number(cursor)
-        session = await self.get(owner, session_id)
-        read = self._store.messages(
-            owner, session_id, start=start, limit=1000, max_bytes=PAGE_BYTES
-        )
-        page = await or_refused(read, LONG_DEADLINE)
-        shown = self._shown(owner, session_id, page.messages)
-        kept = _fitting([_message_size(message) for message in shown])
-        has_more = page.has_more or kept < len(shown)
-        return session, shown[:kept], str(start + kept) if has_more else None
-
-    async def active_branch(
-        self, owner: str, session_id: str, cursor: str | None
-    ) -> tuple[Session, list[Message], str | None]:
-        """A page of the active branch from its beginning, and the next page's cursor."""
-        start = _number(cursor)
-        session = await self.get(owner, session_id)
-        links = await or_refused(self._store.links(owner, session_id), LONG_DEADLINE)
-        ids = tree.path(links, links[-1].message_id) if links else []
-        page = ids[start : start + COPIED_AT_ONCE]
-        if not page:
-            return session, [], None
-        branch = await self._branch(owner, session_id, page[-1], len(page), "cursor")
-        shown = self._shown(owner, session_id, branch.messages)
-        kept = _fitting([_message_size(message) for message in shown])
-        following = start + kept
-        return session, shown[:kept], str(following) if following < len(ids) else None
-
-    async def take_in(
-        self,
-        owner: Identity,
-        session_id: str | None,
-        settings: Settings,
-        messages: Sequence[Message],
-    ) -> Session:
-        """A session made of a document, or a further page of one into a session that is there.
-
-        Raises:
-            WireError: ``invalid_parameters`` if a message comes before its parent or twice; the
-                caps' refusals. A new session is not left behind then.
-        """
-        known: set[str] = set()
-        is_there = session_id is not None and await self._is_there(owner.key, session_id)
-        if is_there and session_id is not None:
-            links = await or_refused(self._store.links(owner.key, session_id), LONG_DEADLINE)
-            known = {link.message_id for link in links}
-        wrong = tree.out_of_order([Link(m.message_id, m.parent_id) for m in messages], known)
-        if wrong is not None:
-            index = next(i for i, m in enumerate(messages) if m.message_id == wrong)
-            raise WireError(
-                ErrorCode.INVALID_PARAMETERS,
-                "Each message must come once, and after its parent.",
-                details=(
-                    FieldError(
-                        field=f"data.messages[{index}]", message="comes twice, or before its parent"
-                    ),
-                ),
-            )
-        session = await self.open(owner, session_id, settings)
-        try:
-            return await self._append(owner.key, session.session_id, messages)
-        except WireError:
-            if not is_there:
-                await self._discard(owner.key, session.session_id)
-            raise
-
     async def find_stream(self, owner: str, stream_id: str) -> tuple[str, str] | None:
         """Session and message that keep the text of a stream; None also if the store is away."""
         try:
@@ -280,44 +177,26 @@ class Library:
         except SessionError:
             return None
 
-    async def _append(self, owner: str, session_id: str, messages: Sequence[Message]) -> Session:
-        append = self._store.append(owner, session_id, messages, wall_ms())
-        return await or_refused(append, LONG_DEADLINE)
-
-    async def _branch(
-        self, owner: str, session_id: str, end: str | None, limit: int, field: str
-    ) -> Branch:
-        read = self._store.branch(owner, session_id, end=end, limit=limit, max_bytes=2 * PAGE_BYTES)
+    async def find(self, owner: str, session_id: str, message_id: str, field: str) -> Message:
+        """One message, named by a field of the request."""
         try:
-            return await in_time(read)
+            return await in_time(self._store.find(owner, session_id, message_id))
         except MessageNotFound:
             raise unknown_message(field) from None
         except SessionError as error:
             raise refusal(error) from error
 
-    async def _discard(self, owner: str, session_id: str) -> None:
-        """Take back a session that was made for nothing; if that fails, it stays empty."""
-        try:
-            await in_time(self._store.delete(owner, session_id), LONG_DEADLINE)
-        except SessionError:
-            return
-
-    async def _is_there(self, owner: str, session_id: str) -> bool:
-        try:
-            await self.get(owner, session_id)
-        except WireError as error:
-            if error.code is not ErrorCode.SESSION_NOT_FOUND:
-                raise
-            return False
-        return True
-
-    def _shown(self, owner: str, session_id: str, messages: Sequence[Message]) -> list[Message]:
-        """Messages as they stand at this moment, each small enough for a frame."""
+    def standing(self, owner: str, session_id: str, messages: Sequence[Message]) -> list[Message]:
+        """Messages as they stand at this moment: running answers with the text they have."""
         live, now = self._conversations.live(owner, session_id), wall_ms()
-        return [_small(live.get(m.message_id) or read_now(m, now)) for m in messages]
+        return [live.get(m.message_id) or read_now(m, now) for m in messages]
+
+    def shown(self, owner: str, session_id: str, messages: Sequence[Message]) -> list[Message]:
+        """The same, each small enough for a frame."""
+        return [_small(message) for message in self.standing(owner, session_id, messages)]
 
 
-def _fitting(sizes: Sequence[int]) -> int:
+def fitting(sizes: Sequence[int]) -> int:
     """How many of the first items fit into a page: at least one."""
     total = 0
     for count, size in enumerate(sizes):
@@ -327,7 +206,7 @@ def _fitting(sizes: Sequence[int]) -> int:
     return len(sizes)
 
 
-def _message_size(message: Message) -> int:
+def message_size(message: Message) -> int:
     return json_size(message.content) + MESSAGE_FRAME
 
 
@@ -353,15 +232,7 @@ def _check_prompt(system_prompt: str | None) -> None:
         )
 
 
-def _number(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 15:
-        raise _bad_cursor()
-    return int(cursor)
-
-
-def _bad_cursor() -> WireError:
+def bad_cursor() -> WireError:
     return WireError(
         ErrorCode.INVALID_PARAMETERS,
         "This cursor is of no page.",

@@ -63,6 +63,7 @@ MAX_EARLY = 64
 class Read(NamedTuple):
     """Ask the log for a `Reading` from here; give it, or None, to `Follower.read`."""
 
+    number: int  # of the reading, from 1
     offset: int
 
 
@@ -91,12 +92,12 @@ Step = Read | Take | Rewind | End
 class Cursor(NamedTuple):
     """What a reader says it has: ``offset`` bytes of the text as it was under ``fence``.
 
-    A reader that has nothing and knows nothing says (0, 0). One that has text and does not know
-    its fence says 1: it is then cut at the lowest base of all claims after the first, which is
-    never wrong and costs bytes only where a writer was replaced.
+    None: it does not know. Nothing tells then which text its bytes are of, so it waits for a fresh
+    reading (the fence cannot be newer than that) and is cut at the lowest base of all claims after
+    the first. That is never wrong, and costs bytes where a writer was replaced.
     """
 
-    fence: int
+    fence: int | None
     offset: int
 
 
@@ -112,6 +113,7 @@ class Follower:
         fence: The newest fence that the mirror has taken in.
         bases: Text length at each claim up to it, of fence 1 first.
         have: Length of the mirror in bytes, once all steps are done.
+        taken: Number of the newest reading that was taken in.
         state: Where the answer stands.
         ending: How it ended, None before.
         due: When to call `tick`; None once it has ended, or before `begin`.
@@ -119,6 +121,7 @@ class Follower:
 
     __slots__ = (
         "_again",
+        "_begun",
         "_early",
         "_end",
         "_is_reading",
@@ -129,6 +132,7 @@ class Follower:
         "fence",
         "have",
         "state",
+        "taken",
     )
 
     def __init__(self, *, patience: float = 2.0) -> None:
@@ -139,6 +143,8 @@ class Follower:
         self.state = StreamState.QUEUED
         self.ending: Ending | None = None
         self.due: float | None = None
+        self.taken = 0
+        self._begun = 0  # readings
         self._patience = patience
         self._early: dict[tuple[int, int], Appended] = {}  # by fence and offset
         self._end: Ended | None = None  # heard of, text or claims before it are missing
@@ -150,14 +156,19 @@ class Follower:
         return self._read(now)
 
     def doubt(self, now: float) -> list[Step]:
-        """Bells may have been missed (a reconnect), or a reader claims to have more: read.
+        """Bells may have been missed (a reconnect), or a reader could not be placed: read.
 
-        Also where a reading is under way: it may have been taken before.
+        Also where a reading is under way: it may have been made before.
         """
         if self.ending is not None:
             return []
         self._again = _BEYOND
-        return [] if self._is_reading else self._read(now)
+        return [] if self._is_reading or self.due is None else self._read(now)
+
+    @property
+    def next_reading(self) -> int:
+        """The first reading that shows all that was in the log by now: a reader's ``since``."""
+        return self._begun + 1
 
     def tick(self, now: float) -> list[Step]:
         """The watchdog: read if nothing came for ``patience``. Needs no bell to run.
@@ -189,10 +200,11 @@ class Follower:
                 self._hear_end(bell, steps, now)
         return steps
 
-    def read(self, reading: Reading | None, now: float) -> list[Step]:
+    def read(self, number: int, reading: Reading | None, now: float) -> list[Step]:
         """A reading came; None: the log has no such answer (now)."""
         if self.ending is not None:
             return []
+        self.taken = max(self.taken, number)
         self._is_reading = False
         self.due = now + self._patience
         steps: list[Step] = []
@@ -204,12 +216,12 @@ class Follower:
             steps += self._read(now)
         return steps
 
-    def place(self, cursor: Cursor, *, is_caught_up: bool = False) -> int | None:
+    def place(self, cursor: Cursor, since: int, *, is_patient: bool = True) -> int | None:
         """Where a reader stands in the mirror, at most its own offset: it drops what is past it.
 
-        None: the reader is ahead. It waits and asks again after each change (and its owner calls
-        `doubt`): the mirror is behind, or the log lost a tail that its writer will write again.
-        It is not reset, since that would take away text that is right.
+        None: not known yet. The reader waits and asks again after each change, and its owner has
+        called `doubt`. It is not reset: the mirror may be behind, and where the log lost a tail,
+        its writer will write it again; a reset would take away text that is right.
 
         Call it, and let the reader in at what it says, in one step: the fence is compared here
         once, and from then on the reader goes along with each `Rewind`. A reader that has nothing
@@ -218,20 +230,25 @@ class Follower:
 
         Args:
             cursor: What the reader has.
-            is_caught_up: A reading that began after the reader came has been taken in, and the
-                owner does not want to wait any longer. Never None then.
+            since: `next_reading` as it was when the reader came.
+            is_patient: Whether a reader that is ahead also of a fresh reading waits on. If not,
+                it is cut to what there is.
         """
-        is_final = is_caught_up or self.ending is not None
-        if cursor.fence > self.fence and not is_final:
-            return None
-        offset = self._survives(cursor)
+        is_fresh = self.ending is not None or self.taken >= since
+        if cursor.fence is None or cursor.fence > self.fence:
+            # Of a fence that a fresh reading does not show, too, nothing is known.
+            if cursor.offset and not is_fresh:
+                return None
+            offset = self._survives(1, cursor.offset)
+        else:
+            offset = self._survives(cursor.fence, cursor.offset)
         if offset <= self.have:
             return offset
-        return self.have if is_final else None
+        return self.have if self.ending is not None or (is_fresh and not is_patient) else None
 
-    def _survives(self, cursor: Cursor) -> int:
-        """How much of what the cursor says is in the text under the mirror's fence."""
-        return min([cursor.offset, *self.bases[cursor.fence : self.fence]])
+    def _survives(self, fence: int, offset: int) -> int:
+        """How much of an offset under a fence is in the text under the mirror's fence."""
+        return min([offset, *self.bases[fence : self.fence]])
 
     def _hear_text(self, bell: Appended, steps: list[Step], now: float) -> None:
         if bell.fence < self.fence:
@@ -324,8 +341,9 @@ class Follower:
     def _read(self, now: float) -> list[Step]:
         self._is_reading = True
         self._again = None
+        self._begun += 1
         self.due = now + self._patience
-        return [Read(self.have)]
+        return [Read(self._begun, self.have)]
 
 
 _BEYOND = (1 << 62, 0)  # no reading under way satisfies it

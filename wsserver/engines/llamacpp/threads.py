@@ -32,6 +32,11 @@ class Outbox:
         """Readable when there is something to take."""
         return self._reader.fileno()
 
+    def close(self) -> None:
+        """Nothing may be put any more."""
+        self._reader.close()
+        self._writer.close()
+
     def put(self, output: EngineOutput) -> None:
         """Any thread."""
         with self._lock:

@@ -156,7 +156,7 @@ def _describe(model: Model, is_default: bool) -> events.ModelDescription:
         capabilities=info.capabilities if info is not None else (),
         context_length=info.context_length if info is not None else 0,
         engine=model.spec.engine,
-        replicas=1 if model.slots else 0,
+        replicas=model.replicas,
         slots=model.slots,
         active_streams=model.busy,
         default=is_default,

@@ -82,10 +82,10 @@ async def fork_session(call: Call) -> Reply:
     """Copy a branch into a new session."""
     request: requests.ForkSession = call.request
     connection = call.connection
-    library, owner = connection.services.library, connection.client.identity
+    documents, owner = connection.services.documents, connection.client.identity
 
     async def work() -> events.SessionOpened:
-        session = await library.fork(owner, request.session_id, request.message_id)
+        session = await documents.fork(owner, request.session_id, request.message_id)
         return events.SessionOpened(session=describe(session))
 
     return await once_done(call, work)
@@ -105,9 +105,9 @@ async def delete_session(call: Call) -> Reply:
 async def export_session(call: Call) -> Reply:
     """A page of a session as a document."""
     request: requests.ExportSession = call.request
-    library = call.connection.services.library
+    documents = call.connection.services.documents
     is_json = request.format is ExportFormat.JSON
-    read = library.everything if is_json else library.active_branch
+    read = documents.everything if is_json else documents.active_branch
     session, messages, cursor = await read(_owner(call), request.session_id, request.cursor)
     return events.SessionExport(
         request_id=call.request_id,
@@ -123,7 +123,8 @@ async def import_session(call: Call) -> Reply:
     """Make a session of a document."""
     request: requests.ImportSession = call.request
     connection = call.connection
-    library, owner, data = connection.services.library, connection.client.identity, request.data
+    data, owner = request.data, connection.client.identity
+    documents = connection.services.documents
     settings = Settings(
         title=data.title,
         system_prompt=data.system_prompt,
@@ -133,7 +134,7 @@ async def import_session(call: Call) -> Reply:
     messages = [_imported(message) for message in data.messages]
 
     async def work() -> events.SessionImported:
-        session = await library.take_in(owner, request.session_id, settings, messages)
+        session = await documents.take_in(owner, request.session_id, settings, messages)
         return events.SessionImported(session=describe(session))
 
     return await once_done(call, work)

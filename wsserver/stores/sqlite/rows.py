@@ -76,3 +76,23 @@ def columns_of(session: int, position: int, parent_id: str | None, m: Message) -
 def metadata_text(metadata: dict[str, Any] | None) -> str | None:
     """A session's metadata as it is stored; None also for none at all."""
     return json.dumps(metadata, ensure_ascii=False) if metadata else None
+
+
+def sessions_after(db: sqlite3.Connection, touched: int) -> list[sqlite3.Row]:
+    """The next sessions of all, in the order of their last changes."""
+    return db.execute(
+        f"SELECT {SESSION} FROM sessions s WHERE touched > ? ORDER BY touched LIMIT 100",
+        (touched,),
+    ).fetchall()
+
+
+def within(rows: sqlite3.Cursor, max_bytes: int) -> list[Message]:
+    """Messages from ``rows`` up to ``max_bytes`` of text, but at least one; 0: all."""
+    found: list[Message] = []
+    size = 0
+    for row in rows:
+        size += row["size"]
+        if found and max_bytes and size > max_bytes:
+            break
+        found.append(message_of(row))
+    return found

@@ -24,7 +24,14 @@ from wsserver.core.sessions.store import MessageNotFound, SessionNotFound, TooMa
 from wsserver.core.wallclock import wall_ms
 from wsserver.stores.sqlite import appends
 from wsserver.stores.sqlite.database import Database
-from wsserver.stores.sqlite.rows import SESSION, message_of, metadata_text, session_of
+from wsserver.stores.sqlite.rows import (
+    SESSION,
+    message_of,
+    metadata_text,
+    session_of,
+    sessions_after,
+    within,
+)
 
 USE_STEP = 60_000
 """A use is noted at most once in so many milliseconds (or a tenth of a shorter TTL)."""
@@ -204,7 +211,7 @@ class SqliteSessionStore:
                 "  ON m.session = :session AND m.position = up.position ORDER BY depth",
                 {"session": row["id"], "end": end or row["newest"], "limit": limit},
             )
-            found = _within(rows, max_bytes)
+            found = within(rows, max_bytes)
             found.reverse()
             return row, Branch(found, bool(found) and found[0].parent_id is not None)
 
@@ -222,7 +229,7 @@ class SqliteSessionStore:
                 " ORDER BY position LIMIT ?",
                 (row["id"], start, limit),
             )
-            found = _within(rows, max_bytes)
+            found = within(rows, max_bytes)
             return row, Branch(found, start + len(found) < row["messages"])
 
         row, page = await self._database.read_long(work)
@@ -285,7 +292,7 @@ class SqliteSessionStore:
     async def all_sessions(self) -> AsyncIterator[Session]:
         last = -1
         while True:
-            rows = await self._database.read_long(partial(_after, touched=last))
+            rows = await self._database.read_long(partial(sessions_after, touched=last))
             if not rows:
                 return
             for row in rows:
@@ -343,22 +350,3 @@ class SqliteSessionStore:
         count = db.execute("SELECT count(*) FROM sessions WHERE owner = ?", (owner,)).fetchone()[0]
         if count >= limit:
             raise TooManySessions(limit)
-
-
-def _after(db: sqlite3.Connection, touched: int) -> list[sqlite3.Row]:
-    return db.execute(
-        f"SELECT {SESSION} FROM sessions s WHERE touched > ? ORDER BY touched LIMIT 100",
-        (touched,),
-    ).fetchall()
-
-
-def _within(rows: sqlite3.Cursor, max_bytes: int) -> list[Message]:
-    """Messages from ``rows`` up to ``max_bytes`` of text, but at least one; 0: all."""
-    found: list[Message] = []
-    size = 0
-    for row in rows:
-        size += row["size"]
-        if found and max_bytes and size > max_bytes:
-            break
-        found.append(message_of(row))
-    return found
