@@ -161,6 +161,7 @@ class Application:
             models=models,
             telemetry=self.metrics,
             retention=config.streams.retention_seconds,
+            max_wait=config.limits.queue_seconds,
             cache=MemoryResponseCache(
                 entries=config.cache.entries, size=config.cache.bytes, ttl=config.cache.ttl_seconds
             ),

@@ -175,6 +175,17 @@ def test_places_in_line_begin_with_who_is_next(owners: list[str]) -> None:
     assert entry.job.stream_id == first.job.stream_id
 
 
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(-1, 1)), min_size=1, max_size=40))
+def test_a_place_is_where_the_order_has_it(arrivals: list[tuple[str, int]]) -> None:
+    """Each job's own place is its index in the whole order."""
+    queue = FairQueue()
+    for number, (owner, priority) in enumerate(arrivals):
+        push(queue, f"{owner}{number}", owner, priority=priority)
+        queue.charge(owner, 100.0 * number)
+    order = [entry.job.stream_id for entry in queue.in_order()]
+    assert [queue.place(stream_id) for stream_id in order] == list(range(1, len(order) + 1))
+
+
 def test_an_estimate_grows_with_the_prompt() -> None:
     """A long prompt is charged at admission, before a tokenizer has counted it."""
     assert prompt_estimate(job("s", "a", prompt="x" * 4000)) > 1000

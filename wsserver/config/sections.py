@@ -113,6 +113,10 @@ class Limits(Section, frozen=True):
         Count,
         Meta(description="Requests that wait for one model; past it overloaded. 0: none wait."),
     ] = 1000
+    queue_seconds: Annotated[
+        Seconds,
+        Meta(description="Time a request waits for a slot; past it overloaded. 0: no bound."),
+    ] = 600.0
 
 
 class Resume(Section, frozen=True):

@@ -13,7 +13,13 @@ from collections.abc import Callable
 from functools import partial
 
 from wsserver.core.ask import Answer, Ask, ClosingHook, make_job
-from wsserver.core.cache import CachedAnswer, ResponseCache, cache_key, is_deterministic
+from wsserver.core.cache import (
+    CachedAnswer,
+    ResponseCache,
+    cache_key,
+    is_deterministic,
+    keepable,
+)
 from wsserver.core.engine import ChatMessage
 from wsserver.core.ids import new_id
 from wsserver.core.jobs import JobQueue, QueueFull
@@ -27,15 +33,14 @@ from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamState, S
 
 log = logging.getLogger(__name__)
 
-PLACES_SOUGHT = 100
-"""Jobs in line up to which a newcomer's true place is looked for at once."""
-
-CACHED_ENDS = (FinishReason.STOP, FinishReason.LENGTH, FinishReason.STOP_STRING)
-"""How an answer must have ended to be given again; a time limit cuts elsewhere each time."""
-
 
 class Answers:
-    """The answers of this process."""
+    """The answers of this process.
+
+    Ended ones can still be watched for ``retention`` seconds, deterministic ones are given again
+    from ``cache``, and one that waits must have found a slot within ``max_wait`` seconds (0: no
+    bound).
+    """
 
     def __init__(
         self,
@@ -47,10 +52,12 @@ class Answers:
         telemetry: Telemetry,
         retention: float,
         cache: ResponseCache,
+        max_wait: float = 0.0,
     ) -> None:
         self._retention = retention
         self._log = log
         self._cache = cache
+        self._max_wait = max_wait
         self._queue = queue
         self._limits = limits
         self._models = models
@@ -165,14 +172,10 @@ class Answers:
                 ErrorCode.OVERLOADED, f"The queue of model {model.id!r} is full.", retry_after=1000
             ) from None
         if self._queue.depth(model.id) > free:
-            record.queue_position = self._place(record)
-
-    def _place(self, record: StreamRecord) -> int:
-        """Its place in line; in a long line the last one, until the queue has told better."""
-        depth = self._queue.depth(record.model_id)
-        if depth > PLACES_SOUGHT:
-            return depth
-        return self._queue.waiting(record.model_id).index(record) + 1
+            record.queue_position = self._queue.place(model.id, record.stream_id)
+            if self._max_wait:
+                loop = asyncio.get_running_loop()
+                answer.patience = loop.call_later(self._max_wait, self._waited_enough, answer)
 
     def rebind(self, answer: Answer, model_id: str) -> None:
         """Have another model make an answer that is not in line yet: its session's own.
@@ -225,8 +228,9 @@ class Answers:
         if answer is None or answer.is_closing:
             return
         answer.is_closing = True
-        if answer.deadline is not None:
-            answer.deadline.cancel()
+        for timer in (answer.deadline, answer.patience):
+            if timer is not None:
+                timer.cancel()
         if not answer.closing:
             self._finish(answer, fence, ending)
             return
@@ -265,7 +269,9 @@ class Answers:
         if not record.is_cached:
             used = record.prompt_tokens + record.transcript.generated
             self._limits.use_tokens(key, used, asyncio.get_running_loop().time())
-        self._keep(answer, ending)
+        kept = keepable(record, ending) if answer.cache_key is not None else None
+        if answer.cache_key is not None and kept is not None:
+            self._cache.put(answer.cache_key, kept, asyncio.get_running_loop().time())
         self._telemetry.stream_ended(record.model_id, ending_word(ending))
         try:
             self._log.finish(record.stream_id, fence, len(record.transcript), ending)
@@ -293,6 +299,17 @@ class Answers:
         if answer.deadline is not None:
             answer.deadline.cancel()
 
+    def _waited_enough(self, answer: Answer) -> None:
+        """End a request that has found no slot in time; one that began once is let wait."""
+        if answer.record.fence == 0:
+            ending = Ending.error(
+                ErrorCode.OVERLOADED,
+                f"No slot was free within {self._max_wait:g} s.",
+                retryable=True,
+                retry_after=round(self._max_wait * 1000),
+            )
+            self.end_early(answer, ending)
+
     def _give_again(self, answer: Answer, cached: CachedAnswer) -> None:
         """Make a cached answer this one's: all at once, and no engine is asked."""
         record = answer.record
@@ -302,18 +319,6 @@ class Answers:
         record.prompt_tokens = record.cached_tokens = cached.prompt_tokens
         self._log.append(record.stream_id, record.fence, 0, cached.text, cached.tokens)
         self.close(record, record.fence, Ending.complete(cached.finish_reason))
-
-    def _keep(self, answer: Answer, ending: Ending) -> None:
-        """Keep an answer that ended by itself in one undisturbed run."""
-        record = answer.record
-        is_whole = ending.kind is EndKind.COMPLETE and ending.finish_reason in CACHED_ENDS
-        if answer.cache_key is None or record.is_cached or record.attempts or not is_whole:
-            return
-        transcript = record.transcript
-        kept = CachedAnswer(
-            transcript.text, transcript.generated, record.prompt_tokens, ending.finish_reason
-        )
-        self._cache.put(answer.cache_key, kept, asyncio.get_running_loop().time())
 
     def _time_out(self, answer: Answer) -> None:
         if answer.record.first_token_at is None:

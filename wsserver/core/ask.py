@@ -52,6 +52,7 @@ class Answer:
     on_end: list[Callable[[Answer], object]] = field(default_factory=list)
     ask_seq: int | None = None  # the ask's place in its room's log
     deadline: asyncio.TimerHandle | None = None
+    patience: asyncio.TimerHandle | None = None  # until a slot must have been found
     is_closing: bool = False
     is_held: bool = False  # its start is not told yet: it is being found a place in its session
     is_refused: bool = False  # it ended before its start was told: for its asker it never began

@@ -14,6 +14,7 @@ from typing import Protocol
 import orjson
 
 from wsserver.core.jobs import Job
+from wsserver.core.streams import Ending, EndKind, StreamRecord
 from wsserver_protocol.lifecycle import FinishReason
 from wsserver_protocol.options import GenerationOptions
 
@@ -41,6 +42,21 @@ class ResponseCache(Protocol):
 
     def put(self, key: bytes, answer: CachedAnswer, now: float) -> None:
         """Keep an answer; the least recently used go where room is needed."""
+
+
+CACHED_ENDS = (FinishReason.STOP, FinishReason.LENGTH, FinishReason.STOP_STRING)
+"""How an answer must have ended to be given again; a time limit cuts elsewhere each time."""
+
+
+def keepable(record: StreamRecord, ending: Ending) -> CachedAnswer | None:
+    """An answer in the form in which it is kept; None unless one undisturbed run made it whole."""
+    is_whole = ending.kind is EndKind.COMPLETE and ending.finish_reason in CACHED_ENDS
+    if record.is_cached or record.attempts or not is_whole:
+        return None
+    transcript = record.transcript
+    return CachedAnswer(
+        transcript.text, transcript.generated, record.prompt_tokens, ending.finish_reason
+    )
 
 
 def is_deterministic(options: GenerationOptions) -> bool:

@@ -124,6 +124,30 @@ class FairQueue:
         self._forget()
         return True
 
+    def place(self, stream_id: str) -> int:
+        """The place in `in_order` of a job that waits, from 1; without making the whole order."""
+        entry = self._waiting[stream_id]
+        priority = entry.key[0]
+        rank = {
+            name: number for number, name in enumerate(self._owners)
+        }  # breaks ties, as in `pop`
+        mine = self._owners[entry.job.owner]
+        ahead = [one for one in mine.waiting if not one.removed and one < entry]
+        my_rank = rank[entry.job.owner]
+        my_turn = (mine.counter + len(ahead) * TYPICAL_COST, mine.turn, my_rank)
+        place = len(ahead) + 1
+        for name, owner in self._owners.items():
+            if owner is mine:
+                continue
+            keys = [one.key[0] for one in owner.waiting if not one.removed]
+            higher = sum(key < priority for key in keys)
+            place += higher
+            for number in range(higher, higher + keys.count(priority)):
+                if (owner.counter + number * TYPICAL_COST, owner.turn, rank[name]) > my_turn:
+                    break
+                place += 1
+        return place
+
     def in_order(self) -> Iterator[Entry]:
         """The waiting jobs in the order in which they would be served if all cost the same."""
         plan = []

@@ -71,6 +71,9 @@ class JobQueue(Protocol):
     def depth(self, model_id: str) -> int:
         """Jobs that wait."""
 
+    def place(self, model_id: str, stream_id: str) -> int:
+        """The place in line of a job that waits, from 1."""
+
     def waiting(self, model_id: str) -> list[StreamRecord]:
         """The records of the jobs that wait, in order."""
 

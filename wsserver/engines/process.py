@@ -8,14 +8,23 @@ directory that is its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import shutil
 import socket
+import stat
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_PREFIX: Final = "wsserver-engine-"
+_SETTLED_SECONDS: Final = 60.0  # between making a directory and locking it pass microseconds
 
 
 @dataclass(frozen=True)
@@ -31,13 +40,42 @@ class Child:
 async def own_directory() -> AsyncIterator[str]:
     """A directory that only this user may enter, removed in the end.
 
-    The parent's to remove: a killed child could not.
+    The parent's to remove: a killed child could not. A lock on it tells that it is in use; what a
+    killed parent left behind is not locked, and the next one clears it away. The lock also keeps
+    systemd-tmpfiles from taking the directory of a server that has run for weeks.
     """
-    path = await asyncio.to_thread(tempfile.mkdtemp, prefix="wsserver-engine-")
+    path, lock = await asyncio.to_thread(_make_directory)
     try:
         yield path
     finally:
         await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+        os.close(lock)
+
+
+def _make_directory() -> tuple[str, int]:
+    """A new locked directory and the descriptor that holds its lock."""
+    _clear_left_behind(Path(tempfile.gettempdir()))
+    path = tempfile.mkdtemp(prefix=_PREFIX)
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return path, lock
+
+
+def _clear_left_behind(folder: Path) -> None:
+    """Remove directories of this user whose parents were killed."""
+    for entry in folder.glob(f"{_PREFIX}*"):
+        # Another process may clear up at the same time, or not have locked yet what it just made.
+        with contextlib.suppress(OSError):
+            status = entry.lstat()
+            is_settled = time.time() - status.st_mtime > _SETTLED_SECONDS
+            if status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode) or not is_settled:
+                continue
+            lock = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(entry, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 async def spawn(directory: str) -> Child:

@@ -101,6 +101,9 @@ class Cursor(NamedTuple):
     offset: int
 
 
+NOTHING = Cursor(None, 0)
+
+
 class Follower:
     """Follows one answer.
 
@@ -235,13 +238,13 @@ class Follower:
                 it is cut to what there is.
         """
         is_fresh = self.ending is not None or self.taken >= since
-        if cursor.fence is None or cursor.fence > self.fence:
-            # Of a fence that a fresh reading does not show, too, nothing is known.
-            if cursor.offset and not is_fresh:
-                return None
+        if cursor.fence is not None and cursor.fence <= self.fence:
+            offset = self._survives(cursor.fence, cursor.offset)
+        elif is_fresh or cursor == NOTHING:
+            # Of a fence that a fresh reading does not show nothing is known, either.
             offset = self._survives(1, cursor.offset)
         else:
-            offset = self._survives(cursor.fence, cursor.offset)
+            return None
         if offset <= self.have:
             return offset
         return self.have if self.ending is not None or (is_fresh and not is_patient) else None

@@ -78,6 +78,7 @@ class LlamaCppEngine:
         self._running: set[Future[None]] = set()
         self._outbox = Outbox()
         self._pulse = Pulse()
+        self._fault: OSError | None = None
 
     def load(self, spec: ModelSpec, report: ProgressReport) -> ModelInfo:
         """Load the file of ``spec.path``."""
@@ -157,8 +158,14 @@ class LlamaCppEngine:
         return self._outbox.fileno()
 
     def step(self) -> list[EngineOutput]:
-        """What the threads have put."""
+        """What the threads have put.
+
+        Raises:
+            OSError: If llama.cpp's server could not be reached; a new child will have its own.
+        """
         outputs = self._outbox.take()
+        if self._fault is not None:
+            raise self._fault
         for output in outputs:
             if isinstance(output, Finished | Failed):
                 self._answers.pop(output.job_id, None)
@@ -189,6 +196,9 @@ class LlamaCppEngine:
                 tokens = self._prompts.of_text(request.text or "")
         except JobRefused as refused:
             return CountRefused(request.request, refused.message)
+        except OSError as error:
+            self._fault = error
+            return CountRefused(request.request, "the tokenizer can't be reached")
         except Exception:
             traceback.print_exc()
             return CountRefused(request.request, "the tokenizer failed")
@@ -200,6 +210,11 @@ class LlamaCppEngine:
             last = self._generate(job, answer)
         except JobRefused as refused:
             last = Failed(job.job_id, refused.code, refused.message, refused.retryable)
+        except OSError as error:
+            # Not this answer's failure: the next step raises it, and the answer goes on in the
+            # next child.
+            self._fault = error
+            last = Failed(job.job_id, "generation_failed", "the engine was lost", True)
         except Exception:
             traceback.print_exc()
             last = Failed(job.job_id, "generation_failed", "the engine failed", True)

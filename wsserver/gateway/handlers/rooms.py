@@ -10,7 +10,7 @@ from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver.gateway.repeats import once
 from wsserver_protocol import events, requests
-from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.errors import ErrorCode, FieldError, WireError
 from wsserver_protocol.requests import RoomPosition, RoomSettings
 
 Position = int | RoomPosition | None
@@ -153,6 +153,7 @@ def _check_bounds(connection: Connection, room_id: str) -> None:
         raise WireError(
             ErrorCode.INVALID_PARAMETERS,
             f"A client may be in at most {policy.max_rooms_per_client} rooms.",
+            details=(FieldError(field="roomId", message="one room too many; leave one first"),),
         )
     if services.rooms.get(room_id) is None and len(services.rooms) >= policy.max_rooms:
         raise WireError(ErrorCode.OVERLOADED, "This server holds no more rooms.", retry_after=1000)

@@ -66,6 +66,9 @@ class MemoryJobQueue:
     def depth(self, model_id: str) -> int:
         return len(self._queue(model_id))
 
+    def place(self, model_id: str, stream_id: str) -> int:
+        return self._queue(model_id).place(stream_id)
+
     def waiting(self, model_id: str) -> list[StreamRecord]:
         return [entry.record for entry in self._queue(model_id).in_order()]
 

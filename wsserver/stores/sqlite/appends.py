@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from wsserver.core.sessions.model import Bounds, Message
-from wsserver.core.sessions.store import MessageNotFound, TooMuchText
+from wsserver.core.sessions.store import MessageNotFound, TooManySessions, TooMuchText
 from wsserver.stores.sqlite.rows import columns_of
 
 INSERT = """
@@ -89,6 +89,19 @@ def next_touch(db: sqlite3.Connection) -> int:
     """The number of the next change of all."""
     number: int = db.execute("SELECT coalesce(max(touched), 0) + 1 FROM sessions").fetchone()[0]
     return number
+
+
+def check_count(db: sqlite3.Connection, owner: str, limit: int) -> None:
+    """Refuse one more session of an owner who has ``limit``; 0: no limit.
+
+    Raises:
+        TooManySessions: In that case.
+    """
+    if not limit:
+        return
+    count = db.execute("SELECT count(*) FROM sessions WHERE owner = ?", (owner,)).fetchone()[0]
+    if count >= limit:
+        raise TooManySessions(limit)
 
 
 def _has(db: sqlite3.Connection, session: int, message_id: str) -> bool:

@@ -33,7 +33,7 @@ VERSION = 1
 MIGRATIONS: dict[int, str] = {0: "schema.sql"}
 """Version to the script that leads to the next one."""
 
-BUSY_MS = 2000
+BUSY_MS = 1000
 """How long a write waits for another process that shares the file."""
 
 
@@ -42,16 +42,17 @@ class NewerSchema(Exception):
 
 
 class Database:
-    """A file with one writing thread and one for long reads. Open with `Database.open`."""
+    """A file with a thread for writes, one for reads, one for long reads: a write that waits for
+    another process holds up no read, a search no history. Open with `Database.open`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.was_alone = False  # at the opening: nobody else had the file open
         self._lock: int | None = None
         self._db: sqlite3.Connection | None = None
-        self._reading: sqlite3.Connection | None = None
         self._writer = ThreadPoolExecutor(1, "sqlite-writer")
-        self._reader = ThreadPoolExecutor(1, "sqlite-reader")
+        self._reader = _Reader(path, "sqlite-reader")
+        self._long_reader = _Reader(path, "sqlite-long-reader")
 
     @classmethod
     async def open(cls, path: Path, on_alone: Work[object]) -> Database:
@@ -81,22 +82,22 @@ class Database:
         return await self._in(self._writer, lambda: _transact(self._open_db(), "IMMEDIATE", work))
 
     async def read(self, work: Work[Result]) -> Result:
-        """Run ``work`` on one state of the file, in turn with the writes."""
-        return await self._in(self._writer, lambda: _transact(self._open_db(), "DEFERRED", work))
+        """Run ``work`` on one state of the file: that of the last write that has returned."""
+        return await self._in(self._reader.pool, lambda: self._reader.run(work))
 
     async def read_long(self, work: Work[Result]) -> Result:
-        """Like `read`, and nobody's write waits for it."""
-        return await self._in(self._reader, lambda: _transact(self._long_db(), "DEFERRED", work))
+        """The same for what may take seconds."""
+        return await self._in(self._long_reader.pool, lambda: self._long_reader.run(work))
 
     async def close(self) -> None:
         """Wait for what runs, then close the file. Idempotent."""
         loop = asyncio.get_running_loop()
-        for pool in (self._reader, self._writer):
+        for pool in (self._reader.pool, self._long_reader.pool, self._writer):
             await loop.run_in_executor(None, pool.shutdown)
-        for db in (self._reading, self._db):
+        for db in (self._reader.db, self._long_reader.db, self._db):
             if db is not None:
                 db.close()
-        self._db = self._reading = None
+        self._db = self._reader.db = self._long_reader.db = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -114,11 +115,6 @@ class Database:
             raise sqlite3.OperationalError("the file is closed")
         return self._db
 
-    def _long_db(self) -> sqlite3.Connection:
-        if self._reading is None:
-            self._reading = _connect(self.path)
-        return self._reading
-
     def _open(self, on_alone: Work[object]) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Made here and not by SQLite: it would be readable by all, and its errors name no reason.
@@ -132,6 +128,20 @@ class Database:
                 _transact(self._db, "IMMEDIATE", on_alone)
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+
+class _Reader:
+    """A thread with a connection of its own, opened when it is first needed."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.pool = ThreadPoolExecutor(1, name)
+        self.db: sqlite3.Connection | None = None
+        self._path = path
+
+    def run(self, work: Work[Result]) -> Result:
+        if self.db is None:
+            self.db = _connect(self._path)
+        return _transact(self.db, "DEFERRED", work)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -20,7 +20,7 @@ from wsserver.core.sessions.model import (
     Session,
     SessionPage,
 )
-from wsserver.core.sessions.store import MessageNotFound, SessionNotFound, TooManySessions
+from wsserver.core.sessions.store import MessageNotFound, SessionNotFound
 from wsserver.core.wallclock import wall_ms
 from wsserver.stores.sqlite import appends
 from wsserver.stores.sqlite.database import Database
@@ -85,7 +85,7 @@ class SqliteSessionStore:
             row = self._row(db, session.owner, session.session_id)
             if row is not None:
                 return session_of(row), False
-            self._check_count(db, session.owner)
+            appends.check_count(db, session.owner, self._bounds.max_sessions)
             db.execute(
                 "INSERT INTO sessions (owner, session_id, user_id, title, system_prompt, model,"
                 " metadata, created_at, updated_at, used_at, touched, is_ephemeral)"
@@ -342,11 +342,3 @@ class SqliteSessionStore:
         if row is None:
             raise MessageNotFound(message_id)
         return row
-
-    def _check_count(self, db: sqlite3.Connection, owner: str) -> None:
-        limit = self._bounds.max_sessions
-        if not limit:
-            return
-        count = db.execute("SELECT count(*) FROM sessions WHERE owner = ?", (owner,)).fetchone()[0]
-        if count >= limit:
-            raise TooManySessions(limit)
