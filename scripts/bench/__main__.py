@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from scripts.bench import latency, recovery, throughput
+from scripts.bench import latency, recovery, sharing, throughput
 from scripts.bench.harness import save
 
 MEASUREMENTS = {
@@ -16,6 +16,8 @@ MEASUREMENTS = {
     "paced": latency.paced,
     "resume": recovery.resume,
     "stalled": recovery.stalled,
+    "fairness": sharing.fairness,
+    "failover": sharing.failover,
 }
 
 

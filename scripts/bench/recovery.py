@@ -15,7 +15,7 @@ from scripts.bench.harness import Running, quantiles, wsserver
 LIMIT = ("--set", "limits.max_concurrent_streams=20000")
 
 
-async def _read(socket: ClientConnection, kind: str) -> dict[str, Any]:
+async def read_until(socket: ClientConnection, kind: str) -> dict[str, Any]:
     while True:
         frame: dict[str, Any] = orjson.loads(await socket.recv(decode=False))
         if frame["type"] == kind:
@@ -24,7 +24,7 @@ async def _read(socket: ClientConnection, kind: str) -> dict[str, Any]:
             raise RuntimeError(frame)
 
 
-async def _send(socket: ClientConnection, **fields: Any) -> None:
+async def send(socket: ClientConnection, **fields: Any) -> None:
     await socket.send(orjson.dumps(fields), text=True)
 
 
@@ -43,20 +43,20 @@ async def _resume(server: Running, cuts: int) -> dict[str, Any]:
     latencies, baseline = [], []
     resent = gap = 0
     socket = await connect(server.url, compression=None)
-    token = (await _read(socket, "connected"))["resumeToken"]
+    token = (await read_until(socket, "connected"))["resumeToken"]
     options = {"maxTokens": 1_000_000, "progressEvery": 0}
-    await _send(socket, type="stream", requestId="1", prompt="x", options=options)
-    stream_id = (await _read(socket, "stream_start"))["streamId"]
+    await send(socket, type="stream", requestId="1", prompt="x", options=options)
+    stream_id = (await read_until(socket, "stream_start"))["streamId"]
     have = 0
     for _ in range(cuts):
         for _ in range(3):
-            have = (await _read(socket, "stream_token"))["offset"]
+            have = (await read_until(socket, "stream_token"))["offset"]
         socket.transport.abort()
         began = time.perf_counter()
         socket = await connect(server.url, compression=None)
-        await _send(socket, type="resume", resumeToken=token, streams={stream_id: have})
-        resumed = await _read(socket, "resumed")
-        snapshot = await _read(socket, "stream_snapshot")
+        await send(socket, type="resume", resumeToken=token, streams={stream_id: have})
+        resumed = await read_until(socket, "resumed")
+        snapshot = await read_until(socket, "stream_snapshot")
         latencies.append((time.perf_counter() - began) * 1000)
         token = resumed["resumeToken"]
         resent += max(0, have - snapshot["fromOffset"])
@@ -64,12 +64,12 @@ async def _resume(server: Running, cuts: int) -> dict[str, Any]:
         have = snapshot["offset"]
         began = time.perf_counter()
         other = await connect(server.url, compression=None)
-        await _send(other, type="ping")
-        await _read(other, "pong")
+        await send(other, type="ping")
+        await read_until(other, "pong")
         baseline.append((time.perf_counter() - began) * 1000)
         other.transport.abort()
-    await _send(socket, type="stop_stream", streamId=stream_id)
-    await _read(socket, "stream_stopped")
+    await send(socket, type="stop_stream", streamId=stream_id)
+    await read_until(socket, "stream_stopped")
     return {
         "cuts": cuts,
         "cut_to_text": quantiles(latencies),
@@ -109,7 +109,7 @@ async def _grow(server: Running, connections: int, *, is_reading: bool) -> int:
         )
         raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
         socket = await connect(server.url, sock=raw, compression=None, max_queue=1)
-        await _send(socket, type="stream", requestId="1", prompt="x", options=options)
+        await send(socket, type="stream", requestId="1", prompt="x", options=options)
         opened.append(socket)
         if is_reading:
             readers.append(asyncio.create_task(_drain(socket)))

@@ -7,7 +7,6 @@ needed_programs() {
     cat <<'LIST'
 redis-server redis-server tests against Redis
 chromium chromium tests of the chat page in a browser
-chromedriver chromium-driver tests of the chat page in a browser
 tmux tmux tests of the terminal client in tmux
 shellcheck shellcheck the check of the shell scripts
 LIST

@@ -59,6 +59,24 @@ class ChatPage:
             "data-state", "connected", timeout=ANSWER_SECONDS * 1000
         )
 
+    async def another_tab(self) -> ChatPage:
+        """The same page once more in the same browser, for the same person."""
+        tab = ChatPage(await self.page.context.new_page())
+        await tab.open(self.page.url)
+        return tab
+
+    async def open_chat(self, title: str) -> None:
+        """Choose a chat in the list, which stays open."""
+        if not await self.page.get_by_test_id("sidebar").is_visible():
+            await self.page.get_by_test_id("toggle-sidebar").click()
+        await self.page.get_by_test_id("chat").filter(has_text=title).click()
+
+    async def set(self, name: str, value: str) -> None:
+        """Write a setting."""
+        await self.page.get_by_test_id("open-settings").click()
+        await self.page.get_by_test_id(f"setting-{name}").fill(value)
+        await self.page.keyboard.press("Escape")
+
     async def ask(self, text: str) -> None:
         """Write a question and press Enter."""
         await self.composer.fill(text)

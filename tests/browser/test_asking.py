@@ -11,8 +11,9 @@ from playwright.async_api import expect
 
 from tests.browser.conftest import OpenPage
 from tests.conftest import StartServer
-from tests.support.server import ServerProcess, running_server, server_arguments
+from tests.support.server import ServerProcess, running_server
 
+QUIET = ("--set", "log.format=json", "--set", "server.drain_seconds=1")
 COUNTING = "synthetic:?tps=200"
 
 
@@ -31,7 +32,7 @@ async def test_the_page_loads_with_nothing_to_complain_about(
 @pytest.fixture
 def demo_server(tmp_path: Path) -> Iterator[ServerProcess]:
     """What a newcomer has: a server that was started without naming a model."""
-    with running_server(tmp_path / "server", server_arguments([], model=None)) as server:
+    with running_server(tmp_path / "server", QUIET) as server:
         yield server
 
 
@@ -84,9 +85,7 @@ async def test_a_cut_answer_says_so(start_server: StartServer, open_page: OpenPa
     """An answer that the length limit ended is marked; the settings are kept over a reload."""
     server = start_server("--model", COUNTING)
     page = await open_page(server.url)
-    await page.page.get_by_test_id("open-settings").click()
-    await page.page.get_by_test_id("setting-maxTokens").fill("7")
-    await page.page.keyboard.press("Escape")
+    await page.set("maxTokens", "7")
     await page.ask("count")
     assert (await page.ends("length")).split() == list("1234567")
     await page.page.reload()
@@ -102,9 +101,7 @@ async def test_a_refused_setting_is_shown_beside_its_field(
     """What the server says about a field stands at that field, until it is changed."""
     server = start_server("--model", COUNTING)
     page = await open_page(server.url)
-    await page.page.get_by_test_id("open-settings").click()
-    await page.page.get_by_test_id("setting-temperature").fill("3")
-    await page.page.keyboard.press("Escape")
+    await page.set("temperature", "3")
     await page.ask("count")
     error = page.page.get_by_test_id("error-temperature")
     await expect(error).to_contain_text("0 to 2")

@@ -25,9 +25,7 @@ async def test_an_answer_survives_a_broken_wire(
     server = start_server("--model", "synthetic:?tps=60")
     async with Cable(urlsplit(server.url).port or 0) as cable:
         page = await open_page(cable.url)
-        await page.page.get_by_test_id("open-settings").click()
-        await page.page.get_by_test_id("setting-maxTokens").fill("150")
-        await page.page.keyboard.press("Escape")
+        await page.set("maxTokens", "150")
         await page.ask("count")
         await expect(page.answers.last).to_contain_text("18 19 20")
         await cable.cut()
@@ -41,9 +39,7 @@ async def test_an_answer_survives_a_reload(start_server: StartServer, open_page:
     """Refreshed midway, the page finds the conversation and follows the answer to its end."""
     server = start_server("--model", "synthetic:?tps=60")
     page = await open_page(server.url)
-    await page.page.get_by_test_id("open-settings").click()
-    await page.page.get_by_test_id("setting-maxTokens").fill("150")
-    await page.page.keyboard.press("Escape")
+    await page.set("maxTokens", "150")
     await page.ask("count")
     await expect(page.answers.last).to_contain_text("18 19 20")
     await page.page.reload()

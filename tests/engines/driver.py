@@ -121,8 +121,15 @@ class Driver:
         return self.so_far(job_id)
 
     async def until(self, job_id: str, condition: Callable[[Result], bool]) -> None:
-        """Wait until what came for a job meets the condition."""
-        await self.wait_for(lambda: condition(self.so_far(job_id)))
+        """Wait until what came for a job meets the condition; an error if it ends before."""
+
+        def is_met() -> bool:
+            result = self.so_far(job_id)
+            is_met = condition(result)
+            assert is_met or not _has_ended(result), result.outputs[-1]
+            return is_met
+
+        await self.wait_for(is_met)
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until something came that meets the condition."""

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -85,10 +86,11 @@ def test_host_never_blocks_the_loop() -> None:
     [("synthetic:", 0), ("synthetic:?tps=0", 5), ("synthetic:?load_ms=600000", 0)],
     ids=["idle", "busy and unread", "loading"],
 )
-def test_no_child_survives_its_parent(source: str, jobs: int) -> None:
+def test_no_child_survives_its_parent(source: str, jobs: int, tmp_path: Path) -> None:
     """A parent killed with SIGKILL takes its child with it, whatever that was doing."""
     command = [sys.executable, "-c", ORPHAN, source, str(jobs)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+    environment = os.environ | {"TMPDIR": str(tmp_path)}  # nobody is left to clear it up
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()

@@ -116,6 +116,18 @@ def test_single_flat_out_job_is_bounded_per_step() -> None:
     assert sum(tokens) == 8
 
 
+def test_cancelled_jobs_leave_nothing_behind() -> None:
+    """Thousands of jobs cancelled long before they are due take no memory."""
+    bench = Bench("synthetic:?ttft_ms=1000000")
+    for number in range(5000):
+        bench.start(f"job {number}")
+        bench.engine.step()
+        bench.engine.cancel(f"job {number}")
+        bench.engine.step()
+    assert bench.engine.next_due() is None
+    assert len(bench.engine._agenda) < 100
+
+
 def test_many_paced_jobs_are_gathered_into_frames() -> None:
     """Above some number of jobs a step comes at most each millisecond."""
     bench = Bench("synthetic:?tps=1000&ttft_ms=0")
@@ -187,7 +199,14 @@ def test_settings_have_their_documented_defaults() -> None:
     assert read_settings(spec("synthetic:")) == SyntheticSettings(
         tps=50, ttft_ms=20, slots=1024, ctx=1_048_576, fail_at=0, load_ms=0, prefill_tps=0
     )
-    assert read_settings(spec("synthetic:?tps=0", slots=2)).slots == 2
+
+
+def test_source_goes_before_the_settings() -> None:
+    """What the source says holds, the settings fill in what it leaves out."""
+    chosen = read_settings(spec("synthetic:?tps=7", slots=2, tps=9))
+    assert (chosen.tps, chosen.slots) == (7, 2)
+    with pytest.raises(ModelLoadError, match="speed"):
+        read_settings(spec("synthetic:", speed=2))
 
 
 @pytest.mark.parametrize(

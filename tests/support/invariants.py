@@ -74,8 +74,9 @@ class Invariants:
             self._ended.discard(request_id)
         else:
             self.sent_without_id = True
-        if fields.get("type") == "watch_stream":  # its end comes once more
-            self._ended.discard(self._askers.get(fields.get("streamId"), ""))
+        stream_id = fields.get("streamId")
+        if fields.get("type") == "watch_stream" and isinstance(stream_id, str):
+            self._ended.discard(self._askers.get(stream_id, ""))  # its end comes once more
 
     def received(self, frame: Any, size: int) -> None:
         """Check a frame that came in."""
@@ -122,7 +123,10 @@ class Invariants:
     def _check_stream(self, frame: dict[str, Any]) -> None:
         stream_id = frame.get("streamId")
         kind = frame["type"]
-        if stream_id is None or kind in ("queue_position", "stream_unwatched", "room_message"):
+        if stream_id is None or kind in ("queue_position", "room_message"):
+            return
+        if kind == "stream_unwatched":
+            del self.streams[stream_id]  # what follows is no view of it, such as a stop's reply
             return
         stream = self.streams.setdefault(stream_id, StreamCopy())
         if kind == "stream_start":

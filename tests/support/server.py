@@ -172,9 +172,13 @@ def running_server(
 
 
 def server_arguments(arguments: Sequence[str], model: str | None = DEFAULT_MODEL) -> list[str]:
-    """What every server of the tests is started with, and then ``arguments``."""
+    """What every server of the tests is started with, and then ``arguments``.
+
+    ``model`` is loaded unless the arguments name what to load; None: the server's own default.
+    """
     common = ["--set", "log.format=json", "--set", "server.drain_seconds=1"]
-    models = [] if model is None or "--model" in arguments else ["--model", model]
+    is_given = "--model" in arguments or "--config" in arguments
+    models = [] if is_given or model is None else ["--model", model]
     return [*common, *models, *arguments]
 
 

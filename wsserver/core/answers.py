@@ -171,8 +171,11 @@ class Answers:
             raise WireError(
                 ErrorCode.OVERLOADED, f"The queue of model {model.id!r} is full.", retry_after=1000
             ) from None
-        if self._queue.depth(model.id) > free:
-            record.queue_position = self._queue.place(model.id, record.stream_id)
+        # The free slots take the first in line as soon as their runner is woken.
+        place = self._queue.place(model.id, record.stream_id) - free
+        if place > 0:
+            record.queue_position = place
+            record.wake()  # its start may have been told before it had a place
             if self._max_wait:
                 loop = asyncio.get_running_loop()
                 answer.patience = loop.call_later(self._max_wait, self._waited_enough, answer)

@@ -8,10 +8,9 @@ itself in one undisturbed run. The key is everything that the text depends on: t
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Protocol
-
-import orjson
 
 from wsserver.core.jobs import Job
 from wsserver.core.streams import Ending, EndKind, StreamRecord
@@ -85,5 +84,5 @@ def cache_key(job: Job, build: str) -> bytes:
         "max_tokens": job.max_tokens,
         "sampling": {name: getattr(sampling, name) for name in sampling.__struct_fields__},
     }
-    canonical = orjson.dumps(document, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    canonical = json.dumps(document, sort_keys=True).encode()
     return hashlib.blake2b(canonical, digest_size=20).digest()

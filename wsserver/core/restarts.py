@@ -10,13 +10,15 @@ from dataclasses import dataclass
 class RestartPolicy:
     """How often a dying engine is started again.
 
-    ``max_crashes`` in a row (without one finished answer between them) make the model failed;
+    ``max_crashes`` in a row make the model failed: without one finished answer between them, and
+    none after ``stable_seconds`` of life.
     one answer that was running at ``max_attempts`` crashes is given up: it may be what kills.
     Delays in seconds double from ``first_delay`` up to ``max_delay``, with full jitter.
     """
 
     max_crashes: int = 5
     max_attempts: int = 3
+    stable_seconds: float = 60.0
     first_delay: float = 0.1
     max_delay: float = 10.0
 

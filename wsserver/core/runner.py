@@ -101,6 +101,7 @@ class Runner:
         self._admitting = True
         self._has_served = False
         self._crashes = 0
+        self._ready_at = 0.0  # when the present child had loaded
 
     @property
     def host(self) -> EngineHost | None:
@@ -133,7 +134,8 @@ class Runner:
                         raise
                     died = error  # it did load before: whatever kills it may be over the next time
                 self._requeue()
-                self._crashes += 1
+                lived = asyncio.get_running_loop().time() - self._ready_at
+                self._crashes = 1 if lived > self._restarts.stable_seconds else self._crashes + 1
                 if self._crashes > self._restarts.max_crashes:
                     raise ModelLoadError(f"the engine died {self._crashes} times in a row: {died}")
                 self._telemetry.engine_restarted(self.spec.id)
@@ -165,6 +167,7 @@ class Runner:
         self._host = host
         try:
             self._info = await host.load(self._on_progress)
+            self._ready_at = asyncio.get_running_loop().time()
             self._has_served = True
             self._on_ready(self._info)
             claiming = asyncio.create_task(self._claim_work(host, self._info.slots))

@@ -186,9 +186,12 @@ export class Client {
     return this.#start({ ...input, type: "continue" });
   }
 
-  /** Follows an answer that was asked for elsewhere: another tab or member, before a reload. */
-  watchStream(streamId: string, fromOffset = 0): AnswerStream {
-    return this.#streams.watch(streamId, fromOffset);
+  /**
+   * Follows an answer that was asked for elsewhere: another tab or member, before a reload. Of what
+   * is `known` already, its beginning, nothing is sent again. The same object as long as it runs.
+   */
+  watchStream(streamId: string, known = ""): AnswerStream {
+    return this.#streams.watch(streamId, known);
   }
 
   async unwatchStream(streamId: string): Promise<void> {

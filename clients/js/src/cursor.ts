@@ -45,8 +45,14 @@ export function indexAtByte(text: string, bytes: number): number {
 }
 
 export class TextCursor {
-  #text = "";
-  #bytes = 0;
+  #text: string;
+  #bytes: number;
+
+  /** @param text What is known of the answer already: its beginning. */
+  constructor(text = "") {
+    this.#text = text;
+    this.#bytes = utf8Length(text);
+  }
 
   get text(): string {
     return this.#text;

@@ -45,7 +45,7 @@ export class AnswerStream implements AsyncIterable<string> {
   /** Settles with the terminal event, also with `stream_error`; it never rejects. */
   readonly done: Promise<StreamEnd>;
   readonly #port: StreamPort;
-  readonly #cursor = new TextCursor();
+  readonly #cursor: TextCursor;
   readonly #events = new Emitter<AnswerEvents>();
   #resolve!: (end: StreamEnd) => void;
   #streamId: string | null;
@@ -62,8 +62,13 @@ export class AnswerStream implements AsyncIterable<string> {
   #early: StreamEnd | null = null;
   #asking = false;
 
-  constructor(port: StreamPort, ids: { requestId: string | null; streamId: string | null }) {
+  constructor(
+    port: StreamPort,
+    ids: { requestId: string | null; streamId: string | null },
+    known = "",
+  ) {
     this.#port = port;
+    this.#cursor = new TextCursor(known);
     this.requestId = ids.requestId;
     this.#streamId = ids.streamId;
     this.done = new Promise((resolve) => {
@@ -81,7 +86,7 @@ export class AnswerStream implements AsyncIterable<string> {
     return this.#cursor.text;
   }
 
-  /** Length of the answer so far in UTF-8 bytes: what `watchStream` takes as `fromOffset`. */
+  /** Length of the answer so far in UTF-8 bytes. */
   get offset(): number {
     return this.#cursor.bytes;
   }

@@ -61,10 +61,12 @@ export class Streams {
     return stream;
   }
 
-  watch(streamId: string, fromOffset: number): AnswerStream {
-    const stream = new AnswerStream(this.#streamPort, { requestId: null, streamId });
+  watch(streamId: string, known: string): AnswerStream {
+    const followed = this.#byId(streamId);
+    if (followed) return followed;
+    const stream = new AnswerStream(this.#streamPort, { requestId: null, streamId }, known);
     this.#follow(stream);
-    this.#watch(stream, fromOffset);
+    this.#watch(stream, stream.offset);
     return stream;
   }
 
@@ -103,7 +105,7 @@ export class Streams {
   receiveResumed(entries: readonly ResumedStream[]): void {
     for (const entry of entries) {
       const stream = this.#find(entry);
-      if (!stream) this.#port.adopted(this.watch(entry.streamId, 0), undefined);
+      if (!stream) this.#port.adopted(this.watch(entry.streamId, ""), undefined);
       else if (entry.state === "gone") stream.fail(GONE);
       else if (stream.streamId === null) {
         // It began while we were away: its stream_start went to the old connection.

@@ -285,6 +285,26 @@ describe("watching", () => {
   });
 });
 
+describe("watching on", () => {
+  it("asks only for what is not known, and gives the same object twice", () => {
+    const stream = client.watchStream("s", "né");
+    const watch = socket.asked("watch_stream");
+    expect(watch).toMatchObject({ streamId: "s", fromOffset: 3 });
+    socket.say({ type: "stream_snapshot", requestId: watch.requestId, streamId: "s", text: "w", fromOffset: 3, offset: 4, position: 2, state: "running" });
+    expect(stream.text).toBe("néw");
+    expect(client.watchStream("s")).toBe(stream);
+    expect(socket.count("watch_stream")).toBe(1);
+  });
+
+  it("keeps what is known when the server has nothing", async () => {
+    const stream = client.watchStream("s", "né");
+    const { requestId } = socket.asked("watch_stream");
+    socket.say({ type: "error", requestId, code: "stream_not_found", error: "gone", retryable: false });
+    expect(await stream.done).toMatchObject({ type: "stream_error", code: "stream_not_found" });
+    expect(stream.text).toBe("né");
+  });
+});
+
 describe("rooms", () => {
   it("keeps one log without doubles and shows others' answers", async () => {
     const joining = client.joinRoom("r", { name: "Ann" });

@@ -130,7 +130,7 @@ describe("messages", () => {
     client.stream({ prompt: "p", model: "m", sessionId: "s", system: "s", options, parentId: "m", raw: true });
     client.stream({ messages: [], roomId: "r", regenerate: "m" });
     client.continue({ streamId: "s", sessionId: "s", options });
-    client.watchStream("s", 3);
+    client.watchStream("w", "abc");
     const sent = socket.sent.filter(({ type }) => type !== "ping");
     expect(sent.length).toBeGreaterThan(20);
     for (const { type, ...fields } of sent) {

@@ -7,10 +7,11 @@ from wsserver_client.errors import ClientError, ConnectionLost, WireFailure
 
 
 def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    leaves: list[BaseException] = []
+    """The errors of all tasks, however deep the groups."""
+    found: list[BaseException] = []
     for error in group.exceptions:
-        leaves.extend(leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    return leaves
+        found.extend(leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found
 
 
 def reason(errors: list[BaseException]) -> ClientError:

@@ -285,7 +285,7 @@ class Link:
         while True:
             silent = loop.time() - self._last_frame
             if silent >= 1.5 * interval:
-                raise Disconnected(None, f"nothing heard from the server for {silent:.0f} s")
+                raise Disconnected(None, f"nothing heard from the server for {silent:.1f} s")
             if silent >= interval and pinged_at < self._last_frame:
                 pinged_at = loop.time()
                 self._exchange.post({"type": "ping"})

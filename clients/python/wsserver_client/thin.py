@@ -154,9 +154,12 @@ class ThinCalls:
         return await self._typed(events.SessionExport, message)
 
     async def import_session(
-        self, data: Mapping[str, Any], *, session_id: str | None = None
+        self,
+        data: events.ExportedSession | Mapping[str, Any],
+        *,
+        session_id: str | None = None,
     ) -> events.SessionInfo:
-        """Make a session of what an export in JSON gave (its ``data``, as the wire spells it)."""
+        """Make a session of what an export in JSON gave: its ``data``, also as the wire has it."""
         message = request("import_session", data=data, session_id=session_id)
         return (await self._typed(events.SessionImported, message)).session
 

@@ -31,12 +31,11 @@ from wsserver_client import (
 )
 from wsserver_terminal.actions import make_commands
 from wsserver_terminal.arguments import ChatArguments
+from wsserver_terminal.bottom import prompt_line, toolbar
 from wsserver_terminal.commands import CommandError
 from wsserver_terminal.conversation import Conversation, Ending, Turn
 from wsserver_terminal.feed import Feed
-from wsserver_terminal.ink import Style
 from wsserver_terminal.input import make_prompt, redraw
-from wsserver_terminal.neutral import neutral_line
 from wsserver_terminal.room_view import RoomView
 from wsserver_terminal.screen import Screen
 from wsserver_terminal.stats import Stats
@@ -335,32 +334,13 @@ class Chat:
     # --- what stands at the bottom -------------------------------------------------------------
 
     def _message(self) -> StyleAndTextTuples:
-        shown: StyleAndTextTuples = []
-        for run in self.feed.partial:
-            shown.append((_prompt_style(run.style), run.text))
-        if shown:
-            shown.append(("", "\n"))
-        where = f"{self.room.room.room_id} " if self.room is not None else ""
-        shown.append(("class:prompt", f"{neutral_line(where)}> " if where else "> "))
-        return shown
+        return prompt_line(self.feed.partial, self.room.room.room_id if self.room else None)
 
     def _toolbar(self) -> StyleAndTextTuples:
-        status = self.client.connection
-        if status.state is LinkState.ONLINE:
-            shown: StyleAndTextTuples = [("class:online", " ● "), ("", "connected")]
-        else:
-            shown = [("class:offline", " ○ "), ("", f"{status.state.value}")]
-        parts = [f"model {self.model or self.default_model or 'default'}"]
+        facts = [f"model {self.model or self.default_model or 'default'}"]
         if self.room is not None:
-            parts.append(f"room {self.room.room.room_id} ({self.room.room.participants})")
-        parts += [part for part in (self.feed.activity, self.note) if part]
-        shown.append(("", " · " + neutral_line(" · ".join(parts))))
-        return shown
+            facts.append(f"room {self.room.room.room_id} ({self.room.room.participants})")
+        return toolbar(self.client.connection, [*facts, self.feed.activity, self.note])
 
     def _redraw(self) -> None:
         redraw(self._prompt)
-
-
-def _prompt_style(style: Style) -> str:
-    names = {"cyan": "fg:ansicyan", "green": "fg:ansigreen", "bright_black": "fg:ansibrightblack"}
-    return names.get(style.value, style.value)

@@ -229,43 +229,6 @@ async def test_room_survives_a_cut(server: ServerProcess, at_once: Backoff) -> N
         assert isinstance(last, Said) and last.entry.text == "now"
 
 
-async def test_models_are_listed_loaded_and_unloaded(server: ServerProcess) -> None:
-    """The life of a model, with progress; a failing load says why."""
-    async with connect(server.ws_url) as client:
-        load = client.load_model("synthetic:?tps=0", model_id="extra")
-        stages = [progress async for progress in load]
-        assert await load == "extra"
-        assert all(0 <= progress.progress <= 1 for progress in stages)
-        assert "extra" in {model.id for model in await client.models()}
-        assert (await client.generate("x", model="extra", max_tokens=3)).text == counted(3)
-        await client.unload_model("extra")
-        with pytest.raises(WireFailure) as caught:
-            await client.generate("x", model="extra")
-        assert caught.value.code in ("model_not_ready", "model_not_found")
-        with pytest.raises(WireFailure):
-            await client.load_model("/etc/passwd")
-
-
-async def test_other_requests(server: ServerProcess) -> None:
-    """Counts, figures, status, ping and interrupt."""
-    async with connect(server.ws_url) as client:
-        assert await client.count_tokens("a b c") == 3
-        assert (await client.metrics()).system.connected_clients >= 1
-        assert (await client.status()).client_id == client.client_id
-        assert 0 < await client.ping() < 5
-        stream = client.stream("x", max_tokens=100_000)
-        async for _ in stream.updates():
-            if stream.text:
-                break
-        assert (await client.interrupt()).stream_ids == (stream.stream_id,)
-        assert (await stream.result()).stop_reason == "interrupt"
-        await client.join_room("listed")
-        assert "listed" in {room.room_id for room in (await client.list_rooms()).rooms}
-        with pytest.raises(WireFailure) as caught:
-            await client.stream("x", temperature=5.0).result()
-        assert caught.value.details[0].field == "options.temperature"
-
-
 async def test_another_connection_watches_and_stops(server: ServerProcess) -> None:
     """A second device of the same user follows the answer from its beginning and stops it."""
     async with (

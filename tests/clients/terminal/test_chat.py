@@ -107,7 +107,7 @@ def test_commands(server: ServerProcess, open_chat: OpenChat, tmp_path: Path) ->
     saved = (tmp_path / "talk.md").read_text()
     assert saved == "> Be brief.\n\n**You**\n\none\n\n**fast**\n\n1 2 3 \n"
     chat.enter("/save talk.md")
-    chat.wait_for("exists; choose another name")
+    chat.wait_for(lambda text: "exists; choose another name" in flat(text))
     chat.enter("/load synthetic:?tps=0")
     chat.wait_for("/model synthetic asks it")
     chat.enter("/new")

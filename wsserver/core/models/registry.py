@@ -162,6 +162,9 @@ class ModelRegistry:
         Raises:
             WireError: If the source is refused or the id is taken by another source.
         """
+        known = self._models.get(source)
+        if known is not None and known.is_idle and not settings and model_id is None:
+            return self._start(known)  # by its id, as `models_list` shows it
         resolved = self.sources.resolve(source, settings)
         if model_id is not None or source in self.sources.configured:
             return self._load_named(resolved, model_id or resolved.id)

@@ -81,20 +81,15 @@ export class Answer {
     return this.#frames.shown;
   }
 
-  /** Follows a stream whose text comes after what is here already, or instead of it. */
-  follow(stream: AnswerStream, { keep }: { keep: boolean }): void {
-    const known = this.text;
-    this.#before = keep ? known : "";
+  /** Shows `before` and then the stream's text. */
+  follow(stream: AnswerStream, before: string): void {
+    this.#before = before;
     this.#stream = stream;
     this.outcome.value = null;
     this.stopping.value = false;
     this.phase.value = "waiting";
     stream.on("change", () => this.#update(stream));
-    stream.on("end", (end) => {
-      // A watched answer that is gone leaves what was kept of it.
-      if (!keep && stream.text === "" && end.type === "stream_error") this.#before = known;
-      this.#end(end);
-    });
+    stream.on("end", (end) => this.#end(end));
     if (stream.end) this.#end(stream.end);
     else this.#update(stream);
   }

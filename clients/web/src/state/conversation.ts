@@ -7,7 +7,7 @@
  */
 
 import { batch, computed, effect, signal } from "@preact/signals";
-import { type ChatMessage, type FieldError, isUnknownType, newId, type StreamInput } from "@wsserver/client";
+import { type AnswerStream, type ChatMessage, type FieldError, isUnknownType, newId, type StreamInput } from "@wsserver/client";
 import { Answer, type Question, type StoredTurn } from "./answer.js";
 import { type ChatBackend, type ChatSummary, chooseBackend, titleOf } from "./chats.js";
 import { capabilities, client } from "./connection.js";
@@ -15,14 +15,9 @@ import { fitContext } from "./fit.js";
 import { currentModel } from "./models.js";
 import { fieldErrors, generationOptions, settings, settingsOpen, showFieldErrors } from "./settings.js";
 import { permanent, perTab } from "./storage.js";
+import { announceEnd, announceRunning, onAnnouncement, type Running, runningIn } from "./tabs.js";
 
 export type Turn = Question | Answer;
-
-interface Place {
-  chatId: string;
-  /** The answer that runs, to follow it on after a reload. */
-  streamId: string | null;
-}
 
 const SAVE_INTERVAL = 1_000;
 
@@ -43,24 +38,19 @@ export const canContinue = computed(
   () => capabilities.value.sessions === true && !continueRefused.value,
 );
 
-/** Where this tab was before it was loaded anew; read before anything overwrites it. */
-const before = perTab.get<Place>("place");
+/** The chat of this tab before it was loaded anew; read before anything overwrites it. */
+const before = perTab.get<string>("chat");
 let backend: ChatBackend | null = null;
-/** Answers that go on in chats which the page has left. */
-const elsewhere = new Map<string, Answer>();
 let saving: ReturnType<typeof setTimeout> | undefined;
 
 client.on("ready", () => void start());
 window.addEventListener("pagehide", save);
 
+onAnnouncement(() => void followOtherTab());
+
 effect(() => {
-  const answer = running.value;
-  if (chatId.value === null) perTab.remove("place");
-  else {
-    // Read here, so that the place is written again when the stream gets its name.
-    void answer?.phase.value;
-    perTab.set("place", { chatId: chatId.value, streamId: answer?.streamId ?? null } satisfies Place);
-  }
+  if (chatId.value === null) perTab.remove("chat");
+  else perTab.set("chat", chatId.value);
 });
 
 /** Asks a question, as the next turn or instead of the question `replaces` and what followed. */
@@ -104,7 +94,9 @@ export function continueAnswer(): void {
   // Without a stream's name, after a reload, it is the last answer of the session.
   const target = last.streamId === null ? { sessionId: chatId.value } : { streamId: last.streamId };
   const stream = client.continue({ ...target, options: generationOptions(settings.value) });
-  last.follow(stream, { keep: true });
+  const { text } = last;
+  announce(stream, text.length);
+  last.follow(stream, text);
   stream.on("end", (end) => {
     if (end.type === "stream_error" && end.code === "unknown_type") {
       continueRefused.value = true;
@@ -130,18 +122,7 @@ export function newChat(): void {
 export async function openChat(id: string): Promise<void> {
   if (!backend || id === chatId.value) return;
   leave();
-  const loaded = (await backend.load(id)).map(fromStored);
-  const answer = elsewhere.get(id);
-  elsewhere.delete(id);
-  if (answer?.busy.value) {
-    if (loaded.at(-1) instanceof Answer) loaded.pop();
-    loaded.push(answer);
-  }
-  batch(() => {
-    chatId.value = id;
-    turns.value = loaded;
-    editing.value = null;
-  });
+  show(id, await backend.load(id));
 }
 
 export async function removeChat(id: string): Promise<void> {
@@ -175,34 +156,51 @@ async function start(): Promise<void> {
 
 /** After a reload: the same chat, and the running answer goes on where it was. */
 async function restore(): Promise<void> {
-  const place = before;
-  if (!place || !backend) return;
+  if (before === null || !backend) return;
   let loaded: StoredTurn[];
   try {
-    loaded = await backend.load(place.chatId);
+    loaded = await backend.load(before);
   } catch {
     // It was deleted elsewhere, or belongs to somebody else now: begin with an empty page.
     return;
   }
   // Somebody was quicker to ask than the server to answer.
-  if (loaded.length === 0 || turns.value.length > 0) return;
-  const restored = loaded.map(fromStored);
-  let answer = restored.at(-1);
-  if (place.streamId !== null && !(answer instanceof Answer)) restored.push((answer = new Answer()));
-  batch(() => {
-    chatId.value = place.chatId;
-    turns.value = restored;
-  });
-  if (place.streamId !== null && answer instanceof Answer) follow(answer, place.streamId);
+  if (loaded.length > 0 && turns.value.length === 0) show(before, loaded);
 }
 
-function follow(answer: Answer, streamId: string): void {
+/** Another tab asked something in the chat that is shown here. */
+async function followOtherTab(): Promise<void> {
+  const id = chatId.value;
+  if (id === null || backend?.kind !== "server" || running.value) return;
+  const there = runningIn(id);
+  if (there === null || lastAnswer.value?.streamId === there.streamId) return;
+  const loaded = await backend.load(id);
+  if (chatId.value === id && !running.value) show(id, loaded);
+}
+
+/** Shows a chat as it is kept, and follows the answer that runs in it. */
+function show(id: string, loaded: readonly StoredTurn[]): void {
+  const shown = loaded.map(fromStored);
+  const there = runningIn(id);
+  let answer = shown.at(-1);
+  if (there !== null && !(answer instanceof Answer)) shown.push((answer = new Answer()));
+  batch(() => {
+    chatId.value = id;
+    turns.value = shown;
+    editing.value = null;
+  });
+  if (there !== null && answer instanceof Answer) follow(answer, id, there);
+}
+
+function follow(answer: Answer, id: string, { streamId, from }: Running): void {
   const outcome = answer.outcome.value;
-  const stream = client.watchStream(streamId);
-  answer.follow(stream, { keep: false });
+  const { text } = answer;
+  const stream = client.watchStream(streamId, text.slice(from));
+  answer.follow(stream, text.slice(0, from));
   stream.on("end", (end) => {
     const unknown = end.type === "stream_error" && ["unknown_type", "stream_not_found"].includes(end.code);
     if (unknown && outcome) answer.outcome.value = outcome;
+    announceEnd(id, streamId);
     save();
   });
 }
@@ -227,7 +225,8 @@ async function run(answer: Answer, makeInput: MakeInput): Promise<void> {
 
 async function begin(answer: Answer, input: StreamInput): Promise<void> {
   const stream = client.stream(input);
-  answer.follow(stream, { keep: false });
+  answer.follow(stream, "");
+  announce(stream, 0);
   stream.on("change", saveSoon);
   const end = await stream.done;
   const question = turns.value.at(-2);
@@ -243,13 +242,26 @@ async function begin(answer: Answer, input: StreamInput): Promise<void> {
   void refreshChats();
 }
 
+/** Tells the other tabs, and this one after a reload, that an answer runs in this chat. */
+function announce(stream: AnswerStream, from: number): void {
+  const id = chatId.value;
+  if (id === null) return;
+  stream.on("change", () => {
+    const { streamId, end } = stream;
+    if (streamId !== null && !end) announceRunning(id, { streamId, from });
+  });
+  stream.on("end", () => announceEnd(id, stream.streamId));
+}
+
 async function beginRestored(answer: Answer): Promise<void> {
   const id = chatId.value;
   if (!backend || id === null || lastAnswer.value !== answer) return;
   const asked = stored().slice(0, -1);
   await backend.restore(id, asked.slice(0, -1));
   // Whatever happens now is told: a second loss in a row is no accident.
-  answer.follow(client.stream({ ...askAnew(backend.ask(id, asked)), ...generationInput() }), { keep: false });
+  const stream = client.stream({ ...askAnew(backend.ask(id, asked)), ...generationInput() });
+  announce(stream, 0);
+  answer.follow(stream, "");
 }
 
 /** Puts the server's complaints beside their fields, and what has no field here into the message. */
@@ -310,7 +322,6 @@ function fail(answer: Answer, error: unknown): void {
 function leave(): void {
   // The server writes its answers down itself; in a browser an unseen one would be lost.
   if (backend?.kind === "browser") stop();
-  else if (running.value && chatId.value !== null) elsewhere.set(chatId.value, running.value);
   save();
 }
 

@@ -10,9 +10,14 @@ export class BrowserStorage {
     this.#area = area;
   }
 
+  /** The key as the browser knows it. */
+  name(key: string): string {
+    return PREFIX + key;
+  }
+
   get<Value>(key: string): Value | null {
     try {
-      const text = this.#area().getItem(PREFIX + key);
+      const text = this.#area().getItem(this.name(key));
       return text === null ? null : (JSON.parse(text) as Value);
     } catch {
       return null;
@@ -22,7 +27,7 @@ export class BrowserStorage {
   /** Returns whether it was kept. */
   set(key: string, value: unknown): boolean {
     try {
-      this.#area().setItem(PREFIX + key, JSON.stringify(value));
+      this.#area().setItem(this.name(key), JSON.stringify(value));
       return true;
     } catch {
       return false;
@@ -31,7 +36,7 @@ export class BrowserStorage {
 
   remove(key: string): void {
     try {
-      this.#area().removeItem(PREFIX + key);
+      this.#area().removeItem(this.name(key));
     } catch {
       // Nothing was kept then.
     }
