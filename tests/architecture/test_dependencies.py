@@ -12,7 +12,7 @@ from tests.architecture.source import PACKAGES, ROOT, package_modules
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 EXTRAS = {
-    "wsserver": ("server", "cpu", "exllamav2"),
+    "wsserver": ("server", "cpu", "openai", "exllamav2"),
     "wsserver_protocol": (),
     "wsserver_client": (),
     "wsserver_terminal": ("terminal",),
@@ -52,7 +52,7 @@ def test_every_declared_package_is_pinned() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = names([line for line in lines if "==" in line and not line.startswith("#")])
     declared = names(PROJECT["dependencies"])
-    for extra in ("server", "cpu", "terminal", "dev"):
+    for extra in ("server", "cpu", "openai", "terminal", "dev"):
         declared |= names(PROJECT["optional-dependencies"][extra])
     assert declared - pinned == set()
 

@@ -22,7 +22,10 @@ MAY_IMPORT = {
         *("wsserver.gateway", "wsserver.engines", "wsserver.stores", "wsserver.observe"),
     },
     "wsserver.archive": {PROTOCOL, CORE, CONFIG, "wsserver.stores"},
-    "wsserver.cli": {CONFIG, "wsserver.app", "wsserver.archive", "wsserver_terminal"},
+    "wsserver.doctor": {CONFIG, "wsserver.engines"},
+    "wsserver.cli": {
+        *(CONFIG, "wsserver.app", "wsserver.archive", "wsserver.doctor", "wsserver_terminal")
+    },
     "wsserver.__main__": {"wsserver.cli"},
     "wsserver_client": {PROTOCOL},
     "wsserver_terminal": {PROTOCOL, "wsserver_client"},
@@ -30,6 +33,7 @@ MAY_IMPORT = {
 """Room to the rooms that it may import besides itself."""
 
 THIRD_PARTIES = {
+    "aiohttp": {"wsserver.engines.openai.client"},
     "exllamav2": {"wsserver.engines.exllamav2"},
     "jwt": {"wsserver.gateway"},
     "llguidance": {"wsserver.engines.llamacpp"},
@@ -37,7 +41,7 @@ THIRD_PARTIES = {
     "msgspec": {
         *(PROTOCOL, CONFIG, "wsserver.archive", "wsserver.gateway.repeats"),
         *("wsserver.core.engine", "wsserver.core.streams.record", "wsserver.gateway.handlers"),
-        *("wsserver.engines.link", "wsserver.engines.llamacpp"),
+        *("wsserver.engines.link", "wsserver.engines.llamacpp", "wsserver.engines.openai"),
     },
     "orjson": {PROTOCOL, "wsserver.core.idempotency", "wsserver.gateway", "wsserver.observe"},
     "prometheus_client": {"wsserver.observe"},

@@ -51,11 +51,13 @@ def _run(arguments: list[str]) -> int:
         from wsserver.cli.serve import run_serve
 
         return run_serve(parsed)
+    from wsserver.cli.doctor import run_doctor
     from wsserver.cli.inspect import run_config, run_models, run_version
     from wsserver.cli.sessions import run_sessions
 
     commands = {
         "config": run_config,
+        "doctor": run_doctor,
         "models": run_models,
         "sessions": run_sessions,
         "version": run_version,

@@ -63,6 +63,14 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add_sessions(commands, settings)
+    commands.add_parser(
+        "doctor",
+        help="say what this machine can run and what is missing",
+        description="Look at this machine and this configuration: what can run, what is missing, "
+        "what to do about it. Changes nothing. Exit code 1 if the server could not start.",
+        parents=[settings],
+        allow_abbrev=False,
+    )
     commands.add_parser("version", help="print the version")
     return parser
 
