@@ -21,6 +21,9 @@ from wsserver.config.values import absolute
 
 # Two letters at least, so that a Windows drive is no scheme.
 SCHEME = re.compile(r"([a-z][a-z0-9+.\-]+):", re.ASCII)
+# Schemes whose sources the operator may write, and clients only where models.schemes lists them:
+# whoever names such a source has this host call an address.
+OPERATOR_SCHEMES = frozenset(("openai",))
 NAMED_SOURCE = re.compile(r"([^\s/\\:=]{1,128})=(.+)", re.DOTALL)
 
 DEMO_ID = "demo"
@@ -99,7 +102,7 @@ class ModelResolver:
     def _find(self, source: str, key: str, origin: Origin) -> str | None:
         """Return the source with its path absolute; None and a fault if there is none."""
         if scheme := SCHEME.match(source):
-            if scheme[1] in self._models.schemes:
+            if scheme[1] in self._models.schemes or scheme[1] in OPERATOR_SCHEMES:
                 return source
             message = f"the scheme {scheme[1]}: is not among models.schemes"
             self.faults.append(Fault(key, message, origin))

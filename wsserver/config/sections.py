@@ -212,6 +212,9 @@ class Models(Section, frozen=True):
     schemes: Annotated[
         tuple[str, ...], Meta(description="scheme: sources that load_model and --model accept.")
     ] = ("synthetic",)
+    max_loaded: Annotated[
+        Positive, Meta(description="Models loaded at once; past it load_model is refused.")
+    ] = 32
     engines: Annotated[
         dict[str, dict[str, Any]],
         Meta(description="Settings for every model of an engine: [models.engines.llamacpp]."),

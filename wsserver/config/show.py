@@ -15,6 +15,8 @@ from wsserver.config.loader import Loaded
 from wsserver.config.sections import ModelEntry
 
 REDACTED = "<redacted>"
+# Of an engine's setting; api_key_env, say, only names where the secret is.
+SECRET_NAME = re.compile(r"(?i)(key|token|secret|password)$")
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -52,7 +54,12 @@ def _toml_key(name: str) -> str:
 
 
 def redacted(value: Any, kind: str) -> Any:
-    """The value without what must not be printed."""
+    """The value without what must not be printed; in an engine's settings, by their names."""
+    if isinstance(value, dict):
+        return {
+            name: REDACTED if SECRET_NAME.search(name) else redacted(inner, kind)
+            for name, inner in value.items()
+        }
     if kind == "secret":
         return [REDACTED] * len(value) if isinstance(value, (list, tuple)) else REDACTED
     if kind == "url" and value:
@@ -92,7 +99,7 @@ def _section_lines(loaded: Loaded, name: str) -> Iterator[str]:
 def _entry_lines(entry: ModelEntry) -> Iterator[str]:
     for name, value in msgspec.structs.asdict(entry).items():
         if value is not None and value != {}:
-            yield f"{name} = {toml_value(value)}"
+            yield f"{name} = {toml_value(redacted(value, 'plain'))}"
 
 
 def reference() -> str:

@@ -8,7 +8,7 @@ room that empties is forgotten, its log with it; a room of the same name later h
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -125,16 +125,16 @@ class Room:
         # All or nothing: a replay with a hole would look like the whole log.
         return False, self._newest(REPLAY_PAGE)
 
+    def page(self, before: int | None, limit: int) -> tuple[list[events.RoomEntry], bool]:
+        """At most ``limit`` entries before ``before``, oldest first; whether others precede."""
+        older = (e for e in reversed(self.entries) if before is None or e.seq < before)
+        page = _as_fits(islice(older, limit))
+        first = page[0].seq if page else before or 0
+        return page, bool(self.entries) and self.entries[0].seq < first
+
     def _newest(self, count: int) -> list[events.RoomEntry]:
         """At most ``count`` of the newest entries, oldest first, as far as one frame holds them."""
-        page: list[events.RoomEntry] = []
-        size = 0
-        for entry in islice(reversed(self.entries), count):
-            size += len(encode(entry, Encoding.JSON))
-            if page and size > REPLAY_BYTES:
-                break
-            page.append(entry)
-        return page[::-1]
+        return _as_fits(islice(reversed(self.entries), count))
 
     def context(self) -> tuple[ChatMessage, ...]:
         """The log as a conversation for the model, with people's names."""
@@ -215,6 +215,12 @@ class Rooms:
             room.announce(joined, besides=client)
         return room
 
+    def update_presence(self, client: Client, room: Room, state: dict[str, Any]) -> Member:
+        """Replace a member's state, whichever of its clients says so."""
+        member = room.members[client.identity.key]
+        member.state = state
+        return member
+
     def leave(self, client: Client, room: Room, reason: str) -> None:
         """Take a client out; the user is gone with the last one, and the room with the last user.
 
@@ -255,6 +261,18 @@ class Rooms:
             stream_id=record.stream_id,
         )
         record.seq = entry.seq
+
+
+def _as_fits(newest_first: Iterable[events.RoomEntry]) -> list[events.RoomEntry]:
+    """The newest entries that one frame holds, at least one, oldest first."""
+    page: list[events.RoomEntry] = []
+    size = 0
+    for entry in newest_first:
+        size += len(encode(entry, Encoding.JSON))
+        if page and size > REPLAY_BYTES:
+            break
+        page.append(entry)
+    return page[::-1]
 
 
 def _spoken(entry: events.RoomEntry) -> str:

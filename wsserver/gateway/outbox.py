@@ -39,6 +39,9 @@ class Link(Protocol):
 class View(Protocol):
     """Something that makes its frames when they are wanted."""
 
+    is_behind: bool
+    """Set when frames waited for the reader; the view catches up in fewer ones, and clears it."""
+
     @property
     def due(self) -> float | None:
         """Loop time from which `next_frame` has something; None: not before a wake."""
@@ -135,7 +138,9 @@ class Outbox:
             self._stall_timer = self._loop.call_later(self._send_timeout, self._check_stall)
 
     def unblocked(self) -> None:
-        """The socket takes frames again."""
+        """The socket takes frames again. Whatever waited for that has fallen behind."""
+        for view in self._ready:
+            view.is_behind = True
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None

@@ -7,9 +7,8 @@ clients may follow the same one. A model that fails to load says why and disturb
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from wsserver.core.engine import (
     ChatMessage,
@@ -23,6 +22,7 @@ from wsserver.core.engine import (
 from wsserver.core.ids import new_id
 from wsserver.core.jobs import JobQueue
 from wsserver.core.models.model import Model, ModelStatus
+from wsserver.core.models.naming import choose_id
 from wsserver.core.models.pool import Pool
 from wsserver.core.models.sources import ModelSource, SourcePolicy
 from wsserver.core.restarts import RestartPolicy
@@ -58,9 +58,11 @@ class ModelRegistry:
         log: StreamLog,
         telemetry: Telemetry,
         restarts: RestartPolicy | None = None,
+        most: int = 64,
     ) -> None:
         self.close_answer: CloseAnswer = _close_nothing
         self.sources = sources
+        self._most = most  # models loaded or loading
         self._factory = factory
         self._queue = queue
         self._log = log
@@ -155,48 +157,44 @@ class ModelRegistry:
         return model
 
     def begin_load(
-        self, source: str, *, model_id: str | None, settings: Mapping[str, object]
+        self,
+        source: str,
+        *,
+        model_id: str | None,
+        settings: Mapping[str, object],
+        admit: Callable[[], None],
     ) -> Model:
         """Start loading what a client named, or join the load or the model that is there already.
 
+        ``admit`` is called before a load is started, and may refuse it.
+
         Raises:
-            WireError: If the source is refused or the id is taken by another source.
+            WireError: If the source is refused, the id is taken by another source, or as many
+                models are loaded as may be; whatever ``admit`` raises.
         """
         known = self._models.get(source)
         if known is not None and known.is_idle and not settings and model_id is None:
-            return self._start(known)  # by its id, as `models_list` shows it
-        resolved = self.sources.resolve(source, settings)
-        if model_id is not None or source in self.sources.configured:
-            return self._load_named(resolved, model_id or resolved.id)
-        for candidate in numbered(resolved.id):
-            known = self._models.get(candidate)
-            if known is None:
-                return self._start(self.add(resolved, model_id=candidate))
-            # An id that stands for nothing loaded is free, unless the operator gave it.
-            if known.is_idle and candidate not in self.sources.configured:
-                known.spec, known.wanted = self.sources.spec(resolved, candidate), resolved.replicas
-                return self._start(known)
-        raise AssertionError("numbers do not end")
-
-    def _load_named(self, source: ModelSource, model_id: str) -> Model:
-        known = self._models.get(model_id)
-        if known is None:
-            return self._start(self.add(source, model_id=model_id))
-        is_same = known.spec.source == source.source
-        if known.is_idle and (is_same or model_id not in self.sources.configured):
-            known.spec, known.wanted = self.sources.spec(source, model_id), source.replicas
-            return self._start(known)
-        if is_same and not known.is_unloading:
+            self._admit_load(admit)
+            self.load(known)  # by its id, as `models_list` shows it
             return known
-        raise WireError(
-            ErrorCode.INVALID_PARAMETERS,
-            f"The id {model_id!r} is taken by another model.",
-            details=(FieldError(field="id", message="is taken"),),
-        )
-
-    def _start(self, model: Model) -> Model:
+        resolved = self.sources.resolve(source, settings)
+        configured = self.sources.configured
+        is_configured = source in configured
+        name = choose_id(self._models, configured, resolved, model_id, is_configured=is_configured)
+        model = self._models.get(name)
+        if model is not None and not model.is_idle:
+            return model
+        self._admit_load(admit)
+        if model is None:
+            model = self.add(resolved, model_id=name)
+        model.spec, model.wanted = self.sources.spec(resolved, name), resolved.replicas
         self.load(model)
         return model
+
+    def _admit_load(self, admit: Callable[[], None]) -> None:
+        if sum(not model.is_idle for model in self._models.values()) >= self._most:
+            raise WireError(ErrorCode.OVERLOADED, f"This server loads at most {self._most} models.")
+        admit()
 
     def load(self, model: Model) -> None:
         """Start loading a model that is unloaded or has failed."""
@@ -341,9 +339,3 @@ class ModelRegistry:
             record = self._log.get(job.stream_id)
             if record is not None and self._log.cancel(record.stream_id, ending):
                 self.close_answer(record, record.fence, ending)
-
-
-def numbered(stem: str) -> Iterator[str]:
-    """``stem``, ``stem-2``, ``stem-3`` …"""
-    yield stem
-    yield from (f"{stem}-{number}" for number in itertools.count(2))

@@ -40,19 +40,23 @@ class SourcePolicy:
     """What `load_model` may load.
 
     ``choose_engine`` names the engine for a source or a file, None when no engine takes it.
+    ``operator_settings`` are each engine's keys that a client may not give: where the server
+    connects to is not theirs to say, and a key of its operator's must not go there.
     """
 
     models_dir: Path | None
     allowed_schemes: frozenset[str]
     choose_engine: Callable[[str], str | None]
     configured: Mapping[str, ModelSource] = field(default_factory=dict)
+    operator_settings: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def resolve(self, source: str, settings: Mapping[str, Any]) -> ModelSource:
         """What a client's ``source`` means; ``id`` is the default one, not yet made unique.
 
         Raises:
             WireError: ``invalid_parameters`` naming ``source`` if it is none of the three kinds,
-                or a bad ``replicas``; ``model_not_found`` if no such file is there.
+                or one of ``settings`` is not a client's to give; ``model_not_found`` if no such
+                file is there.
         """
         own = dict(settings)
         replicas = _replicas(own.pop("replicas", None))
@@ -64,7 +68,18 @@ class SourcePolicy:
             found = self._scheme(source, scheme[1].lower(), own)
         else:
             found = self._file(source, own)
+        self._refuse_operators_keys(found.engine, own)
         return found if replicas is None else replace(found, replicas=replicas)
+
+    def _refuse_operators_keys(self, engine: str, own: Mapping[str, Any]) -> None:
+        keys = sorted(own.keys() & self.operator_settings.get(engine, frozenset()))
+        if keys:
+            message = "can only be set in the server's configuration"
+            raise WireError(
+                ErrorCode.INVALID_PARAMETERS,
+                f"options.{keys[0]} {message}.",
+                details=tuple(FieldError(field=f"options.{k}", message=message) for k in keys),
+            )
 
     def _scheme(self, source: str, scheme: str, settings: Mapping[str, Any]) -> ModelSource:
         engine = self.choose_engine(source) if scheme in self.allowed_schemes else None

@@ -35,6 +35,8 @@ HANDLERS: dict[str, Handler] = {
     "leave_room": rooms.leave_room,
     "room_message": rooms.room_message,
     "list_rooms": rooms.list_rooms,
+    "update_presence": rooms.update_presence,
+    "room_history": rooms.room_history,
     "open_session": sessions.open_session,
     "list_sessions": sessions.list_sessions,
     "get_history": sessions.get_history,

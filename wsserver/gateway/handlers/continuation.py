@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 
-from wsserver.core.ask import Answer, Ask
+from wsserver.core.ask import Answer, Ask, merged_options
 from wsserver.core.sessions.turns import CUT_SHORT, Wish, cannot_continue
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
@@ -15,9 +15,6 @@ from wsserver.gateway.views import started
 from wsserver_protocol import requests
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
 from wsserver_protocol.options import GenerationOptions
-
-CONSTRAINTS = ("json_schema", "grammar", "regex")
-"""Options of which one replaces the others."""
 
 
 def continue_answer(call: Call) -> Reply | Coroutine[None, None, Reply]:
@@ -92,8 +89,8 @@ def _in_session(
     connection = call.connection
     services = connection.services
     ask = _ask(call, former)
-    admit(connection, ask, 1)
-    answer = services.answers.accept(ask, request_id=call.request_id)
+    admit(connection, ask, 1, checks_options=former is not None)
+    answer = services.answers.accept(ask, request_id=call.request_id, is_provisional=former is None)
     answer.continues = stream_id
     services.conversations.begin(answer, wish)
     connection.client.begin(answer)
@@ -107,21 +104,9 @@ def _ask(call: Call, former: Answer | None) -> Ask:
     return Ask(
         owner=connection.client.identity,
         client_id=connection.client.client_id,
-        options=options if former is None else _merged(former.ask.options, options),
-        messages=former.ask.messages if former is not None else None,
+        options=options if former is None else merged_options(former.ask.options, options),
+        messages=former.ask.messages if former is not None else None,  # also a session's context
         raw=former.ask.raw if former is not None else None,
         model=former.record.model_id if former is not None else None,
         is_stream=True,
     )
-
-
-def _merged(old: GenerationOptions, new: GenerationOptions) -> GenerationOptions:
-    """The old options with what is given anew."""
-    names = GenerationOptions.__struct_fields__
-    values = {name: getattr(old, name) for name in names}
-    given = {
-        name: value for name in names if (value := getattr(new, name)) is not None and value != ()
-    }
-    if any(name in given for name in CONSTRAINTS):
-        values |= dict.fromkeys(CONSTRAINTS, None)
-    return GenerationOptions(**(values | given))

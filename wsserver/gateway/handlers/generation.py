@@ -113,8 +113,9 @@ def ask_in_session(
             details=(FieldError(field="raw", message="cannot be used together with sessionId"),),
         )
     ask = make_ask(connection, request, None)
-    admit(connection, ask, 1)
-    answer = services.answers.accept(ask, request_id=call.request_id)
+    may_change = request.model is None  # the session may name another model than the default one
+    admit(connection, ask, 1, checks_options=not may_change)
+    answer = services.answers.accept(ask, request_id=call.request_id, is_provisional=may_change)
     new: tuple[ChatMessage, ...] = ()
     if request.messages is not None:
         new = _chat(request.messages)
@@ -167,7 +168,7 @@ def make_ask(
     )
 
 
-def admit(connection: Connection, ask: Ask, count: int) -> None:
+def admit(connection: Connection, ask: Ask, count: int, *, checks_options: bool = True) -> None:
     """Charge ``count`` requests, last of all checks that can be made before acceptance.
 
     Raises:
@@ -177,7 +178,8 @@ def admit(connection: Connection, ask: Ask, count: int) -> None:
     services = connection.services
     services.require_open()
     model = services.models.require(ask.model)
-    check_options(model, ask.options)
+    if checks_options:
+        check_options(model, ask.options)
     key = ask.owner.limit_key
     if not services.limits.has_place(key):
         services.limits.begin(key)  # raises, in the limit's own words

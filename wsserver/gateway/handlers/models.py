@@ -41,11 +41,12 @@ def load_model(call: Call) -> Coroutine[None, None, Reply]:
     services = connection.services
     require_scope(connection, "models:write")
     services.require_open()
-    services.limits.admit(
-        connection.client.identity.limit_key, 1, asyncio.get_running_loop().time()
-    )
+    key, now = connection.client.identity.limit_key, asyncio.get_running_loop().time()
     model = services.models.begin_load(
-        request.source, model_id=request.id, settings=request.options or {}
+        request.source,
+        model_id=request.id,
+        settings=request.options or {},
+        admit=lambda: services.limits.admit(key, 1, now),
     )
     return _loaded(call, model)
 

@@ -1,4 +1,4 @@
-"""`join_room`, `leave_room`, `room_message`, `list_rooms`."""
+"""Entering rooms, talking in them, looking at them."""
 
 from __future__ import annotations
 
@@ -66,6 +66,30 @@ def room_message(call: Call) -> Reply:
     return msgspec.structs.replace(event, request_id=call.request_id)
 
 
+def update_presence(call: Call) -> Reply:
+    """Tell all how one is there (typing, away); the caller's copy has its requestId."""
+    request: requests.UpdatePresence = call.request
+    services, client = call.connection.services, call.connection.client
+    room = services.rooms.of_member(client, request.room_id)
+    member = services.rooms.update_presence(client, room, request.state)
+    event = events.RoomPresence(room_id=room.room_id, member=member.describe())
+    room.announce(event, besides=client)
+    return msgspec.structs.replace(event, request_id=call.request_id)
+
+
+def room_history(call: Call) -> Reply:
+    """A page of a room's log."""
+    request: requests.RoomHistory = call.request
+    room = call.connection.services.rooms.of_member(call.connection.client, request.room_id)
+    messages, has_more = room.page(request.before, request.limit or ENTRIES_PER_PAGE)
+    return events.RoomHistoryPage(
+        request_id=call.request_id,
+        room_id=room.room_id,
+        messages=tuple(messages),
+        has_more=has_more,
+    )
+
+
 def list_rooms(call: Call) -> Reply:
     """A page of the rooms that there are."""
     request: requests.ListRooms = call.request
@@ -85,6 +109,7 @@ def list_rooms(call: Call) -> Reply:
 
 
 ROOMS_PER_PAGE = 100
+ENTRIES_PER_PAGE = 50
 
 
 def joined(

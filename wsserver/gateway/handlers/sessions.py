@@ -88,7 +88,9 @@ async def fork_session(call: Call) -> Reply:
         session = await documents.fork(owner, request.session_id, request.message_id)
         return events.SessionOpened(session=describe(session))
 
-    return await once_done(call, work)
+    forked = await once_done(call, work)
+    connection.client.note_session(forked.session.session_id)
+    return forked
 
 
 async def delete_session(call: Call) -> Reply:
@@ -137,7 +139,9 @@ async def import_session(call: Call) -> Reply:
         session = await documents.take_in(owner, request.session_id, settings, messages)
         return events.SessionImported(session=describe(session))
 
-    return await once_done(call, work)
+    imported = await once_done(call, work)
+    connection.client.note_session(imported.session.session_id)
+    return imported
 
 
 def describe(session: Session) -> events.SessionInfo:
@@ -201,6 +205,7 @@ def _describe_message(message: Message) -> events.HistoryMessage:
         model=message.model,
         tokens=message.tokens,
         finish_reason=message.finish_reason,
+        stream_id=message.stream_id if message.lease is not None else None,
     )
 
 

@@ -10,7 +10,7 @@ from wsserver_protocol.codec import Encoding, encode
 class BaseView:
     """What all views share: waking their outbox, and telling each change of place in line."""
 
-    __slots__ = ("_encoding", "_outbox", "_place", "is_done", "request_id")
+    __slots__ = ("_encoding", "_outbox", "_place", "is_behind", "is_done", "request_id")
 
     def __init__(self, outbox: Outbox, encoding: Encoding, request_id: str | None) -> None:
         self._outbox = outbox
@@ -18,6 +18,7 @@ class BaseView:
         self._place: int | None = None  # in line, as last told
         self.request_id = request_id
         self.is_done = False
+        self.is_behind = False
 
     @property
     def due(self) -> float | None:

@@ -64,6 +64,7 @@ class StreamView(BaseView):
         self._every = DEFAULT_PROGRESS_EVERY if every is None else every
         self._rewind = False
         self._progress_at: int | None = None  # tokens, where a progress frame is due
+        self.is_behind = len(answer.record.transcript) > 0
         answer.record.watchers.add(self)
 
     @property
@@ -138,10 +139,12 @@ class StreamView(BaseView):
 
     def _piece(self, now: float) -> bytes:
         record = self.answer.record
-        piece = record.transcript.piece(self.cursor, single=not self._interval)
+        one_by_one = not self._interval and not self.is_behind
+        piece = record.transcript.piece(self.cursor, single=one_by_one)
         self.cursor = piece.end
         if piece.end == len(record.transcript):
             self._next_at = now + self._interval
+            self.is_behind = False
         if self._every and self.request_id is not None:
             before = piece.position - piece.tokens
             if piece.position // self._every > before // self._every:
