@@ -28,15 +28,13 @@ from wsserver.core.idempotency import Idempotency
 from wsserver.core.identity import Identity
 from wsserver.core.limits import LimitPolicy, MemoryLimits
 from wsserver.core.models import ModelRegistry, ModelSource, SourcePolicy
+from wsserver.core.room_context import RoomContexts
 from wsserver.core.rooms import Rooms
-from wsserver.core.sessions.conversations import Conversations
-from wsserver.core.sessions.documents import Documents
-from wsserver.core.sessions.library import Library
+from wsserver.core.sessions.services import SessionServices
 from wsserver.core.sessions.store import SessionError
-from wsserver.core.sessions.upkeep import Upkeep
 from wsserver.core.streams import Ending
 from wsserver.core.telemetry import ModelSnapshot, Snapshot
-from wsserver.engines.catalog import engine_for
+from wsserver.engines.catalog import ENTRIES, engine_for
 from wsserver.engines.host import create_host
 from wsserver.gateway.dispatch import Dispatcher
 from wsserver.gateway.handlers import HANDLERS
@@ -116,7 +114,7 @@ class Application:
             background = [
                 asyncio.create_task(heartbeat.run()),
                 asyncio.create_task(watch_loop(self.metrics.loop_lagged)),
-                asyncio.create_task(self._upkeep.run()),
+                asyncio.create_task(self.services.sessions.upkeep.run()),
             ]
             self._load_models()
             self._say_where(addresses)
@@ -153,6 +151,7 @@ class Application:
             queue=queue,
             log=stream_log,
             telemetry=self.metrics,
+            most=config.models.max_loaded,
         )
         answers = Answers(
             log=stream_log,
@@ -169,13 +168,12 @@ class Application:
         batches = Batches(answers, limits)
         rooms = Rooms(log_bound=config.rooms.history_entries, stop=answers.stop)
         departures = Departures(answers, batches, rooms)
-        conversations = Conversations(self._store, answers, models)
-        library = Library(self._store, conversations)
-        self._upkeep = Upkeep(self._store)
+        sessions = SessionServices(self._store, answers, models)
 
         def gone(client: Client) -> None:
             departures.gone(client)
-            self._upkeep.forget(Identity.anonymous(client.client_id, "").key)
+            if client.session_ids:  # some of them may be of the time before it took a name
+                sessions.upkeep.forget(Identity.anonymous(client.client_id, "").key)
 
         self.services = Services(
             answers=answers,
@@ -183,13 +181,12 @@ class Application:
             departures=departures,
             models=models,
             rooms=rooms,
+            room_contexts=RoomContexts(answers, models),
             clients=Clients(config.resume.window_seconds, gone),
             limits=limits,
             limit_policy=limit_policy,
             idempotency=Idempotency(config.idempotency.retention_seconds),
-            conversations=conversations,
-            library=library,
-            documents=Documents(self._store, library),
+            sessions=sessions,
             log=stream_log,
             telemetry=self.metrics,
             policy=_edge_policy(config),
@@ -239,7 +236,7 @@ class Application:
             async with asyncio.timeout(CLOSE_DEADLINE):
                 await services.answers.idle()
         await services.answers.closed()
-        await services.conversations.close()
+        await services.sessions.conversations.close()
         await self.listener.stop(CloseCode.GOING_AWAY, CLOSE_DEADLINE)
         await services.models.close()
 
@@ -289,6 +286,7 @@ def _source_policy(config: Config) -> SourcePolicy:
         allowed_schemes=frozenset(config.models.schemes),
         choose_engine=_engine_for,
         configured=sources,
+        operator_settings={name: entry.operator_settings for name, entry in ENTRIES.items()},
     )
 
 

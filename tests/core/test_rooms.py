@@ -152,15 +152,3 @@ def test_the_first_in_an_empty_room_owns_it() -> None:
     again = rooms.join(bob, "r", name=None, state=None)
     assert again.members[bob.identity.key].role is Role.OWNER
     assert again.epoch != room.epoch
-
-
-def test_context_is_the_log_with_names() -> None:
-    """People's words carry their names, the model's do not, and empty entries say nothing."""
-    room = Room("r", 10)
-    say(room, "hello")
-    say(room, "", data={"kind": "wave"})
-    room.append(role="assistant", client_id="server", user_id="m", name="m", text="hi")
-    assert [(turn.role, turn.content) for turn in room.context()] == [
-        ("user", "U: hello"),
-        ("assistant", "hi"),
-    ]

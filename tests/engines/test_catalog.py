@@ -17,6 +17,7 @@ from wsserver.engines import catalog
         ("synthetic:?tps=1", "synthetic"),
         ("models/small.gguf", "llamacpp"),
         ("SMALL.GGUF", "llamacpp"),
+        ("openai:http://127.0.0.1:8000/v1?model=m", "openai"),
     ],
 )
 def test_source_belongs_to_its_engine(source: str, engine: str) -> None:
@@ -74,7 +75,7 @@ def test_parent_imports_no_engine() -> None:
     code = (
         "import sys; import wsserver.engines.host as host, wsserver.engines.catalog as c;"
         "[c.probe(name) for name in c.ENTRIES];"
-        "print(sorted({'xllamacpp', 'llguidance', 'wsserver.engines.synthetic',"
+        "print(sorted({'xllamacpp', 'llguidance', 'aiohttp', 'wsserver.engines.synthetic',"
         " 'wsserver.engines.llamacpp'} & set(sys.modules)))"
     )
     result = subprocess.run(

@@ -15,7 +15,6 @@ from typing import Any
 
 from wsserver.core.ask import Answer
 from wsserver.core.clients import Client
-from wsserver.core.engine import ChatMessage
 from wsserver.core.ids import new_id
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver.core.wallclock import wall_ms
@@ -135,14 +134,6 @@ class Room:
     def _newest(self, count: int) -> list[events.RoomEntry]:
         """At most ``count`` of the newest entries, oldest first, as far as one frame holds them."""
         return _as_fits(islice(reversed(self.entries), count))
-
-    def context(self) -> tuple[ChatMessage, ...]:
-        """The log as a conversation for the model, with people's names."""
-        return tuple(
-            ChatMessage(role=entry.role, content=_spoken(entry))
-            for entry in self.entries
-            if entry.text
-        )
 
 
 class Rooms:
@@ -273,7 +264,3 @@ def _as_fits(newest_first: Iterable[events.RoomEntry]) -> list[events.RoomEntry]
             break
         page.append(entry)
     return page[::-1]
-
-
-def _spoken(entry: events.RoomEntry) -> str:
-    return f"{entry.name}: {entry.text}" if entry.role == "user" else entry.text

@@ -4,7 +4,7 @@ Decides which engine a source belongs to, and imports none of them: the modules 
 imported inside the child only, because importing an engine may load CUDA, take seconds or fail
 with any exception at all (ExLlamaV2 without a GPU raises IndexError).
 
-To add one (ExLlamaV2, ExLlamaV3, an OpenAI-compatible server):
+To add one:
 
 1. Write ``wsserver/engines/<name>.py`` with a class that satisfies
    `wsserver.engines.contract.Engine` and takes no arguments.
@@ -26,6 +26,7 @@ from typing import Final, cast
 from wsserver.engines.contract import Engine
 
 SYNTHETIC_SCHEME: Final = "synthetic:"
+OPENAI_SCHEME: Final = "openai:"
 
 # What the published xllamacpp wheels for x86-64 are compiled for.
 _LLAMACPP_CPU_FLAGS: Final = frozenset(("avx2", "fma", "f16c", "bmi2"))
@@ -33,7 +34,11 @@ _LLAMACPP_CPU_FLAGS: Final = frozenset(("avx2", "fma", "f16c", "bmi2"))
 
 @dataclass(frozen=True)
 class Entry:
-    """One engine; ``factory`` is "module:class"."""
+    """One engine; ``factory`` is "module:class".
+
+    ``operator_settings`` are keys that no client may give, not even with a scope that lets it load
+    models: they say where this server connects to, and with which secrets.
+    """
 
     name: str
     factory: str
@@ -42,6 +47,7 @@ class Entry:
     requires: tuple[str, ...] = ()
     extra: str | None = None  # of the wsserver distribution, for the hint how to install it
     cpu_flags: frozenset[str] = frozenset()
+    operator_settings: frozenset[str] = frozenset()
 
 
 ENTRIES: Final = {
@@ -62,6 +68,18 @@ ENTRIES: Final = {
             owns=lambda source: source.startswith(SYNTHETIC_SCHEME),
             unsupported_options=frozenset(("json_schema", "grammar", "regex", "logprobs")),
         ),
+        Entry(
+            name="openai",
+            factory="wsserver.engines.openai.engine:OpenAiEngine",
+            owns=lambda source: source.startswith(OPENAI_SCHEME),
+            # What a server lacks is told at its load: each kind has options of its own.
+            unsupported_options=frozenset(),
+            requires=("aiohttp",),
+            extra="openai",
+            operator_settings=frozenset(
+                ("endpoints", "model", "api_key", "api_key_env", "server", "extra_body")
+            ),
+        ),
     )
 }
 
@@ -75,7 +93,7 @@ def engine_for(source: str) -> str:
     for entry in ENTRIES.values():
         if entry.owns(source):
             return entry.name
-    raise LookupError("no engine serves this source: give a .gguf file or synthetic:")
+    raise LookupError("no engine serves this source: give a .gguf file, openai: or synthetic:")
 
 
 def probe(name: str) -> str | None:

@@ -12,10 +12,9 @@ from wsserver.core.departures import Departures
 from wsserver.core.idempotency import Idempotency
 from wsserver.core.limits import LimitPolicy, Limits
 from wsserver.core.models import ModelRegistry
+from wsserver.core.room_context import RoomContexts
 from wsserver.core.rooms import Rooms
-from wsserver.core.sessions.conversations import Conversations
-from wsserver.core.sessions.documents import Documents
-from wsserver.core.sessions.library import Library
+from wsserver.core.sessions.services import SessionServices
 from wsserver.core.streams import StreamLog
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, WireError
@@ -64,13 +63,12 @@ class Services:
     departures: Departures
     models: ModelRegistry
     rooms: Rooms
+    room_contexts: RoomContexts
     clients: Clients
     limits: Limits
     limit_policy: LimitPolicy
     idempotency: Idempotency
-    conversations: Conversations
-    library: Library
-    documents: Documents
+    sessions: SessionServices
     log: StreamLog
     telemetry: Telemetry
     policy: EdgePolicy

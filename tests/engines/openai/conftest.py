@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engines.openai.servers import llama_server
+from tests.engines.openai.specs import ClosedPort
 from tests.tiny_models import TinyModel, TinyModels
 
 
@@ -16,3 +17,11 @@ def llama_url(tiny_models: TinyModels) -> Iterator[str]:
     pytest.importorskip("xllamacpp", reason="llama.cpp's binding is not installed")
     with llama_server(tiny_models.path(TinyModel(mode="cycle"))) as url:
         yield url
+
+
+@pytest.fixture
+def closed_port() -> Iterator[ClosedPort]:
+    """A port that refuses connections."""
+    port = ClosedPort()
+    yield port
+    port.close()

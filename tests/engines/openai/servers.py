@@ -113,14 +113,22 @@ Script = Callable[[Exchange], Awaitable[None]]
 
 @dataclass
 class Scripted:
-    """A server that does what its script says, for every request but the list of models."""
+    """A server that does what its script says; ``on_list`` takes the place of its model list."""
 
     url: str
     script: Script
     owner: str = "somebody"
     models: tuple[str, ...] = ("m",)
-    max_model_len: int | None = 1000
+    max_model_len: int | None = 8192
+    on_list: Script | None = None
     requests: list[Exchange] = field(default_factory=list)
+    arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def request(self, count: int = 1) -> Exchange:
+        """The request of that number, waited for."""
+        async with self.arrived:
+            await self.arrived.wait_for(lambda: len(self.requests) >= count)
+        return self.requests[count - 1]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, one request."""
@@ -131,9 +139,11 @@ class Scripted:
             watch = asyncio.create_task(_watch(reader, exchange))
             try:
                 if exchange.path == "/v1/models":
-                    await exchange.respond(200, self._list())
+                    await (self.on_list or self._list)(exchange)
                 else:
-                    self.requests.append(exchange)
+                    async with self.arrived:
+                        self.requests.append(exchange)
+                        self.arrived.notify_all()
                     await self.script(exchange)
             finally:
                 watch.cancel()
@@ -142,9 +152,9 @@ class Scripted:
         finally:
             writer.close()
 
-    def _list(self) -> dict[str, Any]:
+    async def _list(self, exchange: Exchange) -> None:
         card = {"owned_by": self.owner, "max_model_len": self.max_model_len}
-        return {"data": [{"id": name, **card} for name in self.models]}
+        await exchange.respond(200, {"data": [{"id": name, **card} for name in self.models]})
 
 
 async def read_request(

@@ -74,15 +74,32 @@ async def build_context(
     """
     head = [ChatMessage(role="system", content=system)] if system else []
     old = [_spoken(turn) for turn in turns(history) if _is_answered(turn)]
+    context = await fit_turns(count, room, head=head, old=old, new=new)
+    in_context = len(context.messages) - len(head) - len(new)
+    return context._replace(dropped=len(history) - in_context)
+
+
+async def fit_turns(
+    count: Count,
+    room: Room,
+    *,
+    head: Sequence[ChatMessage],
+    old: Sequence[Sequence[ChatMessage]],
+    new: Sequence[ChatMessage],
+) -> Context:
+    """``head``, as many of the newest ``old`` turns as fit, and the ``new`` turn.
+
+    Raises:
+        WireError: As for `build_context`.
+    """
 
     def candidate(kept: int) -> list[ChatMessage]:
         recent = old[len(old) - kept :]
         return [*head, *(message for turn in recent for message in turn), *new]
 
     kept, tokens = await _most_that_fit(count, room, candidate, _sizes(old, [*head, *new]))
-    messages = candidate(kept)
-    in_context = len(messages) - len(head) - len(new)
-    return Context(tuple(messages), tokens, len(history) - in_context)
+    dropped = sum(len(turn) for turn in old[: len(old) - kept])
+    return Context(tuple(candidate(kept)), tokens, dropped)
 
 
 async def _most_that_fit(

@@ -49,7 +49,7 @@ def stop_batch(call: Call) -> Reply:
         found = services.batches.get(request.batch_id)
     else:
         found = batch_asked_as(connection, call.request_id)
-    if found is None or found.is_ended or found.owner_key != client.identity.key:
+    if found is None or found.is_ended or not client.asked_for(found.asks[0]):
         raise WireError(
             ErrorCode.BATCH_NOT_FOUND,
             "There is no such batch, or it has ended, or it is not yours.",

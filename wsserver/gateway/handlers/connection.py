@@ -16,7 +16,7 @@ from wsserver.gateway.handlers.rooms import joined, watch_room
 from wsserver.gateway.handlers.streams import may_watch
 from wsserver.gateway.services import Services
 from wsserver_protocol import events, requests
-from wsserver_protocol.errors import CloseCode, ErrorCode, WireError
+from wsserver_protocol.errors import CloseCode, ErrorCode, FieldError, WireError
 from wsserver_protocol.lifecycle import StreamState
 
 PROTOCOL_VERSION = 1
@@ -136,7 +136,9 @@ async def _resume_knowing(call: Call, gone: list[str]) -> Reply:
         with contextlib.suppress(TimeoutError):  # to be back soon matters more than to know all
             async with asyncio.timeout(LOOK_UP_WITHIN):
                 for stream_id in gone[:MAX_LOOKED_UP]:
-                    found = await services.library.find_stream(client.identity.key, stream_id)
+                    found = await services.sessions.library.find_stream(
+                        client.identity.key, stream_id
+                    )
                     if found is not None:
                         kept[stream_id] = found
     return _resume(call, kept)
@@ -258,7 +260,9 @@ def _rename(connection: Connection, identity: Identity) -> None:
         return
     if client.room_ids:
         raise WireError(
-            ErrorCode.INVALID_PARAMETERS, "Leave your rooms before you take another userId."
+            ErrorCode.INVALID_PARAMETERS,
+            "Leave your rooms before you take another userId.",
+            details=(FieldError(field="userId", message="can't change while in a room"),),
         )
     client.identity = identity
 

@@ -44,7 +44,7 @@ async def _of_stored(call: Call, stream_id: str) -> Reply:
     """Go on with a stream that is gone, where a session keeps its text."""
     connection = call.connection
     owner = connection.client.identity.key
-    kept = await connection.services.library.find_stream(owner, stream_id)
+    kept = await connection.services.sessions.library.find_stream(owner, stream_id)
     if kept is None:
         raise stream_not_found()
     session_id, message_id = kept
@@ -92,7 +92,7 @@ def _in_session(
     admit(connection, ask, 1, checks_options=former is not None)
     answer = services.answers.accept(ask, request_id=call.request_id, is_provisional=former is None)
     answer.continues = stream_id
-    services.conversations.begin(answer, wish)
+    services.sessions.conversations.begin(answer, wish)
     connection.client.begin(answer)
     return answer
 

@@ -70,15 +70,14 @@ def ask_in_room(call: Call, request: requests.Stream, room_id: str) -> Answer:
     services, client = connection.services, connection.client
     room = services.rooms.of_member(client, room_id)
     spoken = _last_words(request)
-    asked = ChatMessage(role="user", content=f"{client.display_name}: {spoken}")
-    system = [ChatMessage(role="system", content=request.system)] if request.system else []
-    ask = make_ask(connection, request, (*system, *room.context(), asked), room_id=room_id)
+    ask = make_ask(connection, request, None, room_id=room_id)
     admit(connection, ask, 1)
-    answer = services.answers.submit(
+    answer = services.answers.accept(
         ask,
         request_id=call.request_id,
         closing=[lambda record, ending: services.rooms.log_answer(room, record, ending)],
     )
+    said = list(room.entries)
     entry = room.append(
         role="user",
         client_id=client.client_id,
@@ -92,6 +91,11 @@ def ask_in_room(call: Call, request: requests.Stream, room_id: str) -> Answer:
     for other in room.connections(besides=client):
         if other.connection is not None:
             other.connection.show_stream(answer, request.prompt)
+    if request.raw:
+        services.answers.enqueue(answer, raw=request.prompt)
+    else:
+        asked = f"{client.display_name}: {spoken}"
+        services.room_contexts.begin(answer, said, asked, request.system)
     return answer
 
 
@@ -121,7 +125,7 @@ def ask_in_session(
         new = _chat(request.messages)
     elif request.prompt is not None:
         new = (ChatMessage(role="user", content=request.prompt),)
-    services.conversations.begin(
+    services.sessions.conversations.begin(
         answer,
         Wish(
             session_id=session_id,

@@ -18,7 +18,7 @@ async def open_session(call: Call) -> Reply:
     """Open a session, or make it."""
     request: requests.OpenSession = call.request
     connection = call.connection
-    library, owner = connection.services.library, connection.client.identity
+    library, owner = connection.services.sessions.library, connection.client.identity
 
     async def work() -> events.SessionOpened:
         session = await library.open(owner, request.session_id, _settings(request))
@@ -32,7 +32,7 @@ async def open_session(call: Call) -> Reply:
 async def list_sessions(call: Call) -> Reply:
     """A page of the caller's sessions."""
     request: requests.ListSessions = call.request
-    page = await call.connection.services.library.list_sessions(
+    page = await call.connection.services.sessions.library.list_sessions(
         _owner(call), cursor=request.cursor, limit=request.limit, query=request.query
     )
     return events.SessionsList(
@@ -45,7 +45,7 @@ async def list_sessions(call: Call) -> Reply:
 async def get_history(call: Call) -> Reply:
     """A page of one branch."""
     request: requests.GetHistory = call.request
-    branch = await call.connection.services.library.history(
+    branch = await call.connection.services.sessions.library.history(
         _owner(call),
         request.session_id,
         before=request.before,
@@ -64,7 +64,7 @@ async def get_history(call: Call) -> Reply:
 async def update_session(call: Call) -> Reply:
     """Change title, system prompt, model or metadata."""
     request: requests.UpdateSession = call.request
-    session = await call.connection.services.library.update(
+    session = await call.connection.services.sessions.library.update(
         _owner(call), request.session_id, _settings(request)
     )
     return events.SessionUpdated(request_id=call.request_id, session=describe(session))
@@ -74,7 +74,9 @@ async def clear_history(call: Call) -> Reply:
     """Delete the messages."""
     request: requests.ClearHistory = call.request
     client = call.connection.client
-    await call.connection.services.library.clear(_owner(call), request.session_id, client.client_id)
+    await call.connection.services.sessions.library.clear(
+        _owner(call), request.session_id, client.client_id
+    )
     return events.HistoryCleared(request_id=call.request_id, session_id=request.session_id)
 
 
@@ -82,7 +84,7 @@ async def fork_session(call: Call) -> Reply:
     """Copy a branch into a new session."""
     request: requests.ForkSession = call.request
     connection = call.connection
-    documents, owner = connection.services.documents, connection.client.identity
+    documents, owner = connection.services.sessions.documents, connection.client.identity
 
     async def work() -> events.SessionOpened:
         session = await documents.fork(owner, request.session_id, request.message_id)
@@ -97,7 +99,7 @@ async def delete_session(call: Call) -> Reply:
     """Delete a session and stop what runs in it."""
     request: requests.DeleteSession = call.request
     client = call.connection.client
-    await call.connection.services.library.delete(
+    await call.connection.services.sessions.library.delete(
         _owner(call), request.session_id, client.client_id
     )
     client.forget_session(request.session_id)
@@ -107,7 +109,7 @@ async def delete_session(call: Call) -> Reply:
 async def export_session(call: Call) -> Reply:
     """A page of a session as a document."""
     request: requests.ExportSession = call.request
-    documents = call.connection.services.documents
+    documents = call.connection.services.sessions.documents
     is_json = request.format is ExportFormat.JSON
     read = documents.everything if is_json else documents.active_branch
     session, messages, cursor = await read(_owner(call), request.session_id, request.cursor)
@@ -126,7 +128,7 @@ async def import_session(call: Call) -> Reply:
     request: requests.ImportSession = call.request
     connection = call.connection
     data, owner = request.data, connection.client.identity
-    documents = connection.services.documents
+    documents = connection.services.sessions.documents
     settings = Settings(
         title=data.title,
         system_prompt=data.system_prompt,

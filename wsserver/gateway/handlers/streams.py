@@ -71,7 +71,7 @@ def watch_stream(call: Call) -> Reply | Coroutine[None, None, Reply]:
 async def _say_where_kept(connection: Connection, stream_id: str) -> Reply:
     """Refuse to show a stream that is gone, and name the session that keeps its text, if any."""
     owner = connection.client.identity.key
-    kept = await connection.services.library.find_stream(owner, stream_id)
+    kept = await connection.services.sessions.library.find_stream(owner, stream_id)
     raise stream_not_found() if kept is None else StreamKept(*kept)
 
 
@@ -91,14 +91,18 @@ def may_watch(connection: Connection, answer: Answer) -> bool:
     """Whether the answer exists for this connection's user."""
     ask = answer.ask
     return answer.is_stream and (
-        ask.owner.key == connection.client.identity.key
+        connection.client.asked_for(ask)
         or (ask.room_id is not None and ask.room_id in connection.client.room_ids)
     )
 
 
 def _asked_as(connection: Connection, request_id: str) -> Answer | None:
-    known = connection.services.idempotency.outcome(connection.client.identity, request_id)
-    return known if isinstance(known, Answer) else None
+    client = connection.client
+    known = connection.services.idempotency.outcome(client.identity, request_id)
+    if isinstance(known, Answer):
+        return known
+    # Asked before the client took the name that it has now.
+    return next((a for a in client.answers.values() if a.request_id == request_id), None)
 
 
 def batch_asked_as(connection: Connection, request_id: str) -> Batch | None:
@@ -110,7 +114,7 @@ def batch_asked_as(connection: Connection, request_id: str) -> Batch | None:
 def _stop_right(connection: Connection, answer: Answer) -> StopReason | None:
     """As what this connection may stop an answer; None if it may not."""
     client, ask = connection.client, answer.ask
-    if ask.owner.key == client.identity.key:
+    if client.asked_for(ask):
         return StopReason.CLIENT
     if ask.room_id is not None and ask.room_id in client.room_ids:
         room = connection.services.rooms.get(ask.room_id)
