@@ -209,6 +209,9 @@ class Runner:
         self._runs[job.stream_id] = run
         self._idle.clear()
         self._telemetry.queue_waited(self.spec.id, loop.time() - record.accepted_at)
+        if record.cancel is not None:  # asked for while the claim was on its way
+            self._end(run, record.cancel)
+            return
         left = job.max_tokens - claim.tokens
         if left <= 0:  # a failover that lost nothing but the end
             self._end(run, Ending.complete(FinishReason.LENGTH))

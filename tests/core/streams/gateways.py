@@ -6,9 +6,11 @@ thing: follower, mirror, `StreamView` with its openings, outbox, codec.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import deque
 
+from tests.core.streams.following_view import FollowingView, Frame, LateCutView
 from tests.core.streams.network import Network
 from tests.core.streams.sabotage import FOLLOWERS, Sabotage
 from tests.core.streams.store import SimulatedStore
@@ -21,79 +23,10 @@ from wsserver.core.streams.follower import Cursor, Follower, Step
 from wsserver.core.streams.mirror import Mirror
 from wsserver.core.streams.record import StreamRecord
 from wsserver.gateway.outbox import Outbox
-from wsserver.gateway.views import StreamView, snapshot
-from wsserver_protocol import events
-from wsserver_protocol.frames import Encoding
 from wsserver_protocol.options import GenerationOptions
 
 SOCKET_BUFFER = 4096
 WAIT_FOR_READER_AHEAD = 3.0
-
-
-class Frame(bytes):
-    """A frame that knows under which fence it was made."""
-
-    fence: int
-
-
-class FollowingView(StreamView):
-    """A view of a mirror that may be cut.
-
-    A cut goes out before anything else, also before an opening that waits: a snapshot joins to
-    what the reader has, and that must be right by then.
-    """
-
-    __slots__ = ("_cut_to",)
-
-    def __init__(
-        self, answer: Answer, outbox: Outbox, *, interval: float, has: int, stands: int
-    ) -> None:
-        super().__init__(
-            answer,
-            outbox,
-            Encoding.JSON,
-            opening=_opening,
-            request_id=None,
-            interval=interval,
-            on_done=lambda _: None,
-        )
-        self._cut_to = stands if stands < has else None
-        self.cursor = stands
-
-    @property
-    def due(self) -> float | None:
-        return 0.0 if self._cut_to is not None else super().due
-
-    def stand(self, has: int, stands: int) -> None:
-        """The reader says what it has, again: its cut, and the opening from there."""
-        self.cursor = stands
-        self._cut_to = stands if stands < has else None
-        self.reopen(_opening)
-
-    def cut(self, offset: int) -> None:
-        """The mirror was cut: the reader is, too, if it is past that."""
-        if self.cursor > offset:
-            self.cursor = self._cut_to = offset
-            self.wake()
-
-    def next_frame(self, now: float) -> bytes | None:
-        record = self.answer.record
-        payload: bytes | None
-        if self._cut_to is not None and not self.is_done:
-            offset, self._cut_to = self._cut_to, None
-            payload = self._encode(events.StreamRewind(stream_id=record.stream_id, offset=offset))
-        else:
-            payload = super().next_frame(now)
-        if payload is None:
-            return None
-        frame = Frame(payload)
-        frame.fence = record.fence
-        return frame
-
-
-def _opening(view: StreamView) -> events.Event:
-    # Where the cursor is when it goes out: it may have been cut since it was asked for.
-    return snapshot(None, view.cursor)(view)
 
 
 class SocketLine:
@@ -104,7 +37,7 @@ class SocketLine:
         self.viewer = viewer
         self.is_open = True
         self.waits: Cursor | None = None
-        self.waits_since = 0.0
+        self.waits_since = (0.0, 0)  # when it came, and the first reading that speaks for it
         self.view: FollowingView | None = None
         self.interval = rng.choice((0.0, 0.01, 0.025))
         self._delay = rng.uniform(0.0005, 0.006)
@@ -170,6 +103,7 @@ class Followed:
         self.lines: dict[SocketLine, None] = {}
         self.is_open = True
         self.is_subscribed = False
+        self._overlooked: set[SocketLine] = set()  # only by sabotage
         loop = gateway.loop
         record = StreamRecord(stream_id, "model", loop.time())
         self.answer = Answer(
@@ -178,7 +112,8 @@ class Followed:
         )
         make = Follower if gateway.sabotage is None else FOLLOWERS.get(gateway.sabotage, Follower)
         self.mirror = Mirror(record, make(), self._on_rewind)
-        self._timer = loop.call_later(gateway.rng.uniform(0.0005, 0.01), self._subscribed)
+        self._timer: asyncio.TimerHandle | None = None
+        loop.call_later(gateway.rng.uniform(0.0005, 0.01), self._subscribed)
 
     def ring(self, bell: Doorbell) -> None:
         if self.is_subscribed and self.is_open:
@@ -189,9 +124,11 @@ class Followed:
         now = self.gateway.loop.time()
         wanted = self.mirror.apply(steps, now)
         if wanted is not None:
-            store, stream_id, offset = self.gateway.store, self.stream_id, wanted.offset
+            number, offset = wanted
             self.gateway.network.call(
-                lambda: store.read(stream_id, offset), self._on_reading, self._on_no_reading
+                lambda: self.gateway.store.read(self.stream_id, offset),
+                lambda reading: self._on_reading(number, reading),
+                self._on_no_reading,
             )
         for line in [line for line in self.lines if line.waits is not None]:
             self.admit(line)
@@ -203,39 +140,51 @@ class Followed:
         cursor = line.waits
         if cursor is None or not line.is_open:
             return True
-        late = now - line.waits_since >= WAIT_FOR_READER_AHEAD
-        stands = self.mirror.follower.place(cursor, is_caught_up=late)
+        came, since = line.waits_since
+        is_patient = now - came < WAIT_FOR_READER_AHEAD
+        stands = self.mirror.follower.place(cursor, since, is_patient=is_patient)
         if stands is None:
             return False
         line.waits = None
-        if self.gateway.sabotage is Sabotage.ENTRY_WITH_A_GAP:
-            self.gateway.loop.call_later(0.02, self._enter, line, cursor.offset, stands)
-        else:
-            self._enter(line, cursor.offset, stands)
+        self._enter(line, cursor.offset, stands)
+        if self.gateway.sabotage is Sabotage.ENTRY_WITH_A_GAP and line.view is not None:
+            # It has read its text (its snapshot is made), and becomes a watcher a little later.
+            self.answer.record.watchers.discard(line.view)
+            self._overlooked.add(line)
+            self.gateway.loop.call_later(0.05, self._notice, line)
         return True
 
     def close(self) -> None:
         self.is_open = False
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _enter(self, line: SocketLine, has: int, stands: int) -> None:
         if not line.is_open:
             return
         if line.view is None or line.view.is_done:
-            line.view = FollowingView(
+            is_broken = self.gateway.sabotage is Sabotage.OPENING_BEFORE_THE_CUT
+            line.view = (LateCutView if is_broken else FollowingView)(
                 self.answer, line.outbox, interval=line.interval, has=has, stands=stands
             )
             line.view.wake()
         else:
             line.view.stand(has, stands)
 
+    def _notice(self, line: SocketLine) -> None:
+        self._overlooked.discard(line)
+        if line.view is not None and not line.view.is_done:
+            self.answer.record.watchers.add(line.view)
+
     def _subscribed(self) -> None:
+        if not self.is_open:
+            return
         self.is_subscribed = True
         self.do(self.mirror.follower.begin(self.gateway.loop.time()))
 
-    def _on_reading(self, reading: Reading | None) -> None:
+    def _on_reading(self, number: int, reading: Reading | None) -> None:
         if self.is_open:
-            self.do(self.mirror.follower.read(reading, self.gateway.loop.time()))
+            self.do(self.mirror.follower.read(number, reading, self.gateway.loop.time()))
 
     def _on_no_reading(self) -> None:
         self.mirror.follower.read_failed(self.gateway.loop.time())
@@ -243,15 +192,17 @@ class Followed:
             self._watch_the_clock()
 
     def _on_rewind(self, offset: int) -> None:
-        self.answer.shared_frame = None  # made of text that is no more
+        if self.gateway.sabotage is not Sabotage.FRAMES_OUTLIVE_A_CUT:
+            self.answer.shared_frame = None  # made of text that is no more
         if self.gateway.sabotage is Sabotage.REWIND_UNTOLD:
             return
         for line in self.lines:
-            if line.view is not None:
+            if line.view is not None and line not in self._overlooked:
                 line.view.cut(offset)
 
     def _watch_the_clock(self) -> None:
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         due = self.mirror.follower.due
         if due is not None:
             self._timer = self.gateway.loop.call_at(due, self._tick)
@@ -293,9 +244,10 @@ class Gateway:
         if followed is None:
             followed = self.followed[stream_id] = Followed(self, stream_id)
         followed.lines[line] = None
-        line.waits, line.waits_since = cursor, self.loop.time()
-        if not followed.admit(line) and followed.is_subscribed:
-            followed.do(followed.mirror.follower.doubt(self.loop.time()))
+        follower = followed.mirror.follower
+        line.waits, line.waits_since = cursor, (self.loop.time(), follower.next_reading)
+        if not followed.admit(line):
+            followed.do(follower.doubt(self.loop.time()))
 
     def forget(self, line: SocketLine) -> None:
         followed = self.followed.get(line.viewer.stream_id)

@@ -19,7 +19,7 @@ class Faults:
     """How bad it is: probabilities, unless it says otherwise."""
 
     lost_bells: float = 0.0  # doubled ones are half as many
-    disorder: float = 0.0  # of a bell that comes up to 80 ms late, behind others
+    disorder: float = 0.0  # of a bell or a reply that comes up to 80 ms late, behind others
     deafness: float = 0.0  # of a gateway, at each bell: it hears none for up to 0.6 s
     lost_replies: float = 0.0  # of the store; half as many requests are lost on their way to it
     deaths: float = 0.0  # of a worker, at each flush, on average
@@ -50,7 +50,7 @@ class Network:
     ) -> None:
         """Do an operation at the store and bring its reply, or neither, or only the one."""
         rng, lost = self._rng, self.faults.lost_replies
-        there, back = self._delay(), self._delay()
+        there, back = self._delay(), self._late()
         if rng.random() < lost / 2:
             self._loop.call_later(REPLY_TIMEOUT, on_timeout)
             return
@@ -71,10 +71,12 @@ class Network:
         copies = 2 if rng.random() < lost / 2 else 1
         for _ in range(copies):
             if rng.random() >= lost:
-                delay = self._delay()
-                if rng.random() < self.faults.disorder:
-                    delay += rng.uniform(0, 0.08)
-                self._loop.call_later(delay, deliver)
+                self._loop.call_later(self._late(), deliver)
+
+    def _late(self) -> float:
+        """A delay that now and then is long."""
+        late = self._rng.random() < self.faults.disorder
+        return self._delay() + (self._rng.uniform(0, 0.08) if late else 0.0)
 
     def _delay(self) -> float:
         return self._rng.uniform(0.0002, 0.003)

@@ -19,6 +19,7 @@ class Sabotage(Enum):
     APPEND_UNDER_ANY_FENCE = 3, "append looks whether the answer has ended, not at the fence"
     ONLY_THE_LAST_BASE = 4, "who missed claims is cut at the newest base only"
     FENCES_GO_UNNOTICED = 4, "text of a newer fence is appended without a cut"
+    CLAIMS_ARE_LOST = 4, "a store that fails over forgets the last claim, and gives its fence again"
     ENTRY_WITH_A_GAP = 5, "between finding a reader's place and letting it in something happens"
     ENTRY_AT_ANY_FENCE = 5, "a reader's offset is believed whatever the fence it is of"
     A_READER_AHEAD_IS_RESET = 6, "a reader ahead of the mirror is cut to the mirror's length"
@@ -26,6 +27,9 @@ class Sabotage(Enum):
     APPEND_AT_THE_END = 8, "append ignores the offset that it is expected at"
     GAPS_GO_UNNOTICED = 8, "the mirror appends what comes, wherever it belongs"
     REWIND_UNTOLD = 4, "the mirror is cut, and its readers are not"
+    OPENING_BEFORE_THE_CUT = 4, "a reader is told of its cut after the snapshot that joins to it"
+    FRAMES_OUTLIVE_A_CUT = 4, "a frame kept for others is sent after its text was cut"
+    ENTRY_WITHOUT_A_READING = 5, "a reader of an unknown fence is placed in a mirror that is old"
 
     @property
     def rule(self) -> int:
@@ -44,12 +48,12 @@ class OnlyTheLastBase(Follower):
             self.fence = bell.fence - 1
         return super().ring(bell, now)
 
-    def read(self, reading: Reading | None, now: float) -> list[Step]:
+    def read(self, number: int, reading: Reading | None, now: float) -> list[Step]:
         if reading is not None and reading.fence > self.fence:
             missed = reading.fence - self.fence - 1
             bases = (*self.bases, *[_NOWHERE] * missed, reading.bases[-1])
             reading = reading._replace(bases=bases)
-        return super().read(reading, now)
+        return super().read(number, reading, now)
 
 
 class FencesGoUnnoticed(Follower):
@@ -60,10 +64,10 @@ class FencesGoUnnoticed(Follower):
             bell = bell._replace(base=max(bell.base, self.have))
         return super().ring(bell, now)
 
-    def read(self, reading: Reading | None, now: float) -> list[Step]:
+    def read(self, number: int, reading: Reading | None, now: float) -> list[Step]:
         if reading is not None:
             reading = reading._replace(bases=tuple(max(b, self.have) for b in reading.bases))
-        return super().read(reading, now)
+        return super().read(number, reading, now)
 
 
 class GapsGoUnnoticed(Follower):
@@ -87,15 +91,22 @@ class NoWatchdog(Follower):
 class EntryAtAnyFence(Follower):
     """Takes each cursor for one of its own fence."""
 
-    def place(self, cursor: Cursor, *, is_caught_up: bool = False) -> int | None:
-        return super().place(Cursor(self.fence, cursor.offset), is_caught_up=is_caught_up)
+    def place(self, cursor: Cursor, since: int, *, is_patient: bool = True) -> int | None:
+        return super().place(Cursor(self.fence, cursor.offset), since, is_patient=is_patient)
+
+
+class EntryWithoutAReading(Follower):
+    """Takes what it knows for all that there is."""
+
+    def place(self, cursor: Cursor, since: int, *, is_patient: bool = True) -> int | None:
+        return super().place(cursor, 0 if cursor.fence is None else since, is_patient=is_patient)
 
 
 class AReaderAheadIsReset(Follower):
     """Lets nobody wait."""
 
-    def place(self, cursor: Cursor, *, is_caught_up: bool = False) -> int | None:
-        return super().place(cursor, is_caught_up=True)
+    def place(self, cursor: Cursor, since: int, *, is_patient: bool = True) -> int | None:
+        return super().place(cursor, 0, is_patient=False)
 
 
 FOLLOWERS: dict[Sabotage, type[Follower]] = {
@@ -104,5 +115,6 @@ FOLLOWERS: dict[Sabotage, type[Follower]] = {
     Sabotage.GAPS_GO_UNNOTICED: GapsGoUnnoticed,
     Sabotage.NO_WATCHDOG: NoWatchdog,
     Sabotage.ENTRY_AT_ANY_FENCE: EntryAtAnyFence,
+    Sabotage.ENTRY_WITHOUT_A_READING: EntryWithoutAReading,
     Sabotage.A_READER_AHEAD_IS_RESET: AReaderAheadIsReset,
 }

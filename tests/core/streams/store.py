@@ -140,6 +140,9 @@ class SimulatedStore:
         answer.marks = kept
         del answer.text[kept[-1][0] if kept else 0 :]
         answer.losses += 1
+        if self._sabotage is Sabotage.CLAIMS_ARE_LOST and answer.fence > 1:
+            answer.fence -= 1
+            answer.bases.pop()
 
     def _is_refused(self, answer: StoredAnswer, fence: int) -> bool:
         if self._sabotage is Sabotage.APPEND_AFTER_THE_END:

@@ -14,7 +14,7 @@ from wsserver_protocol.cursor import AnswerText, Ask, Shortened
 from wsserver_protocol.frames import decode_frame
 
 if TYPE_CHECKING:
-    from tests.core.streams.gateways import Frame
+    from tests.core.streams.following_view import Frame
 
 
 class Line(Protocol):
@@ -48,6 +48,7 @@ class Viewer:
         rng: random.Random,
         is_restless: bool,
         knows_fence: bool,
+        is_one_text: Callable[[bytes], bool],
         violate: Callable[[str], None],
     ) -> None:
         self.stream_id = stream_id
@@ -57,12 +58,14 @@ class Viewer:
         self.rewinds = 0
         self.received = 0  # bytes of text
         self.connections = 0
+        self.asks = 0
         self._loop = loop
         self._connect = connect
         self._rng = rng
         self._is_restless = is_restless
         self._knows_fence = knows_fence
-        self._fence = 1
+        self._fence: int | None = None  # of the last frame, if it knows
+        self._is_one_text = is_one_text
         self._violate = violate
         self._line: Line | None = None
         self._has_ended = False  # on this connection
@@ -97,7 +100,7 @@ class Viewer:
         if self._has_ended:
             self._violate(f"{self.stream_id}: {type(event).__name__} after the terminal event")
         if self._knows_fence:
-            self._fence = max(self._fence, frame.fence)
+            self._fence = frame.fence
         match event:
             case events.StreamToken() | events.StreamSnapshot() | events.StreamRewind():
                 self._apply(line, event)
@@ -110,6 +113,14 @@ class Viewer:
     def _cursor(self) -> Cursor:
         return Cursor(self._fence, self.text.have)
 
+    @property
+    def final(self) -> bytes:
+        """The text as it is, whether or not it is UTF-8 any more."""
+        try:
+            return self.text.text.encode()
+        except UnicodeDecodeError as broken:
+            return bytes(broken.object)
+
     def _apply(
         self, line: Line, event: events.StreamToken | events.StreamSnapshot | events.StreamRewind
     ) -> None:
@@ -120,10 +131,13 @@ class Viewer:
         before = self.text.have
         match self.text.apply(event):
             case Ask():
+                self.asks += 1
                 line.ask(self._cursor)
             case Shortened(offset=offset):
                 self.rewinds += 1
                 self.surplus += before - offset
+        if not self._is_one_text(self.final):
+            self._violate(f"{self.stream_id}: a viewer sees parts of two texts")
 
     def _end(self, offset: int | None) -> None:
         self._has_ended = True

@@ -19,6 +19,9 @@ from wsserver_protocol.errors import ErrorCode
 from wsserver_protocol.lifecycle import FinishReason, StopReason
 
 ALPHABETS = ("abcdefg ", "äöüß ", "你好世界", "🙂🚀é ", "0123456789", "кот ")
+ALIGNED = 12
+"""Bytes of an aligned token: a multiple of all lengths of a character."""
+
 CANCELLED = Ending.stopped(StopReason.CLIENT, "someone")
 GIVEN_UP = Ending.error(ErrorCode.GENERATION_FAILED, "the worker is gone", retryable=True)
 COMPLETE = Ending.complete(FinishReason.STOP)
@@ -48,12 +51,20 @@ class Supervisor:
         self.rng = rng
         self.violate = violate
         self.goal = rng.randint(20, 250)  # tokens
+        # All flushes have one length, whoever makes them: texts that differ and yet fit together
+        # at every seam hide mistakes best.
+        self.is_aligned = rng.random() < 0.5
         self.workers = 0
+        self.writers: list[LogWriter] = []
         # Deaths come in storms: claims that follow each other closely are what fences are for.
         self.deaths = faults.deaths * rng.choice((0.2, 0.5, 1.0, 4.0))
         loop.call_later(rng.uniform(0, 0.2), self.hire)
         if rng.random() < faults.cancelled:
             loop.call_later(rng.uniform(0, 1.5), store.cancel, stream_id, CANCELLED)
+
+    def is_one_text(self, text: bytes) -> bool:
+        """Whether some writer said that, as the beginning of its whole answer."""
+        return not text or any(writer.text.startswith(text) for writer in self.writers)
 
     @property
     def is_over(self) -> bool:
@@ -124,6 +135,7 @@ class Worker:
 
     def claim(self) -> None:
         boss, store = self.boss, self.boss.store
+        self._lose_tail(boss.faults.lost_tails * 5)
         match boss.sabotage:
             case Sabotage.CLAIM_READS_TEXT_SEPARATELY:
                 answer = store.answers[boss.stream_id]
@@ -141,8 +153,11 @@ class Worker:
         self._claimed(None if held is None else Held(held.fence, text, tokens))
 
     def _read_afterwards(self, held: Held | None) -> None:
-        answer = self.boss.store.answers[self.boss.stream_id]
-        self._claimed(held and Held(held.fence, bytes(answer.text), answer.tokens))
+        def read() -> None:
+            answer = self.boss.store.answers[self.boss.stream_id]
+            self._claimed(held and Held(held.fence, bytes(answer.text), answer.tokens))
+
+        self.boss.loop.call_later(0.03, read)
 
     def _claimed(self, held: Held | None) -> None:
         boss = self.boss
@@ -150,6 +165,7 @@ class Worker:
             boss.end(CANCELLED)
             return
         self.writer = LogWriter(held.fence, held.text, held.tokens)
+        boss.writers.append(self.writer)
         self._tokens = held.tokens
         boss.loop.call_later(self._interval, self._flush)
 
@@ -170,14 +186,20 @@ class Worker:
         self._send()
 
     def _make(self, writer: LogWriter) -> None:
-        for _ in range(self._rng.randint(1, 4)):
+        for _ in range(2 if self.boss.is_aligned else self._rng.randint(1, 4)):
             if self._tokens < self.boss.goal:
-                size = self._rng.randint(1, 6)
-                writer.write("".join(self._rng.choices(self._alphabet, k=size)).encode(), 1)
+                writer.write(self._token(), 1)
                 self._tokens += 1
         if writer.is_cancelled or self._tokens >= self.boss.goal:
             self._has_all = True
             writer.finish(CANCELLED if writer.is_cancelled else COMPLETE)
+
+    def _token(self) -> bytes:
+        chosen = self._rng.choices(self._alphabet, k=self._rng.randint(1, 6))
+        if not self.boss.is_aligned:
+            return "".join(chosen).encode()
+        character = chosen[0].encode()
+        return character * (ALIGNED // len(character))
 
     def _lose_tail(self, probability: float) -> None:
         """The store may fail over, at about this moment: before or after the next operations."""

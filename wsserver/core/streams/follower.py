@@ -1,15 +1,17 @@
 """Keeps one process's mirror of an answer true, whose log lives elsewhere.
 
-The log tells of each change by a doorbell, and gives its whole state when it is read. Doorbells
-may be lost, doubled, late or in any order; a reading may be lost or overtaken by what came since.
-The follower decides what of all this to believe, what to ask, and what the mirror does next. It
-keeps integers and the bells that came too early, no text: the owner has the text and does what
-the steps say, in order. It does no I/O and has no clock; times are the caller's, in seconds.
+Doorbells may be lost, doubled, late or in any order; a reading may be lost or overtaken by what
+came since. The follower decides what of all this to believe, what to ask, and what the mirror
+does next. It keeps integers and the bells that came too early; the text is its owner's, who does
+what the steps say, in order. It does no I/O and has no clock; times are the caller's, in seconds.
 
 The rule that keeps the mirror true: *under one fence the log's text only grows along one text*
 (a log that lost a tail gets the same bytes again, from its writer's buffer), so bytes under the
-mirror's own fence merge by offset alone. Between fences there is one way: cut at the base of each
-claim that was missed, or at their minimum, before anything of the newer fence is taken.
+mirror's own fence merge by offset alone. Between fences there is one way: cut at the lowest base
+of the claims that were missed, before anything of the newer fence is taken.
+
+It relies on the log never to lose a claim or an end that it has told of; text it may lose. A log
+that can lose its last writes must have those two safe before it tells them or lets anyone act.
 
 What happens, what follows, and the failure that it answers:
 
@@ -44,8 +46,8 @@ nothing for ``patience``                read                       the last bell
 ======================================  =========================  ===============================
 
 A reading that was asked for before a bell came does not speak for that bell: if the bell is still
-ahead of the mirror afterwards, one more reading follows. A reading begun after a bell does, also
-when it shows less: then the log has lost what the bell told.
+ahead of the mirror then, one more follows. One begun after it does, also when it shows less: the
+log has lost what the bell told.
 """
 
 from __future__ import annotations
@@ -107,10 +109,9 @@ NOTHING = Cursor(None, 0)
 class Follower:
     """Follows one answer.
 
-    Its owner subscribes to the doorbells, waits until that is confirmed and calls `begin`; before
-    that a bell could be missed that no reading shows. Then it gives each bell to `ring`, each
-    reading to `read`, calls `tick` at ``due``, and does the steps that they return before it lets
-    anything else look at the mirror.
+    Its owner subscribes to the doorbells, waits until that is confirmed and calls `begin`. Then it
+    gives each bell to `ring`, each reading to `read`, calls `tick` at ``due``, and does the steps
+    that they return before it lets anything else look at the mirror.
 
     Attributes:
         fence: The newest fence that the mirror has taken in.
@@ -215,7 +216,8 @@ class Follower:
         if reading is not None and reading.fence >= self.fence:
             self._adopt(reading, steps)
             is_short = self.have < reading.length
-        if self.ending is None and (is_short or self._is_behind()):
+        is_behind = self._again is not None and self._again > (self.fence, self.have)
+        if self.ending is None and (is_short or is_behind):
             steps += self._read(now)
         return steps
 
@@ -271,7 +273,8 @@ class Follower:
             self._miss((bell.fence, bell.base), steps, now)
             return
         self.bases.append(bell.base)
-        self._change_fence(bell.fence, bell.base, steps)
+        self.fence = bell.fence
+        self._cut(bell.base, steps)
         self.state = bell.state
         self.due = now + self._patience
         self._go_on(steps)
@@ -286,9 +289,9 @@ class Follower:
 
     def _adopt(self, reading: Reading, steps: list[Step]) -> None:
         if reading.fence > self.fence:
-            lowest = min(reading.bases[self.fence :])
+            self._cut(min(reading.bases[self.fence :]), steps)
             self.bases = list(reading.bases)
-            self._change_fence(reading.fence, lowest, steps)
+            self.fence = reading.fence
         self.state = reading.state
         self._take(reading.offset, reading.data, reading.tokens, steps)
         if reading.ending is not None:
@@ -322,10 +325,6 @@ class Follower:
             self._early.clear()
             steps.append(End(end.ending))
 
-    def _change_fence(self, fence: int, base: int, steps: list[Step]) -> None:
-        self.fence = fence
-        self._cut(base, steps)
-
     def _cut(self, offset: int, steps: list[Step]) -> None:
         if offset < self.have:
             self.have = offset
@@ -337,9 +336,6 @@ class Follower:
             self._again = max(heard, self._again or heard)
         else:
             steps += self._read(now)
-
-    def _is_behind(self) -> bool:
-        return self._again is not None and self._again > (self.fence, self.have)
 
     def _read(self, now: float) -> list[Step]:
         self._is_reading = True

@@ -40,10 +40,10 @@ class MemoryStreamLog:
         record = self._records.get(stream_id)
         if record is None or record.is_ended or record.cancel is not None:
             return None
+        record.queue_position = None
+        record.take(StreamStep.RUN)  # first: a claim that is not due must not fence off the writer
         record.fence += 1
         record.claimed_at = asyncio.get_running_loop().time()
-        record.queue_position = None
-        record.take(StreamStep.RUN)
         transcript = record.transcript
         return Claim(record.fence, transcript.text, transcript.generated)
 
@@ -63,6 +63,7 @@ class MemoryStreamLog:
             if offset > have:
                 raise ValueError(f"append at {offset}, but the text ends at {have}")
             text = text.encode()[have - offset :].decode()
+            tokens = max(0, tokens - (transcript.tokens - transcript.position_at(offset)))
             if not text:
                 return have
         if record.first_token_at is None:
