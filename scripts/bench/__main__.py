@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from scripts.bench import latency, recovery, sharing, throughput
+from scripts.bench import engines, histories, latency, recovery, sharing, throughput
 from scripts.bench.harness import save
 
 MEASUREMENTS = {
@@ -14,10 +14,12 @@ MEASUREMENTS = {
     "first_token": latency.first_token,
     "stop": latency.stop,
     "paced": latency.paced,
+    "through": engines.through,
     "resume": recovery.resume,
     "stalled": recovery.stalled,
     "fairness": sharing.fairness,
     "failover": sharing.failover,
+    "history_appends": histories.history_appends,
 }
 
 

@@ -64,13 +64,14 @@ def masked_text_frame(payload: bytes) -> bytes:
 
 async def main(url: str, connections: int, seconds: float, mark: str, frame: str | None) -> None:
     parts = urlsplit(url)
-    assert parts.hostname is not None
+    assert parts.hostname is not None and parts.port is not None
+    host, port = parts.hostname, parts.port
     loop = asyncio.get_running_loop()
     tally = Tally()
     body = frame.encode() if frame else None
     for _ in range(connections):
         await loop.create_connection(
-            lambda: Counter(parts.netloc, body, mark.encode(), tally), parts.hostname, parts.port
+            lambda: Counter(parts.netloc, body, mark.encode(), tally), host, port
         )
     print("open", flush=True)
     await asyncio.sleep(0.5)  # start-up is not what is measured

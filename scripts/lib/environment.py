@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 LOG = VENV / "install.log"
 PINS = ROOT / "constraints.txt"
-PROFILES = {"run": "server,cpu,terminal", "dev": "server,cpu,terminal,dev"}
+PROFILES = {"run": "server,cpu,openai,terminal", "dev": "server,cpu,openai,terminal,dev"}
 
 
 def say(message: str) -> None:

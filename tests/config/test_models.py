@@ -115,3 +115,12 @@ def test_two_entries_may_not_share_an_id_or_be_default_both(folder: Path) -> Non
         models_of(folder, toml=twice + more)
     messages = [fault.message for fault in caught.value.faults]
     assert messages == ["this id is given twice", "a second default = true"]
+
+
+def test_a_server_is_the_operators_to_name(folder: Path) -> None:
+    """openai: works in --model and [[models.model]], and clients still may not load it."""
+    table = '[[models.model]]\nid = "big"\nsource = "openai:http://10.0.0.7/v1"\n'
+    models = models_of(folder, "openai:http://10.0.0.8/v1?model=m", "big", toml=table)
+    assert models.start == ("openai", "big")
+    assert sources(models)["openai"] == "openai:http://10.0.0.8/v1?model=m"
+    assert models.schemes == ("synthetic",)

@@ -83,3 +83,16 @@ def test_reference_lists_every_key_with_its_default() -> None:
 def test_committed_reference_is_current() -> None:
     """docs/wsserver.toml is the output of ``wsserver config reference``."""
     assert (ROOT / "docs" / "wsserver.toml").read_text(encoding="utf-8") == reference()
+
+
+def test_secrets_among_an_engines_settings_are_not_shown(tmp_path: Path) -> None:
+    """A key by its name, in a model's settings and in its engine's; its origin is shown."""
+    (tmp_path / "wsserver.toml").write_text(
+        '[models.engines.openai]\napi_key = "sk-1"\nslots = 3\n'
+        '[[models.model]]\nid = "a"\nsource = "openai:http://x/v1"\n'
+        'settings = { api_key = "sk-2", api_key_env = "KEY", extra_body = { secret = "sk-3" } }\n'
+    )
+    text = show(load(Request(), HERE, tmp_path))
+    assert "sk-" not in text
+    assert '"KEY"' in text
+    assert "slots = 3" in text
