@@ -20,6 +20,7 @@ from wsserver.core.sessions.store import SessionError, SessionStore
 from wsserver.core.wallclock import wall_ms
 from wsserver.stores.sessions import open_session_store, open_store_at
 from wsserver.stores.sqlite.database import NewerSchema
+from wsserver_protocol.lifecycle import FinishReason
 
 COPIED_AT_ONCE, BYTES_AT_ONCE = 500, 4 * 1024 * 1024
 """Messages and bytes of text that are held at a time."""
@@ -135,9 +136,11 @@ async def move(source: SessionStore, target: str, ttl: float, told: Callable[[in
         async for session in source.all_sessions():
             if session.is_ephemeral:
                 continue
-            await _add(store, session, [])
+            is_new = await _add(store, session, [])
             async for page in _pages(source, session):
                 await store.append(session.owner, session.session_id, page, session.updated_at)
+                if not is_new:
+                    await _finish(store, session, page)
             count += 1
             if count % 100 == 0:
                 told(count)
@@ -146,11 +149,25 @@ async def move(source: SessionStore, target: str, ttl: float, told: Callable[[in
     return count
 
 
-async def _add(store: SessionStore, session: Session, messages: list[Message]) -> None:
-    await store.create(session)
+async def _finish(store: SessionStore, session: Session, messages: list[Message]) -> None:
+    """Write anew what was still being written when it was copied before."""
+    for message in messages:
+        if message.role != "assistant":
+            continue
+        kept = await store.find(session.owner, session.session_id, message.message_id)
+        # Opening the target may have ended it as an error meanwhile.
+        is_unfinished = kept.finish_reason in (None, FinishReason.ERROR)
+        if is_unfinished and kept != message and message.content.startswith(kept.content):
+            await store.revise(session.owner, session.session_id, message)
+
+
+async def _add(store: SessionStore, session: Session, messages: list[Message]) -> bool:
+    """Add what is not there yet. Returns whether the session is new."""
+    _, is_new = await store.create(session)
     for start in range(0, len(messages), COPIED_AT_ONCE):
         page = messages[start : start + COPIED_AT_ONCE]
         await store.append(session.owner, session.session_id, page, session.updated_at)
+    return is_new
 
 
 async def _pages(store: SessionStore, session: Session) -> AsyncIterator[list[Message]]:

@@ -77,7 +77,7 @@ def _machine() -> Finding:
 
 def _packages() -> Iterator[Finding]:
     for extra, modules, purpose in (
-        ("server", ("uvloop", "aiosqlite", "structlog", "prometheus_client"), "the server"),
+        ("server", ("uvloop", "structlog", "prometheus_client"), "the server"),
         ("terminal", ("prompt_toolkit", "rich"), "wsserver chat"),
     ):
         missing = [name for name in modules if find_spec(name) is None]

@@ -162,6 +162,25 @@ async def test_migration_copies_everything_once(data: Path, tmp_path: Path) -> N
         await source.close()
 
 
+async def test_second_migration_brings_what_came_between(data: Path, tmp_path: Path) -> None:
+    """An answer that ran during the first copy is whole after the second."""
+    import asyncio
+
+    source = await open_data(data)
+    await source.append(
+        ALICE, "new", [message("run", "b", role="assistant", content="so", lease=1)], 1
+    )
+    target = str(tmp_path / "other" / "sessions.db")
+    assert await asyncio.to_thread(run, "migrate", "--to", target, data=data) == 0
+    whole = message("run", "b", role="assistant", content="so far and on")
+    await source.revise(ALICE, "new", whole)
+    assert await asyncio.to_thread(run, "migrate", "--to", target, data=data) == 0
+    copied = await open_data(tmp_path / "other")
+    assert (await copied.find(ALICE, "new", "run")).content == "so far and on"
+    await copied.close()
+    await source.close()
+
+
 def test_target_that_is_none_is_said_to_be_none(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

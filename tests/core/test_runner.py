@@ -6,11 +6,9 @@ import asyncio
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.support.core import Core
-from tests.support.virtual_time import until, virtual
+from tests.support.virtual_time import pass_time, until, virtual
 from wsserver.core.ask import Answer
 from wsserver.core.models.model import ModelStatus
 from wsserver.core.streams import EndKind
@@ -69,7 +67,7 @@ async def test_no_more_than_the_slots_run() -> None:
     while not all(answer.record.is_ended for answer in answers):
         assert model.busy <= 3
         busiest = max(busiest, model.busy)
-        await asyncio.sleep(0.01)
+        await pass_time(0.01)
     assert busiest == 3
     assert core.engines.last.started == [answer.stream_id for answer in answers]
     await core.close()
@@ -99,14 +97,14 @@ async def test_a_stop_in_prefill_and_in_decode_frees_the_slot() -> None:
     await core.ready("synthetic:?tps=1&ttft_ms=0&slots=1&prefill_tps=10")
     prefilling = core.submit(prompt="word " * 6000, max_tokens=5)
     waiting = core.submit(prompt="x", max_tokens=600)
-    await asyncio.sleep(5)
+    await pass_time(5)
     assert prefilling.record.state is StreamState.RUNNING
     begin = now()
     stop(core, prefilling)
     await core.ended(prefilling)
     await until(lambda: waiting.record.state is StreamState.RUNNING)
     assert now() - begin < 0.01
-    await asyncio.sleep(10)
+    await pass_time(10)
     begin, text = now(), waiting.record.transcript.text
     stop(core, waiting)
     await core.ended(waiting)
@@ -124,7 +122,7 @@ async def test_a_stop_while_the_model_loads() -> None:
     core.load("synthetic:?tps=0&load_ms=10000")
     stopped, kept = core.submit(max_tokens=3), core.submit(max_tokens=3)
     assert stopped.record.state is StreamState.LOADING
-    await asyncio.sleep(1)
+    await pass_time(1)
     stop(core, stopped)
     assert stopped.record.is_ended
     await core.ended(kept)
@@ -265,97 +263,3 @@ async def test_unloading_waits_or_stops() -> None:
         assert running.record.ending.kind is expected
         assert (model.status, model.busy) == (ModelStatus.UNLOADED, 0)
     await core.close()
-
-
-@virtual
-async def test_stopping_a_batch_begins_nothing() -> None:
-    """With places for two of six items, a stop ends two and never begins the others."""
-    core = Core(places=2)
-    await core.ready("synthetic:?tps=10&ttft_ms=0&slots=1")
-    batch = core.batches.submit([core.ask(max_tokens=1000) for _ in range(6)])
-    await asyncio.sleep(1)
-    core.batches.stop(batch, StopReason.CLIENT, "cli_ada")
-    await until(lambda: batch.is_ended)
-    assert batch.summary().cancelled == 6
-    assert len(core.engines.last.started) == 1
-    await core.close()
-
-
-@virtual
-async def test_a_batch_waits_for_places() -> None:
-    """Items begin as places come free, and each ends once."""
-    core = Core(places=2)
-    await core.ready("synthetic:?tps=10&ttft_ms=0")
-    batch = core.batches.submit([core.ask(max_tokens=10) for _ in range(5)])
-    seen = 0
-    while not batch.is_ended:
-        seen = max(seen, core.answers.active)
-        await asyncio.sleep(0.01)
-    assert seen == 2
-    assert sorted(outcome.index for outcome in batch.outcomes) == list(range(5))
-    assert batch.summary().successful == 5
-    await core.close()
-
-
-@virtual
-async def test_a_full_queue_leaves_nothing_behind() -> None:
-    """A request that finds the queue full takes no place, no record, no timer."""
-    core = Core(queue=1)
-    await core.ready("synthetic:?tps=10&slots=1")
-    running = core.submit(max_tokens=100)
-    await until(lambda: running.record.first_token_at is not None)
-    waiting = core.submit(max_tokens=1)
-    with pytest.raises(WireError) as refused:
-        core.submit(max_tokens=1, timeout=60_000)
-    assert refused.value.code is ErrorCode.OVERLOADED
-    assert core.answers.active == 2
-    assert len(core.log) == 2
-    for answer in (running, waiting):
-        stop(core, answer)
-    await core.ended(running, waiting)
-    await core.close()
-
-
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("ask"), st.sampled_from([1, 3, 50, 400])),
-        st.tuples(st.just("stop"), st.integers(0, 30)),
-        st.tuples(st.just("die"), st.just(0)),
-        st.tuples(st.just("wait"), st.integers(1, 900)),
-    ),
-    max_size=40,
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(steps=steps, slots=st.integers(1, 3))
-def test_whatever_happens_each_answer_ends_once(steps: list[tuple[str, int]], slots: int) -> None:
-    """Any order of asks, stops, deaths and pauses: one end each, right text, no slot lost."""
-
-    @virtual
-    async def run() -> None:
-        core = Core()
-        await core.ready(f"synthetic:?tps=10&ttft_ms=0&slots={slots}&load_ms=50")
-        answers: list[Answer] = []
-        ends: list[str] = []
-        deaths = 0
-        for what, value in steps:
-            if what == "ask":
-                answers.append(core.submit("ada" if value % 2 else "bob", max_tokens=value))
-                answers[-1].on_end.append(lambda answer: ends.append(answer.stream_id))
-            elif what == "stop" and answers:
-                stop(core, answers[value % len(answers)])
-            elif what == "die" and deaths < 2:
-                deaths += 1
-                core.engines.last.die()
-                await asyncio.sleep(1)
-            else:
-                await asyncio.sleep(value / 1000)
-        await core.ended(*answers)
-        assert sorted(ends) == sorted(answer.stream_id for answer in answers)
-        for answer in answers:
-            text = answer.record.transcript.text
-            assert text == counted(len(text.split()))
-        await core.close()
-
-    run()

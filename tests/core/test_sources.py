@@ -170,9 +170,9 @@ def test_operators_settings_are_not_a_clients() -> None:
     """Nobody sends the operator's key to an address of their own; other settings are theirs."""
     policy = remote_policy()
     assert policy.resolve("big", {"slots": 1}).settings == {"api_key_env": "KEY", "slots": 1}
-    for settings in ({"endpoints": ["http://evil/v1"]}, {"slots": 1, "api_key_env": "PATH"}):
+    for given_keys in ({"endpoints": ["http://evil/v1"]}, {"slots": 1, "api_key_env": "PATH"}):
         with pytest.raises(WireError) as caught:
-            policy.resolve("big", settings)
+            policy.resolve("big", given_keys)
         assert caught.value.code is ErrorCode.INVALID_PARAMETERS
         assert caught.value.details[0].field in ("options.endpoints", "options.api_key_env")
     open_policy = remote_policy(frozenset(("openai",)))

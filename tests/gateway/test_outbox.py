@@ -15,7 +15,7 @@ import pytest
 
 from tests.core.test_runner import counted
 from tests.support.core import Core
-from tests.support.virtual_time import until, virtual
+from tests.support.virtual_time import pass_time, until, virtual
 from wsserver.core.ask import Answer
 from wsserver.gateway.outbox import MAX_CONTROL_FRAMES, Outbox
 from wsserver.gateway.views import StreamView, started
@@ -207,7 +207,7 @@ async def test_a_socket_that_takes_nothing_is_given_up() -> None:
     follow(network, answer)
     await until(lambda: not network.is_writable)
     begin = asyncio.get_running_loop().time()
-    await asyncio.sleep(60)
+    await pass_time(60)
     assert network.stalls == [pytest.approx(begin + SEND_TIMEOUT, abs=0.1)]
     await core.close()
 
@@ -221,11 +221,11 @@ async def test_a_slow_reader_that_still_reads_is_kept() -> None:
     answer = core.submit(max_tokens=50_000)
     follow(network, answer)
     for _ in range(20):
-        await asyncio.sleep(SEND_TIMEOUT * 0.9)
+        await pass_time(SEND_TIMEOUT * 0.9)
         network.read(100)
     assert network.stalls == []
     begin = asyncio.get_running_loop().time()
-    await asyncio.sleep(60)
+    await pass_time(60)
     assert len(network.stalls) == 1
     assert network.stalls[0] - begin <= 2 * SEND_TIMEOUT
     await core.close()
@@ -246,7 +246,7 @@ async def test_control_frames_that_nobody_reads(frames: int, is_stalled: bool) -
     assert bool(network.stalls) is is_stalled
     if not is_stalled:
         network.read()
-        await asyncio.sleep(0.01)
+        await pass_time(0.01)
         assert len(network.frames) == frames + 1
 
 
@@ -256,7 +256,7 @@ async def test_a_burst_of_control_frames_reaches_a_reader() -> None:
     network = Network()
     for number in range(1000):
         network.outbox.send(control(number))
-    await asyncio.sleep(0.01)
+    await pass_time(0.01)
     assert [frame["number"] for _, frame in network.frames] == list(range(1000))
     assert network.stalls == []
     assert network.writes < 100
@@ -292,7 +292,7 @@ async def test_streams_of_one_connection_share_it() -> None:
     have: list[int] = []
     for _ in range(8):
         network.read(HIGH_WATER)
-        await asyncio.sleep(0.1)
+        await pass_time(0.1)
         have = [len(network.text(answer.stream_id)) for answer in answers]
     assert max(have) - min(have) <= 2 * HIGH_WATER, have
     network.read()
@@ -314,7 +314,7 @@ async def test_a_closed_outbox_is_silent() -> None:
     network.outbox.send(control(1))
     network.outbox.mark(view)
     await core.ended(answer)
-    await asyncio.sleep(60)
+    await pass_time(60)
     assert len(network.frames) == frames
     assert network.stalls == []
     await core.close()

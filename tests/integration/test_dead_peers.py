@@ -99,7 +99,7 @@ async def test_a_peer_that_stopped_reading_is_cut(
             # The answers themselves are kept (some 3 MB each, and as much in token marks), the
             # frames that nobody reads are not.
             assert server.rss() - before < 64 * 1024 * 1024
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # between two looks, so that the server gets on
         async with asyncio.timeout(15):
             await rest_of(sock)
 

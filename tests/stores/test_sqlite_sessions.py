@@ -6,19 +6,14 @@ import asyncio
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-from tests.contracts.session_store import (
-    ALICE,
-    Clock,
-    MakeStore,
-    SessionStoreContract,
-    chain,
-    message,
-    session,
-)
+from tests.contracts.session_keeping import SessionKeepingContract
+from tests.contracts.session_samples import ALICE, Clock, MakeStore, chain, message, session
+from tests.contracts.session_store import SessionStoreContract
 from wsserver.core.sessions.model import Bounds
 from wsserver.core.sessions.store import SessionNotFound, StoreUnavailable
 from wsserver.stores.sqlite import SqliteSessionStore
@@ -26,7 +21,7 @@ from wsserver.stores.sqlite.database import NewerSchema
 from wsserver_protocol.lifecycle import FinishReason
 
 
-class TestSqliteSessionStore(SessionStoreContract):
+class TestSqliteSessionStore(SessionStoreContract, SessionKeepingContract):
     """The contract on a file."""
 
     @pytest.fixture
@@ -102,6 +97,31 @@ async def test_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(NewerSchema, match="99"):
         await SqliteSessionStore.open(path, Bounds())
+
+
+async def test_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    """A file made by version 1 keeps its messages and takes new ones."""
+    path = tmp_path / "sessions.db"
+    script = files("wsserver.stores.sqlite").joinpath("schema.sql").read_text("utf-8")
+    db = sqlite3.connect(path)
+    db.executescript(script)
+    db.execute("PRAGMA user_version = 1")
+    db.execute(
+        "INSERT INTO sessions (owner, session_id, user_id, created_at, updated_at, used_at,"
+        " touched, messages, size) VALUES (?, 's', 'alice', 1, 1, 1, 1, 1, 2)",
+        (ALICE,),
+    )
+    db.execute(
+        "INSERT INTO messages (session, position, message_id, role, content, size, timestamp)"
+        " VALUES (1, 0, 'a', 'user', 'hi', 2, 1)"
+    )
+    db.commit()
+    db.close()
+    store = await SqliteSessionStore.open(path, Bounds())
+    await store.append(ALICE, "s", [message("b", "a", asked="{}")], 2)
+    found = await store.branch(ALICE, "s", limit=5)
+    assert [(m.message_id, m.asked) for m in found.messages] == [("a", None), ("b", "{}")]
+    await store.close()
 
 
 async def test_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:

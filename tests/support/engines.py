@@ -54,7 +54,7 @@ class LocalHost:
         """Take as long as the settings say."""
         settings = read_settings(self._spec)
         progress(LoadProgress("loading", 0.0))
-        await asyncio.sleep(settings.load_ms / 1000)
+        await asyncio.sleep(settings.load_ms / 1000)  # the load itself
         if self._is_gone:
             raise ModelLoadError("it died while it loaded")
         return self._engine.load(self._spec, progress)

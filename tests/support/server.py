@@ -63,7 +63,7 @@ class ServerProcess:
         deadline = time.monotonic() + START_SECONDS
         while ready and not self._is_loaded():
             assert time.monotonic() < deadline, f"not ready: {self.log_text()}"
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS)  # readiness is asked for, it is not told
 
     def _is_loaded(self) -> bool:
         """Whether a model answers, and every model that is to be there."""

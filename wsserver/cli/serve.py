@@ -10,9 +10,7 @@ from wsserver.cli.parser import load_settings
 from wsserver.cli.report import CommandError
 from wsserver.config import Config, ConfigError, unbuilt
 
-SERVER_PACKAGES = frozenset(
-    {"aiosqlite", "jwt", "prometheus_client", "psutil", "redis", "structlog", "uvloop"}
-)
+SERVER_PACKAGES = frozenset({"jwt", "prometheus_client", "psutil", "redis", "structlog", "uvloop"})
 
 
 def run_serve(parsed: argparse.Namespace) -> int:

@@ -210,7 +210,11 @@ class Models(Section, frozen=True):
         ),
     ] = ""
     schemes: Annotated[
-        tuple[str, ...], Meta(description="scheme: sources that load_model and --model accept.")
+        tuple[str, ...],
+        Meta(
+            description="scheme: sources that load_model and --model accept. openai: works in "
+            "--model and [[models.model]] without it; entered here, clients may name addresses."
+        ),
     ] = ("synthetic",)
     max_loaded: Annotated[
         Positive, Meta(description="Models loaded at once; past it load_model is refused.")

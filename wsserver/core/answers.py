@@ -26,7 +26,8 @@ from wsserver.core.jobs import JobQueue, QueueFull
 from wsserver.core.limits import Limits
 from wsserver.core.models.options import check_options
 from wsserver.core.models.registry import ModelRegistry
-from wsserver.core.streams import Ending, EndKind, Fenced, StreamLog, StreamRecord
+from wsserver.core.results import ending_word
+from wsserver.core.streams import Ending, Fenced, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamState, StreamStep
@@ -110,15 +111,20 @@ class Answers:
         *,
         request_id: str | None = None,
         closing: list[ClosingHook] | None = None,
+        is_provisional: bool = False,
     ) -> Answer:
         """Accept a request: from now on it has a stream and one ending, but no place in line.
+
+        With ``is_provisional`` another model may still be bound to it (`rebind`), and what it
+        asks of its model is checked then.
 
         Raises:
             WireError: If it is refused: `model_not_found`, `model_not_ready`,
                 `unsupported_option`, `too_many_streams`.
         """
         model = self._models.require(ask.model)
-        check_options(model, ask.options)
+        if not is_provisional:
+            check_options(model, ask.options)
         self._limits.begin(ask.owner.limit_key)
         loop = asyncio.get_running_loop()
         record = StreamRecord(new_id("str"), model.id, loop.time())
@@ -338,12 +344,3 @@ class Answers:
 def _resolve(waiter: asyncio.Future[None], _: Answer) -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-def ending_word(ending: Ending) -> str:
-    """The one word that says how it ended: for metrics and logs."""
-    if ending.kind is EndKind.STOPPED and ending.stop_reason is not None:
-        return ending.stop_reason.value
-    if ending.kind is EndKind.ERROR and ending.code is not None:
-        return ending.code.value
-    return ending.finish_reason.value

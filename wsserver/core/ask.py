@@ -12,6 +12,8 @@ from wsserver.core.jobs import Job
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.options import DEFAULT_MAX_TOKENS, GenerationOptions
 
+_CONSTRAINTS = ("json_schema", "grammar", "regex")  # of these one replaces the others
+
 ClosingHook = Callable[[StreamRecord, Ending], Awaitable[None]]
 """Awaited after the last text and before the end is told. Must not raise."""
 
@@ -97,6 +99,18 @@ def make_job(
         prior=prior,
         priority=options.priority or 0,
     )
+
+
+def merged_options(old: GenerationOptions, new: GenerationOptions) -> GenerationOptions:
+    """The options of an answer that goes on: the old ones, with what is given anew."""
+    names = GenerationOptions.__struct_fields__
+    values = {name: getattr(old, name) for name in names}
+    given = {
+        name: value for name in names if (value := getattr(new, name)) is not None and value != ()
+    }
+    if any(name in given for name in _CONSTRAINTS):
+        values |= dict.fromkeys(_CONSTRAINTS, None)
+    return GenerationOptions(**(values | given))
 
 
 def _sampling(options: GenerationOptions) -> Sampling:

@@ -51,10 +51,6 @@ class Batch:
         self.asker_is_gone = False
 
     @property
-    def owner_key(self) -> str:
-        return self.asks[0].owner.key
-
-    @property
     def total(self) -> int:
         return len(self.asks)
 

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from wsserver.core.ask import Answer
+from wsserver.core.ask import Answer, Ask
 from wsserver.core.batches import Batch
 from wsserver.core.identity import Identity
 from wsserver.core.ids import new_id, new_token
@@ -56,6 +56,10 @@ class Client:
         self.answers: dict[str, Answer] = {}  # what it asked for and has not ended, by streamId
         self.batches: dict[str, Batch] = {}  # likewise, by batchId
         self.window: asyncio.TimerHandle | None = None
+
+    def asked_for(self, ask: Ask) -> bool:
+        """Whether an ask is this user's, or this client's own from before it took its name."""
+        return ask.owner.key == self.identity.key or ask.client_id == self.client_id
 
     def begin(self, answer: Answer) -> None:
         """Note what the client has asked for, until it ends."""

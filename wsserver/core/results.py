@@ -128,6 +128,15 @@ def stream_terminal(
             )
 
 
+def ending_word(ending: Ending) -> str:
+    """The one word that says how it ended: for metrics and logs."""
+    if ending.kind is EndKind.STOPPED and ending.stop_reason is not None:
+        return ending.stop_reason.value
+    if ending.kind is EndKind.ERROR and ending.code is not None:
+        return ending.code.value
+    return ending.finish_reason.value
+
+
 def logprobs_between(
     record: StreamRecord, start: int, end: int
 ) -> tuple[events.TokenLogprob, ...] | None:

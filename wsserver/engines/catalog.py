@@ -11,6 +11,8 @@ To add one:
 2. Add its `Entry` below. ``requires`` are the top-level modules that must be installed; what only
    an import can tell (no CUDA device) is for `Engine.load` to say, as a `ModelLoadError`.
 3. Run it through ``tests/contracts/engine_contract.py``.
+
+docs/engines.md tells the rules and shows a whole one.
 """
 
 from __future__ import annotations

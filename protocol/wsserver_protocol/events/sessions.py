@@ -48,6 +48,7 @@ class HistoryMessage(Part, frozen=True, kw_only=True):
         model: Model that answered.
         tokens: Tokens of the answer.
         finish_reason: Why the answer ended; ``stopped`` and ``error``: it is cut short.
+        stream_id: While the answer is being made: the stream that makes it, to be watched.
     """
 
     message_id: str
@@ -59,6 +60,7 @@ class HistoryMessage(Part, frozen=True, kw_only=True):
     model: str | None = None
     tokens: int | None = None
     finish_reason: FinishReason | None = None
+    stream_id: str | None = None
 
 
 class SessionOpened(ServerMessage, frozen=True, kw_only=True, tag="session_opened"):

@@ -26,7 +26,8 @@ class Generate(ClientMessage, frozen=True, kw_only=True, tag="generate"):
         model: Id of the model; absent or ``default``: the server's default model.
         session_id: Answer in this session: its history is the context and grows by this turn.
         parent_id: Message of the session after which the new turn stands; default: the newest of
-            the active branch. Makes an edit: a sibling of the turns that followed.
+            the active branch. Makes an edit: a sibling of the turns that followed. The session's
+            own id stands before its first message.
         regenerate: An answer of the session to make again, as its sibling. Needs no prompt.
     """
 
@@ -53,7 +54,8 @@ class Stream(ClientMessage, frozen=True, kw_only=True, tag="stream"):
         model: Id of the model; absent or ``default``: the server's default model.
         session_id: Answer in this session: its history is the context and grows by this turn.
         parent_id: Message of the session after which the new turn stands; default: the newest of
-            the active branch. Makes an edit: a sibling of the turns that followed.
+            the active branch. Makes an edit: a sibling of the turns that followed. The session's
+            own id stands before its first message.
         regenerate: An answer of the session to make again, as its sibling. Needs no prompt.
         room_id: Ask in this room: every member sees the answer. Excludes sessionId.
     """

@@ -162,10 +162,10 @@ def test_reasoning_is_not_the_answer_but_counts() -> None:
 def test_white_space_that_stood_there_is_not_said_twice() -> None:
     """What a trimmed last message makes the model repeat is left out, over pieces, once."""
     stream = Stream(prior="so\n\n ", prior_tokens=3)
-    stream.answer.overlap = "\n\n "
+    stream.answer.begin("\n\n ")
     assert stream.feed(chat("\n"), chat("\n it is\n"), chat(None, "stop")).end().text == "it is\n"
     other = Stream(prior="so ", prior_tokens=2)
-    other.answer.overlap = " "
+    other.answer.begin(" ")
     assert other.feed(chat("it"), chat(" is"), chat(None, "stop")).end().text == "it is"
 
 
@@ -215,3 +215,11 @@ def test_error_event_ends_the_answer() -> None:
     with pytest.raises(Fault) as caught:
         Stream().feed({"error": {"code": 400, "message": "no such grammar"}})
     assert caught.value.code == "invalid_parameters"
+
+
+def test_attempt_before_leaves_nothing() -> None:
+    """Tokens that were told and never shown, and an end that was none, don't count."""
+    stream = Stream().feed({"choices": [], **usage(7, 9)}, chat(None, "length"))
+    stream.answer.begin("")
+    result = stream.feed(chat("x"), chat(None, "stop")).end()
+    assert (result.tokens, result.reason) == (1, FinishReason.STOP)

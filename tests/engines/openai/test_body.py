@@ -161,5 +161,13 @@ def test_server_is_known_by_its_models_owner() -> None:
     owners = {"vllm": VLLM, "sglang": SGLANG, "llamacpp": LLAMA_SERVER, "tabbyAPI": TABBY}
     for owner, dialect in owners.items():
         assert dialect_of(owner) is dialect
-    assert dialect_of("openai-internal") is GENERIC
-    assert set(DIALECTS) == {"vllm", "sglang", "llama-server", "tabbyapi", "generic"}
+    assert dialect_of("somebody") is GENERIC
+    assert set(DIALECTS) == {"vllm", "sglang", "llama-server", "tabbyapi", "openai", "generic"}
+
+
+def test_openai_itself_has_another_name_for_the_bound() -> None:
+    """In a chat; the older call keeps the older name."""
+    dialect = dialect_of("system")
+    assert request(dialect).body["max_completion_tokens"] == 9
+    assert "max_tokens" not in request(dialect).body
+    assert request(dialect, raw="x").body["max_tokens"] == 9

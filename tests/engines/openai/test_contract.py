@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.contracts.engine_contract import Case, EngineContract
+from tests.engines.openai.scripts import hang
+from tests.engines.openai.servers import scripted
 from tests.engines.openai.specs import ClosedPort, spec_of
 from tests.tiny_models import answer
 
@@ -27,3 +31,15 @@ class TestOpenAi(EngineContract):
             broken=spec_of(closed_port.url),
             broken_reason="connection refused",
         )
+
+    async def test_close_while_loading_ends_the_load(self, case: Case) -> None:
+        """As for all engines; a real server lists its models too quickly to be caught at it."""
+        async with scripted(hang, on_list=hang) as server:
+            slow = replace(case, spec=lambda: spec_of(server.url))
+            await super().test_close_while_loading_ends_the_load(slow)
+
+    async def test_cancelled_load_ends_its_process(self, case: Case) -> None:
+        """As for all engines, before a server that is slow to list its models."""
+        async with scripted(hang, on_list=hang) as server:
+            slow = replace(case, spec=lambda: spec_of(server.url))
+            await super().test_cancelled_load_ends_its_process(slow)

@@ -9,51 +9,12 @@ import pytest
 
 from tests.contracts.engine_contract import has_text
 from tests.engines.driver import running
+from tests.engines.openai.scripts import BUSY, Steps, begin_and_hang, say_hello, status
 from tests.engines.openai.servers import Exchange, scripted
 from tests.engines.openai.specs import ClosedPort, spec_of
-from wsserver.core.engine import ChatMessage, FinishReason, Sampling
-from wsserver.engines.host import Timing
+from wsserver.core.engine import ChatMessage, FinishReason
 
 pytest.importorskip("aiohttp", reason="the HTTP client is not installed")
-
-BUSY = {"error": {"message": "at capacity"}}
-
-
-async def say_hello(exchange: Exchange) -> None:
-    """A whole answer."""
-    await exchange.reply("hel", "lo", prompt_tokens=5, completion_tokens=3)
-
-
-async def hang(exchange: Exchange) -> None:
-    """Say nothing until the other side hangs up."""
-    await exchange.hung_up.wait()
-
-
-async def begin_and_hang(exchange: Exchange) -> None:
-    """One piece, then silence."""
-    await exchange.begin()
-    await exchange.tell("hel")
-    await exchange.hung_up.wait()
-
-
-class Steps:
-    """Does another thing at each request; the last one for ever."""
-
-    def __init__(self, *scripts: Any) -> None:
-        self._scripts = list(scripts)
-
-    async def __call__(self, exchange: Exchange) -> None:
-        script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
-        await script(exchange)
-
-
-def status(code: int, body: Any = None, **headers: str) -> Any:
-    """A script that answers with a status."""
-
-    async def answer(exchange: Exchange) -> None:
-        await exchange.respond(code, body or {}, **headers)
-
-    return answer
 
 
 async def test_request_says_model_key_and_stream(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,73 +167,6 @@ async def test_page_in_place_of_a_stream_is_a_fault() -> None:
         assert (await driver.run("a")).failure.code == "generation_failed"
 
 
-async def test_no_first_token_in_time_is_a_timeout() -> None:
-    """The connection is closed, and the slot free."""
-    async with (
-        scripted(Steps(hang, say_hello)) as server,
-        running(spec_of(server.url, first_token_timeout=0.2)) as driver,
-    ):
-        failure = (await driver.run("a")).failure
-        assert (failure.code, failure.retryable) == ("timeout", True)
-        await server.requests[0].hung_up.wait()
-        assert (await driver.run("b")).text == "hello"
-
-
-async def test_silence_in_the_middle_ends_the_answer() -> None:
-    """The text so far stands."""
-    async with (
-        scripted(begin_and_hang) as server,
-        running(spec_of(server.url, token_timeout=0.2)) as driver,
-    ):
-        result = await driver.run("a")
-        assert result.text == "hel"
-        assert result.failure.code == "generation_failed"
-        await server.requests[0].hung_up.wait()
-
-
-async def test_cancel_before_the_head_closes_the_connection() -> None:
-    """Wherever the request waits on the server, its end is seen there."""
-    async with scripted(hang) as server, running(spec_of(server.url)) as driver:
-        driver.start("a")
-        exchange = await server.request()
-        driver.host.cancel("a")
-        assert (await driver.ended("a")).reason is FinishReason.CANCELLED
-        await exchange.hung_up.wait()
-
-
-async def test_cancel_midway_closes_the_connection() -> None:
-    """The text so far stands, the server stops."""
-    async with scripted(begin_and_hang) as server, running(spec_of(server.url)) as driver:
-        driver.start("a")
-        await driver.until("a", has_text)
-        driver.host.cancel("a")
-        result = await driver.ended("a")
-        assert (result.text, result.reason) == ("hel", FinishReason.CANCELLED)
-        await server.requests[0].hung_up.wait()
-
-
-async def test_cancel_between_two_attempts() -> None:
-    """A pause is no place to be stuck in."""
-    async with (
-        scripted(status(429, BUSY, Retry_After="7")) as server,
-        running(spec_of(server.url)) as driver,
-    ):
-        driver.start("a")
-        await server.request()
-        driver.host.cancel("a")
-        async with asyncio.timeout(5):
-            assert (await driver.ended("a")).reason is FinishReason.CANCELLED
-
-
-async def test_stop_string_closes_the_connection() -> None:
-    """What comes after it is of no use to anyone."""
-
-    async with scripted(begin_and_hang) as server, running(spec_of(server.url)) as driver:
-        result = await driver.run("a", sampling=Sampling(stop=("el",)))
-        assert (result.text, result.reason) == ("h", FinishReason.STOP_STRING)
-        await server.requests[0].hung_up.wait()
-
-
 async def test_endpoint_that_fails_in_a_row_rests_and_comes_back() -> None:
     """After two faults nobody asks it, until one request finds it well."""
     steps = Steps(status(503, BUSY), status(503, BUSY), say_hello)
@@ -358,18 +252,3 @@ async def test_tokens_are_counted_by_the_server_or_estimated() -> None:
         assert driver.info is not None
         assert "estimates" in (driver.info.description or "")
         assert server.requests == []
-
-
-async def test_server_that_thinks_long_is_no_dead_child() -> None:
-    """A child waits for its server longer than for a sign of life, and lives."""
-
-    async def late(exchange: Exchange) -> None:
-        await asyncio.sleep(1.5)  # longer than the hang below
-        await say_hello(exchange)
-
-    async with (
-        scripted(late) as server,
-        running(spec_of(server.url), Timing(hang=0.8)) as driver,
-    ):
-        assert (await driver.run("a")).text == "hello"
-        assert driver.exits == []

@@ -96,5 +96,7 @@ def test_retry_after_is_seconds_or_nothing(header: str | None, seconds: float | 
 def test_error_within_a_stream_is_its_own_status() -> None:
     """A server that finds out after its 200 says the status in the event."""
     assert faults.of_event(LLAMA["error"], ()).code == "context_length_exceeded"
+    long = {"message": "Prompt exceeds the context length of 512", "type": "error"}
+    assert faults.of_event(long, ()).code == "context_length_exceeded"
     assert faults.of_event({"message": "boom"}, ()).is_servers
     assert faults.of_event("boom", ()).code == "generation_failed"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.engines.driver import Driver, running
+from tests.engines.openai.scripts import Steps, say_hello, status
 from tests.engines.openai.servers import Exchange, scripted
 from tests.engines.openai.specs import ClosedPort, spec_of
-from tests.engines.openai.test_engine import Steps, say_hello, status
 from wsserver.core.engine import ModelLoadError, ModelSpec
 
 pytest.importorskip("aiohttp", reason="the HTTP client is not installed")
@@ -46,12 +46,13 @@ async def test_unknown_context_is_the_setting_or_a_default() -> None:
 
 
 async def test_no_endpoint_that_answers_is_said_with_each_reason(closed_port: ClosedPort) -> None:
-    """Host, port and reason, of all of them."""
+    """All of them, by their numbers: clients read the reason, and need no addresses."""
     async with scripted(say_hello, on_list=status(502)) as server:
         reason = await failure_of(spec_of(closed_port.url, server.url))
     assert "no endpoint answers" in reason
-    assert "connection refused" in reason
-    assert "502" in reason
+    assert "endpoint 1: connection refused" in reason
+    assert "endpoint 2: status 502" in reason
+    assert "127.0.0.1" not in reason
 
 
 async def test_one_endpoint_that_answers_is_enough(closed_port: ClosedPort) -> None:
@@ -135,3 +136,10 @@ async def test_kind_of_a_server_may_be_said() -> None:
     ):
         assert driver.info is not None
         assert "regex" in driver.info.capabilities
+
+
+async def test_address_without_its_version_is_found_out() -> None:
+    """A base that is one part short fails the load, and not every request after it."""
+    async with scripted(status(404)) as server:
+        spec = spec_of(server.url.removesuffix("/v1"), model="m")
+        assert "often ends with 'v1'" in await failure_of(spec)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from wsserver.core.engine import ChatMessage
 from wsserver.core.models import ModelRegistry
 from wsserver.core.sessions import tree
 from wsserver.core.sessions.context import BYTES_PER_TOKEN, Context, Room, build_context
 from wsserver.core.sessions.model import Message
-from wsserver.core.sessions.refusals import LONG_DEADLINE, or_refused
-from wsserver.core.sessions.store import SessionStore
+from wsserver.core.sessions.refusals import in_time, or_refused
+from wsserver.core.sessions.store import SessionStore, StoreUnavailable
 from wsserver.core.sessions.turns import Turn
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.options import DEFAULT_MAX_TOKENS
+
+Result = TypeVar("Result")
+
+READS = 3
+"""Times that a history is tried to be read for one context."""
 
 MOST_MESSAGES = 10_000
 """Messages of a branch that are looked at for one context."""
@@ -27,18 +35,24 @@ class ContextMaker:
     async def make(self, turn: Turn) -> Context:
         """The context of a turn that has its spot. Waits for a model that is loading.
 
+        An answer that goes on is given what the first part of it was given, where that is still
+        known: only then are the two parts one.
+
         Raises:
             WireError: ``context_length_exceeded``; ``store_unavailable``; the model's refusal.
         """
-        spot, wish = turn.spot, turn.wish
+        spot, wish, model_id = turn.spot, turn.wish, turn.answer.record.model_id
         assert spot is not None
         length = await self._context_length(turn)
+        given = turn.answer.ask.messages if wish.is_continuation else None
+        if given is not None:
+            return Context(given, await self._models.count_tokens(model_id, messages=given), 0)
         history, unread = await self._history(turn, spot.end, length * BYTES_PER_TOKEN)
         new = [*wish.new]
         if not new:  # another try, or a continuation: the question is the branch's last turn
             history, asked = _without_last_turn(history)
             new = [ChatMessage(role=m.role, content=m.content) for m in asked]
-        model_id, said = turn.answer.record.model_id, spot.message.content
+        said = spot.message.content
         reserved = await self._models.count_tokens(model_id, text=said) if said else 0
 
         async def count(messages: object) -> int:
@@ -69,12 +83,22 @@ class ContextMaker:
         """The branch up to ``end`` as far as it can matter, and how many messages that leaves."""
         if end is None:
             return [], 0
-        read = self._store.branch(*turn.key, end=end, limit=MOST_MESSAGES, max_bytes=max_bytes)
-        branch = await or_refused(read, LONG_DEADLINE)
+        branch = await self._read(
+            lambda: self._store.branch(*turn.key, end=end, limit=MOST_MESSAGES, max_bytes=max_bytes)
+        )
         if not branch.has_more:
             return branch.messages, 0
-        links = await or_refused(self._store.links(*turn.key), LONG_DEADLINE)
+        links = await self._read(lambda: self._store.links(*turn.key))
         return branch.messages, len(tree.path(links, end)) - len(branch.messages)
+
+    async def _read(self, read: Callable[[], Awaitable[Result]]) -> Result:
+        """A read that is worth repeating: the turn's start may have been told already."""
+        for _ in range(READS - 1):
+            try:
+                return await in_time(read())
+            except StoreUnavailable:
+                continue
+        return await or_refused(read())
 
 
 def _without_last_turn(history: list[Message]) -> tuple[list[Message], list[Message]]:

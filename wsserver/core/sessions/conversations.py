@@ -40,7 +40,7 @@ START_WITHIN = 0.25
 CHECKPOINT_EVERY = 0.75
 """Seconds between writes of a running answer: it is never more than a second behind."""
 
-LEASE_RENEWED_EVERY = 3.0
+LEASE_RENEWED_EVERY = 2.0
 """Seconds after which an answer without new text is written again, to show that it lives."""
 
 SAVED_WITHIN = 2.5
@@ -102,6 +102,7 @@ class Conversations:
             async with asyncio.timeout(SAVED_WITHIN):
                 for turn in turns:
                     await turn.settled.wait()
+                    await _ended(turn.answer)
         except TimeoutError:
             raise store_unavailable() from None
 
@@ -218,6 +219,7 @@ class Conversations:
         try:
             context = building.result()
             answer.prior = turn.spot.message.content
+            answer.ask = replace(answer.ask, messages=context.messages)
             self._answers.enqueue(answer, messages=context.messages, prior=answer.prior)
         except WireError as error:
             self._answers.end_early(answer, Ending.failed(error))
@@ -279,6 +281,15 @@ class Conversations:
         turn.ended.set()
         await _first_of(turn.settled.wait(), timeout=SAVED_WITHIN)
         record.saved = turn.saved is True
+
+
+async def _ended(answer: Answer) -> None:
+    """Wait until an answer's end has been told."""
+    if answer.record.is_ended:
+        return
+    ended = asyncio.Event()
+    answer.on_end.append(lambda _: ended.set())
+    await ended.wait()
 
 
 async def _first_of(*awaited: Awaitable[object], timeout: float | None = None) -> None:

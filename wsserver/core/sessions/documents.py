@@ -24,6 +24,7 @@ from wsserver.core.sessions.refusals import LONG_DEADLINE, in_time, or_refused, 
 from wsserver.core.sessions.store import SessionError, SessionStore
 from wsserver.core.wallclock import wall_ms
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
+from wsserver_protocol.lifecycle import FinishReason
 
 COPIED_AT_ONCE = 200
 """Messages that are read and written in one step."""
@@ -62,7 +63,7 @@ class Documents:
                 reads = (self._store.find(owner.key, session_id, own) for own in wanted)
                 messages = [await or_refused(read) for read in reads]
                 standing = self._library.standing(owner.key, session_id, messages)
-                copies = [replace(m, stream_id=None, lease=None) for m in standing]
+                copies = [_copied(message) for message in standing]
                 copy = await self._append(owner.key, copy.session_id, copies)
                 done += len(wanted)
         except WireError:
@@ -162,6 +163,12 @@ class Documents:
                 raise
             return False
         return True
+
+
+def _copied(message: Message) -> Message:
+    """A message for another session; of an answer that is being made, what it has said so far."""
+    reason = message.finish_reason if message.lease is None else FinishReason.STOPPED
+    return replace(message, finish_reason=reason, stream_id=None, lease=None)
 
 
 def _number(cursor: str | None) -> int:

@@ -33,6 +33,7 @@ class Message:
     finish_reason: FinishReason | None = None
     stream_id: str | None = None  # the last stream that wrote it
     lease: int | None = None
+    asked: str | None = None  # JSON: how an answer was asked for, for what goes on with it
 
     @property
     def size(self) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from wsserver.core.answers import Answers
+from wsserver.core.ask import merged_options
 from wsserver.core.models import ModelRegistry
 from wsserver.core.sessions.model import Message, Session
 from wsserver.core.sessions.refusals import in_time, or_refused, refusal, unknown_message
@@ -12,6 +14,7 @@ from wsserver.core.sessions.store import MessageNotFound, SessionError, SessionS
 from wsserver.core.sessions.turns import (
     Spot,
     Turn,
+    asked_again,
     cannot_continue,
     read_now,
     spot_of_another_try,
@@ -45,12 +48,11 @@ class Placing:
         session = await or_refused(self._store.get(*turn.key))
         if wish.is_continuation:
             begun = await self._begun(turn, session)
+            self._take_up(turn, begun)
             self._bind_again(turn, session, begun)
-            if wish.message_id is None:
-                turn.answer.continues = begun.stream_id
             return spot_of_continuation(session, turn, begun)
-        if session.model is not None and not wish.names_model:
-            self._answers.rebind(turn.answer, session.model)
+        if not wish.names_model:
+            self._answers.rebind(turn.answer, session.model or turn.answer.record.model_id)
         if wish.regenerate is not None:
             tried = await self._named(turn, wish.regenerate, "regenerate")
             return spot_of_another_try(session, turn, tried)
@@ -78,12 +80,27 @@ class Placing:
         except SessionError as error:
             raise refusal(error) from error
 
+    def _take_up(self, turn: Turn, begun: Message) -> None:
+        """Go on as it was begun: with its options, its context, its own system prompt."""
+        answer = turn.answer
+        if answer.continues is None:
+            answer.continues = begun.stream_id
+        if answer.ask.messages is not None:
+            return  # the request named a stream that is still known
+        former = self._answers.retained(begun.stream_id) if begun.stream_id is not None else None
+        if former is not None:
+            options = merged_options(former.ask.options, answer.ask.options)
+            answer.ask = replace(answer.ask, options=options, messages=former.ask.messages)
+        elif begun.asked is not None:
+            options, system = asked_again(begun.asked)
+            answer.ask = replace(answer.ask, options=merged_options(options, answer.ask.options))
+            turn.wish = replace(turn.wish, system=system)
+
     def _bind_again(self, turn: Turn, session: Session, begun: Message) -> None:
         """The model that began the answer, if it is still there; else the session's."""
         known = {model.id for model in self._models.all() if model.is_ready}
         wanted = begun.model if begun.model in known else session.model
-        if wanted is not None:
-            self._answers.rebind(turn.answer, wanted)
+        self._answers.rebind(turn.answer, wanted or turn.answer.record.model_id)
 
 
 def _check_sizes(turn: Turn) -> None:

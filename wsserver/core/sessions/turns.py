@@ -8,7 +8,9 @@ when its answer is, and *settled* when the answer's last text is stored or can't
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from wsserver.core.ask import Answer
 from wsserver.core.engine import ChatMessage
@@ -18,8 +20,9 @@ from wsserver.core.streams import Ending
 from wsserver.core.wallclock import wall_ms
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
 from wsserver_protocol.lifecycle import FinishReason
+from wsserver_protocol.options import GenerationOptions
 
-LEASE_MS = 10_000
+LEASE_MS = 6_000
 """For so long after its last checkpoint a writer is taken to live."""
 
 TITLE_LENGTH = 60
@@ -164,6 +167,25 @@ def cannot_continue(field: str, *, is_running: bool) -> WireError:
     )
 
 
+def asked_text(options: GenerationOptions, system: str | None) -> str | None:
+    """How an answer is asked for, as it is kept with it; None if there is nothing to say."""
+    names = GenerationOptions.__struct_fields__
+    given = {n: v for n in names if (v := getattr(options, n)) is not None and v != ()}
+    asked = {**({"options": given} if given else {}), **({"system": system} if system else {})}
+    return json.dumps(asked, ensure_ascii=False) if asked else None
+
+
+def asked_again(text: str) -> tuple[GenerationOptions, str | None]:
+    """The options and the system prompt of `asked_text`."""
+    asked: dict[str, Any] = json.loads(text)
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in asked.get("options", {}).items()
+        if name in GenerationOptions.__struct_fields__  # a later version may know others
+    }
+    return GenerationOptions(**options), asked.get("system")
+
+
 def read_now(message: Message, now: int) -> Message:
     """A message as a reader sees it: one whose writer has died was ended by that."""
     if message.finish_reason is None and message.lease is not None and message.lease < now:
@@ -193,6 +215,7 @@ def _begun(turn: Turn, *, parent_id: str | None, now: int) -> Message:
         tokens=0,
         stream_id=turn.answer.stream_id,
         lease=now + LEASE_MS,
+        asked=asked_text(turn.answer.ask.options, turn.wish.system),
     )
 
 

@@ -49,7 +49,8 @@ from wsserver.engines.llamacpp.settings import (
     free_memory,
     usable_cores,
 )
-from wsserver.engines.llamacpp.threads import Outbox, Pulse
+from wsserver.engines.llamacpp.threads import Pulse
+from wsserver.engines.outbox import Outbox
 
 # In the child's working directory, which is its own. Relative: a Unix socket's path is short.
 SOCKET: Final = "llamacpp.sock"

@@ -100,13 +100,22 @@ class Answer:
         self._counted = 0  # tokens told in deltas
         self._generated = 0  # tokens that the server has told, or the pieces it sent
         self._reason: FinishReason | None = None
-        self.overlap = ""  # white space that the server may repeat from before
+        self._overlap = ""
         self.has_begun = False  # a token came: nothing may be asked for a second time
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more is wanted: a stop string was met."""
         return self._reason is FinishReason.STOP_STRING
+
+    def begin(self, overlap: str) -> None:
+        """An attempt begins; what one before it told, and nobody was shown, is forgotten.
+
+        ``overlap``: white space of the prior text that the server may repeat.
+        """
+        self._overlap = overlap
+        self._generated = self._counted
+        self._reason = None
 
     def expect_prompt(self, tokens: int) -> None:
         """The prompt was counted."""
@@ -205,12 +214,12 @@ class Answer:
 
     def _without_overlap(self, text: str) -> str:
         """``text`` less the white space that the answer had shown before."""
-        if not self.overlap or not text:
+        if not self._overlap or not text:
             return text
         same = 0
-        while same < min(len(text), len(self.overlap)) and text[same] == self.overlap[same]:
+        while same < min(len(text), len(self._overlap)) and text[same] == self._overlap[same]:
             same += 1
-        self.overlap = self.overlap[same:] if same == len(text) else ""
+        self._overlap = self._overlap[same:] if same == len(text) else ""
         return text[same:]
 
     def _told_logprobs(self, logprobs: dict[str, Any] | None) -> tuple[TokenLogprob, ...] | None:

@@ -80,7 +80,7 @@ class Generation:
         request = build_request(
             job, endpoint.dialect, self._model, limit, self._settings.extra_body
         )
-        answer.overlap = request.overlap
+        answer.begin(request.overlap)
         loop = asyncio.get_running_loop()
         patience = self._settings.first_token_timeout
         try:

@@ -38,16 +38,17 @@ def build_request(
     """
     body: dict[str, Any] = {
         "model": model,
-        "max_tokens": max_tokens,
         "stream": True,
         "stream_options": dict(dialect.stream_options),
         **dialect.extras,
         **_options(job.sampling, dialect),
     }
     if job.messages is None:
-        body |= {"prompt": (job.raw or "") + job.prior, **_legacy_logprobs(job.sampling), **extra}
+        body |= {"prompt": (job.raw or "") + job.prior, "max_tokens": max_tokens}
+        body |= {**_legacy_logprobs(job.sampling), **extra}
         return Request(COMPLETIONS, body)
     turns, fields, overlap = _turns(job.messages, job.prior, dialect)
+    body[dialect.max_tokens_field] = max_tokens
     body |= {"messages": turns, **fields, **_logprobs(job.sampling), **extra}
     return Request(CHAT, body, overlap)
 

@@ -67,6 +67,7 @@ class Dialect:
     names: Mapping[str, str] = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict)  # of every body
     stream_options: Mapping[str, Any] = field(default_factory=lambda: {"include_usage": True})
+    max_tokens_field: str = "max_tokens"  # of a chat
     json_schema_field: str | None = None  # where `response_format` does not bind the answer
     lists_models: bool = False  # its model list is complete, and other names are refused
 
@@ -142,9 +143,16 @@ TABBY: Final = Dialect(
     },
     json_schema_field="json_schema",
 )
+# Its newer models refuse the older field, which is the only one that most other servers read.
+OPENAI: Final = Dialect(
+    name="openai",
+    owners=frozenset(("system", "openai", "openai-internal")),
+    max_tokens_field="max_completion_tokens",
+    lists_models=True,
+)
 GENERIC: Final = Dialect(name="generic", owners=frozenset())
 
-DIALECTS: Final = {d.name: d for d in (VLLM, SGLANG, LLAMA_SERVER, TABBY, GENERIC)}
+DIALECTS: Final = {d.name: d for d in (VLLM, SGLANG, LLAMA_SERVER, TABBY, OPENAI, GENERIC)}
 
 
 def dialect_of(owner: str) -> Dialect:

@@ -30,7 +30,6 @@ from wsserver.core.engine import (
 )
 from wsserver.engines.contract import EngineOutput, JobRefused, ProgressReport
 from wsserver.engines.link import Count, Counted, CountRefused
-from wsserver.engines.llamacpp.threads import Outbox
 from wsserver.engines.openai import counting
 from wsserver.engines.openai.answer import Answer
 from wsserver.engines.openai.attempts import Generation
@@ -39,6 +38,7 @@ from wsserver.engines.openai.dialect import Counting, Dialect
 from wsserver.engines.openai.endpoints import Breaker, Endpoint, Endpoints
 from wsserver.engines.openai.loading import Served, dialects, explore
 from wsserver.engines.openai.settings import OpenAiSettings, read_settings
+from wsserver.engines.outbox import Outbox
 
 _OPTIONS: Final = ("json_schema", "grammar", "regex", "logprobs")
 _DRAIN_SECONDS: Final = 2.0

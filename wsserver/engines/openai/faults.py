@@ -143,7 +143,11 @@ def of_event(error: Any, secrets: tuple[str, ...]) -> Fault:
     """What an error in the middle of a stream means: a server may find out after its 200."""
     body = msgspec.json.encode({"error": error})
     code = error.get("code") if isinstance(error, dict) else None
-    status = code if isinstance(code, int) and 400 <= code < 600 else 500
+    message, kind = read_error(body)
+    if isinstance(code, int) and 400 <= code < 600:
+        status = code
+    else:
+        status = 400 if kind in _CONTEXT_TYPES or _CONTEXT.search(message) else 500
     return of_status(status, body, None, secrets)
 
 

@@ -1,8 +1,9 @@
 """What a load finds out: which endpoints answer, of what kind they are, and what they serve.
 
 Decides whether the model can be served, and says why not in words for an operator. It generates
-nothing. The rule: one endpoint that answers is enough; those that don't rest until a request finds
-them well again.
+nothing. The rules: one endpoint that answers is enough; those that don't rest until a request finds
+them well again; a reason names an endpoint by its number, since clients read it, too, and where a
+server stands is not their business.
 """
 
 from __future__ import annotations
@@ -89,21 +90,26 @@ async def explore(settings: OpenAiSettings, client: Client) -> Served:
     Raises:
         ModelLoadError: If none answers, or one that does can't serve the model.
     """
+    many = len(settings.endpoints) > 1
+    names = [f"endpoint {n + 1}" if many else "the server" for n in range(len(settings.endpoints))]
     results = await asyncio.gather(
-        *(_explore(url, settings, client) for url in settings.endpoints), return_exceptions=True
+        *(
+            _explore(url, name, settings, client)
+            for url, name in zip(settings.endpoints, names, strict=True)
+        ),
+        return_exceptions=True,
     )
     silent: list[str] = []
-    for url, result in zip(settings.endpoints, results, strict=True):
+    for url, name, result in zip(settings.endpoints, names, results, strict=True):
         if isinstance(result, faults.Fault):
-            silent.append(f"{place(url)}: {result.detail}")
+            silent.append(f"{name}: {faults.shown(result.detail)}")
+            _log.warning("%s: %s", place(url), result.detail)
         elif isinstance(result, BaseException):
             raise result
     found = tuple(result if isinstance(result, Found) else None for result in results)
     known = [one for one in found if one is not None]
     if not known:
         raise ModelLoadError(f"no endpoint answers ({'; '.join(silent)})")
-    for line in silent:
-        _log.warning("%s; loaded without it", line)
     models = {one.model for one in known}
     if len(models) > 1 and settings.model is None:
         raise ModelLoadError(
@@ -115,17 +121,17 @@ async def explore(settings: OpenAiSettings, client: Client) -> Served:
     return Served(known[0].model, min(contexts, default=DEFAULT_CONTEXT), found)
 
 
-async def _explore(url: str, settings: OpenAiSettings, client: Client) -> Found:
+async def _explore(url: str, name: str, settings: OpenAiSettings, client: Client) -> Found:
     """One endpoint.
 
     Raises:
         Fault: If it does not answer.
         ModelLoadError: If it answers that it can't serve the model.
     """
-    cards = await _cards(url, settings, client)
+    cards = await _cards(url, name, settings, client)
     owner = next((card.owned_by for card in cards if card.owned_by), "")
     dialect = DIALECTS[settings.server] if settings.server else dialect_of(owner)
-    card = _choose(cards, dialect, settings.model, place(url))
+    card = _choose(cards, dialect, settings.model, name)
     context = card.max_model_len
     if card.meta is not None and context is None:
         context = card.meta.n_ctx
@@ -136,7 +142,7 @@ async def _explore(url: str, settings: OpenAiSettings, client: Client) -> Found:
     return Found(dialect, settings.model or card.id, context)
 
 
-async def _cards(url: str, settings: OpenAiSettings, client: Client) -> list[_Card]:
+async def _cards(url: str, name: str, settings: OpenAiSettings, client: Client) -> list[_Card]:
     """The endpoint's list of models; waits for one that is still loading its own."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.load_timeout
@@ -149,8 +155,10 @@ async def _cards(url: str, settings: OpenAiSettings, client: Client) -> list[_Ca
         await asyncio.sleep(_POLL_SECONDS)
     if status in (401, 403):
         key = "refuses the API key" if settings.api_key else "asks for an API key"
-        raise ModelLoadError(f"{place(url)} {key}: set 'api_key_env'")
+        raise ModelLoadError(f"{name} {key}: set 'api_key_env'")
     if status in _NO_LIST:
+        if not url.endswith("/v1"):
+            raise ModelLoadError(f"{name} has no API at this address; it often ends with 'v1'")
         return []
     if status != _OK:
         raise faults.of_status(status, content, None, client.secrets)
@@ -158,7 +166,7 @@ async def _cards(url: str, settings: OpenAiSettings, client: Client) -> list[_Ca
         return msgspec.json.decode(content, type=_Cards).data
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ModelLoadError(
-            f"{place(url)} speaks no OpenAI API: its list of models can't be read"
+            f"{name} speaks no OpenAI API: its list of models can't be read"
         ) from error
 
 

@@ -20,7 +20,7 @@ from wsserver_protocol.options import GenerationOptions
 def continue_answer(call: Call) -> Reply | Coroutine[None, None, Reply]:
     """Go on with a stream, or with the last answer of a session, as a new stream."""
     request: requests.Continue = call.request
-    services, identity = call.connection.services, call.connection.client.identity
+    services = call.connection.services
     if request.session_id is not None:
         wish = Wish(session_id=request.session_id, is_continuation=True)
         return _begin(call, lambda: _in_session(call, wish, None))
@@ -28,7 +28,7 @@ def continue_answer(call: Call) -> Reply | Coroutine[None, None, Reply]:
     former = services.answers.retained(stream_id)
     if former is None:
         return _of_stored(call, stream_id)
-    if former.ask.owner.key != identity.key or not former.is_stream:
+    if not call.connection.client.asked_for(former.ask) or not former.is_stream:
         raise stream_not_found()
     if former.place is None:
         return _begin(call, lambda: _alone(call, former))

@@ -59,6 +59,7 @@ def message_fields(message: Message) -> list[Any]:
         "finish_reason": None if message.finish_reason is None else message.finish_reason.value,
         "stream_id": message.stream_id,
         "lease": message.lease,
+        "asked": message.asked,
     }
     given = {name: value for name, value in head.items() if value is not None}
     return [len(content), json.dumps(given), content, message.stream_id or ""]
@@ -81,6 +82,7 @@ def message_of(row: list[bytes]) -> Message:
         finish_reason=None if reason is None else FinishReason(reason),
         stream_id=fields.get("stream_id"),
         lease=fields.get("lease"),
+        asked=fields.get("asked"),
     )
 
 

@@ -11,14 +11,14 @@ from wsserver.stores.sqlite.rows import columns_of
 
 INSERT = """
     INSERT INTO messages (session, position, message_id, parent_id, role, content, size,
-        timestamp, author_id, model, tokens, finish_reason, stream_id, lease)
+        timestamp, author_id, model, tokens, finish_reason, stream_id, lease, asked)
     VALUES (:session, :position, :message_id, :parent_id, :role, :content, :size,
-        :timestamp, :author_id, :model, :tokens, :finish_reason, :stream_id, :lease)
+        :timestamp, :author_id, :model, :tokens, :finish_reason, :stream_id, :lease, :asked)
 """
 
 REVISE = """
     UPDATE messages SET content = :content, size = :size, model = :model, tokens = :tokens,
-        finish_reason = :finish_reason, stream_id = :stream_id, lease = :lease
+        finish_reason = :finish_reason, stream_id = :stream_id, lease = :lease, asked = :asked
     WHERE session = :session AND message_id = :message_id
 """
 

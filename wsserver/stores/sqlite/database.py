@@ -27,10 +27,10 @@ from wsserver.core.sessions.store import StoreUnavailable
 Result = TypeVar("Result")
 Work = Callable[[sqlite3.Connection], Result]
 
-VERSION = 1
+VERSION = 2
 """Of the schema. A step to the next one goes into `MIGRATIONS`."""
 
-MIGRATIONS: dict[int, str] = {0: "schema.sql"}
+MIGRATIONS: dict[int, str] = {0: "schema.sql", 1: "asked.sql"}
 """Version to the script that leads to the next one."""
 
 BUSY_MS = 1000

@@ -50,6 +50,7 @@ def message_of(row: sqlite3.Row) -> Message:
         finish_reason=None if reason is None else FinishReason(reason),
         stream_id=row["stream_id"],
         lease=row["lease"],
+        asked=row["asked"],
     )
 
 
@@ -70,6 +71,7 @@ def columns_of(session: int, position: int, parent_id: str | None, m: Message) -
         "finish_reason": None if m.finish_reason is None else m.finish_reason.value,
         "stream_id": m.stream_id,
         "lease": m.lease,
+        "asked": m.asked,
     }
 
 

@@ -81,6 +81,9 @@ local function wipe()
     redis.call('ZREM', LIST, id)
     redis.call('ZREM', EXPIRY, id)
     redis.call('DEL', SESSION)
+    if redis.call('ZCARD', LIST) == 0 then
+        redis.call('DEL', OWNER, SIZES, STREAMS)
+    end
 end
 
 local function newest()

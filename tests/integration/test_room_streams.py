@@ -1,0 +1,105 @@
+"""A room's answers: everyone sees them, the log keeps them, the right people stop them."""
+
+from __future__ import annotations
+
+from tests.conftest import Connect
+from tests.integration.test_rooms import join
+
+
+async def test_a_room_s_stream_is_everyone_s(connect: Connect) -> None:
+    """Asker and members get the same events, the asker's with its requestId; the log has both."""
+    one, two = await connect(), await connect()
+    await join(one, "show", name="Ada")
+    await join(two, "show")
+    start = await one.stream("how far?", roomId="show", options={"maxTokens": 20})
+    seen = await two.until("stream_start")
+    for event in (start, seen):
+        assert event["roomId"] == "show"
+        assert event["clientId"] == one.connected["clientId"]
+        assert (event["seq"], event["prompt"]) == (1, "how far?")
+    end, watched = await one.end_of(start["streamId"]), await two.end_of(start["streamId"])
+    assert one.copy(start["streamId"]).text == two.copy(start["streamId"]).text
+    assert (end["seq"], watched["seq"], watched["roomId"]) == (2, 2, "show")
+    for frame in two.frames:
+        if frame.get("streamId") == start["streamId"]:
+            assert "requestId" not in frame
+    assert two.of_type("stream_progress", "queue_position", "room_message") == []
+    log = (await join(two, "show"))["messages"]
+    assert [(e["seq"], e["role"], e["streamId"]) for e in log] == [
+        (1, "user", start["streamId"]),
+        (2, "assistant", start["streamId"]),
+    ]
+    assert log[0]["name"] == "Ada"
+    assert log[1]["text"] == one.copy(start["streamId"]).text
+
+
+async def test_the_log_is_the_context(connect: Connect) -> None:
+    """What was said in the room, names included, goes to the model with the question."""
+    wire = await connect()
+    await join(wire, "context", name="Ada")
+    await wire.ask("room_message", roomId="context", text="four words of talk")
+    # "Ada: four words of talk", "Ada: two words"
+    start = await wire.stream("two words", roomId="context", options={"maxTokens": 1})
+    end = await wire.end_of(start["streamId"])
+    assert end["usage"]["promptTokens"] == 8
+
+
+async def test_who_joins_midway_follows_live(connect: Connect) -> None:
+    """A late joiner gets a snapshot of what runs and then every piece."""
+    one, two = await connect(), await connect()
+    await join(one, "midway")
+    start = await one.stream(roomId="midway", options={"maxTokens": 60})
+    await one.first_token(start["streamId"])
+    joined = await join(two, "midway")
+    (active,) = joined["activeStreams"]
+    assert active["streamId"] == start["streamId"]
+    assert (active["model"], active["state"]) == ("fast", "running")
+    snapshot = await two.until("stream_snapshot")
+    assert (snapshot["streamId"], snapshot["fromOffset"]) == (start["streamId"], 0)
+    await one.end_of(start["streamId"])
+    await two.end_of(start["streamId"])
+    assert two.copy(start["streamId"]).text == one.copy(start["streamId"]).text
+
+
+async def test_who_may_stop_a_room_s_stream(connect: Connect) -> None:
+    """The asker and the owner may, a mere member may not."""
+    owner, asker, member = [await connect() for _ in range(3)]
+    for wire in (owner, asker, member):
+        await join(wire, "rights")
+    for stopper, reason in ((owner, "moderator"), (asker, "client")):
+        start = await asker.stream(roomId="rights", options={"maxTokens": 100_000})
+        error = await member.ask("stop_stream", streamId=start["streamId"])
+        assert error["code"] == "stream_not_found"
+        await stopper.send(type="stop_stream", streamId=start["streamId"])
+        for wire in (owner, asker, member):
+            end = await wire.end_of(start["streamId"])
+            assert (end["type"], end["reason"]) == ("stream_stopped", reason)
+            assert end["stoppedBy"] == stopper.connected["clientId"]
+
+
+async def test_leaving_ends_one_s_view(connect: Connect) -> None:
+    """The leaver sees no more, its own stream included; the others do; watching still works."""
+    one, two = await connect(), await connect()
+    await join(one, "leaving")
+    await join(two, "leaving")
+    start = await one.stream(roomId="leaving", options={"maxTokens": 80})
+    await one.first_token(start["streamId"])
+    assert (await one.ask("leave_room", roomId="leaving"))["roomId"] == "leaving"
+    assert await one.settle() == []
+    await one.ask("watch_stream", streamId=start["streamId"])
+    assert (await one.end_of(start["streamId"]))["type"] == "stream_complete"
+    assert (await two.end_of(start["streamId"]))["type"] == "stream_complete"
+
+
+async def test_a_stream_ends_with_the_last_member(connect: Connect) -> None:
+    """A room's stream lives while a member is left; then it is stopped."""
+    one, two = await connect(), await connect()
+    await join(one, "last")
+    await join(two, "last")
+    start = await one.stream(roomId="last", options={"maxTokens": 100_000})
+    await two.first_token(start["streamId"])
+    await one.ask("leave_room", roomId="last")
+    await one.ask("watch_stream", streamId=start["streamId"])
+    await two.ask("leave_room", roomId="last")
+    end = await one.end_of(start["streamId"])
+    assert (end["type"], end["reason"]) == ("stream_stopped", "disconnect")
