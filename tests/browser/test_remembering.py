@@ -117,3 +117,40 @@ async def test_chats_are_found_and_deleted(start_server: StartServer, open_page:
     await page.is_connected()
     await page.page.get_by_test_id("toggle-sidebar").click()
     await expect(chats).to_have_text(["second"])
+
+
+async def test_chats_are_searched_and_renamed(
+    start_server: StartServer, open_page: OpenPage
+) -> None:
+    """What is typed finds titles and messages; a new title is kept, Escape leaves the old one."""
+    server = start_server("--model", "synthetic:?tps=0")
+    page = await open_page(server.url)
+    await page.set("maxTokens", "3")
+    for title in ("What is a violin?", "What is a drum?"):
+        await page.page.get_by_test_id("new-chat").click()
+        await page.ask(title)
+        await page.ends("length")
+    await page.page.get_by_test_id("toggle-sidebar").click()
+    chats = page.page.get_by_test_id("chat")
+    field = page.page.get_by_test_id("chat-title")
+    await page.page.get_by_label("Rename What is a drum?").click()
+    await field.fill("Percussion")
+    await field.press("Enter")
+    await expect(chats).to_have_text(["Percussion", "What is a violin?"])
+    await page.page.get_by_label("Rename What is a violin?").click()
+    await field.fill("Strings")
+    await field.press("Escape")
+    await expect(chats).to_have_text(["Percussion", "What is a violin?"])
+    search = page.page.get_by_test_id("search-chats")
+    await search.fill("drum")
+    await expect(chats).to_have_text(["Percussion"])
+    await search.fill("violin")
+    await expect(chats).to_have_text(["What is a violin?"])
+    await search.fill("cello")
+    await expect(chats).to_have_count(0)
+    await expect(page.page.get_by_text("No chat has that.")).to_be_visible()
+    await search.fill("")
+    await page.page.reload()
+    await page.is_connected()
+    await page.page.get_by_test_id("toggle-sidebar").click()
+    await expect(chats).to_have_text(["Percussion", "What is a violin?"])

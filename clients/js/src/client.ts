@@ -6,83 +6,37 @@
  * answer after a drop that of `Streams`, and what a piece of text means the stream's.
  */
 
-import { Connection, type ConnectionOptions, type Status } from "./connection.js";
+import { Calls, type Message } from "./calls.js";
+import { Connection, type Status } from "./connection.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
 import { ConnectionLostError, isUnknownType, ServerError } from "./errors.js";
 import { newId } from "./ids.js";
 import type {
   Authenticated,
-  BatchItem,
-  BatchSummary,
-  ChatMessage,
   Connected,
   Draining,
   Frame,
-  GenerationInput,
   GenerationOptions,
-  GenerationResult,
-  LoadedModel,
-  LoadModelInput,
-  ModelEntry,
-  ModelLoadProgress,
   Resumed,
   RoomEntry,
   RoomJoined,
   StreamInput,
 } from "./messages.js";
+import type { ClientEvents, ClientOptions } from "./options.js";
 import { Requests, type RequestSpec } from "./requests.js";
 import { type Room, type RoomPort, Rooms } from "./rooms.js";
 import { Sessions } from "./sessions.js";
 import type { AnswerStream } from "./stream.js";
 import { Streams } from "./streams.js";
 
-export interface Credentials {
-  apiKey?: string;
-  token?: string;
-  /** Who this is, where the server asks for no proof. */
-  userId?: string;
-  name?: string;
-}
-
-export type CredentialSource =
-  | Credentials
-  | ((connected: Connected) => Credentials | null | Promise<Credentials | null>);
-
-export interface ClientOptions extends ConnectionOptions {
-  /** Sent on every new connection; a function is asked each time, so a token can be renewed. */
-  credentials?: CredentialSource;
-  /** The `resumeToken` of an earlier client, to go on as that one. */
-  resumeToken?: string;
-  /** Milliseconds that a simple request may take. */
-  requestTimeout?: number;
-  /** Milliseconds that `generate` and `batch` may take. */
-  generateTimeout?: number;
-}
-
-export interface ClientEvents {
-  status: Status;
-  /** A new connection is ready; `resumed` says that it goes on as the client before. */
-  ready: { connected: Connected; resumed: boolean };
-  authenticated: Authenticated;
-  draining: Draining;
-  /** An answer came with `resume` that nobody here had asked for. */
-  stream: AnswerStream;
-  /** Any frame, as it came. */
-  frame: Frame;
-}
-
-type Message = RequestSpec["message"];
-
 const DEFAULT_HEARTBEAT = 20_000;
 const HANDSHAKE_TIMEOUT = 10_000;
 /** A requestId and the field around it, at most. */
 const ENVELOPE_BYTES = 100;
 
-export class Client {
+export class Client extends Calls {
   readonly sessions: Sessions;
   readonly #options: ClientOptions;
-  readonly #requestTimeout: number;
-  readonly #generateTimeout: number;
   readonly #connection: Connection;
   readonly #events = new Emitter<ClientEvents>();
   readonly #requests = new Requests();
@@ -94,27 +48,26 @@ export class Client {
   #refused: ServerError | null = null;
 
   constructor(url: string, options: ClientOptions = {}) {
+    super(options);
     this.#options = options;
-    this.#requestTimeout = options.requestTimeout ?? 30_000;
-    this.#generateTimeout = options.generateTimeout ?? 600_000;
     this.#resumeToken = options.resumeToken ?? null;
     this.#rooms = new Rooms(this.#roomPort());
     this.#streams = new Streams(
       {
-        send: (message) => this.#isReady && this.#send(message),
-        ask: (spec) => this.#ask(spec),
+        send: (message) => this.#isReady && this.tell(message),
+        ask: (spec) => this.ask(spec),
         adopted: (stream, roomId) => this.#adopted(stream, roomId),
       },
-      this.#requestTimeout,
+      this.requestTimeout,
     );
     this.sessions = new Sessions((message, reply, repeatable = false) =>
-      this.#ask({ message, replies: [reply], timeout: this.#requestTimeout, repeatable }),
+      this.ask({ message, replies: [reply], timeout: this.requestTimeout, repeatable }),
     );
     const events = {
       frame: (data: string) => this.#receive(JSON.parse(data) as Frame),
       down: (code: number, final: boolean) => this.#down(code, final),
       status: (status: Status) => this.#events.emit("status", status),
-      ping: () => void this.#send({ type: "ping" }),
+      ping: () => void this.tell({ type: "ping" }),
     };
     this.#connection = new Connection(url, events, options);
     this.#connection.open();
@@ -199,89 +152,6 @@ export class Client {
     await this.request({ type: "unwatch_stream", streamId }, "stream_unwatched");
   }
 
-  /** A whole answer at once. Aborting `signal` stops it: it then resolves with the text so far. */
-  async generate(
-    input: GenerationInput,
-    { timeout = this.#generateTimeout, signal }: { timeout?: number; signal?: AbortSignal } = {},
-  ): Promise<GenerationResult> {
-    signal?.throwIfAborted();
-    const requestId = newId();
-    const stop = () => this.#send({ type: "stop_stream", requestId });
-    signal?.addEventListener("abort", stop, { once: true });
-    const message = { ...input, type: "generate" };
-    const ends = { replies: ["generation_complete"], failures: ["generation_error"] };
-    try {
-      const frame = await this.#ask({ message, ...ends, timeout, repeatable: true }, requestId);
-      return frame["result"] as GenerationResult;
-    } finally {
-      signal?.removeEventListener("abort", stop);
-    }
-  }
-
-  /** Answers to many prompts, in their order; `onItem` sees each as it ends. */
-  async batch(
-    input: { prompts: string[]; model?: string; options?: GenerationOptions },
-    {
-      onItem,
-      timeout = this.#generateTimeout,
-    }: { onItem?: (item: BatchItem) => void; timeout?: number } = {},
-  ): Promise<{ items: BatchItem[]; summary: BatchSummary }> {
-    const items: BatchItem[] = [];
-    const onEvent = (frame: Frame) => {
-      const item = frame as unknown as BatchItem;
-      // After a repeat the items come again from the first on.
-      if (frame.type !== "batch_item" || items[item.index]) return;
-      items[item.index] = item;
-      onItem?.(item);
-    };
-    const message = { ...input, type: "batch" };
-    const ends = { replies: ["batch_complete"], failures: ["batch_error"] };
-    const frame = await this.#ask({ message, ...ends, timeout, repeatable: true, onEvent });
-    return { items, summary: frame["summary"] as BatchSummary };
-  }
-
-  async models(): Promise<ModelEntry[]> {
-    return (await this.request({ type: "models" }, "models_list"))["models"] as ModelEntry[];
-  }
-
-  /** Loads a model; no timeout unless given, since a big one takes minutes. */
-  async loadModel(
-    input: LoadModelInput,
-    {
-      onProgress,
-      timeout = 0,
-    }: { onProgress?: (event: ModelLoadProgress) => void; timeout?: number } = {},
-  ): Promise<LoadedModel> {
-    const onEvent = (frame: Frame) => onProgress?.(frame as unknown as ModelLoadProgress);
-    const message = { ...input, type: "load_model" };
-    const ends = { replies: ["model_loaded"], failures: ["model_load_error"] };
-    const frame = await this.#ask({ message, ...ends, timeout, onEvent });
-    return frame["model"] as LoadedModel;
-  }
-
-  async unloadModel(id: string, { force = false, timeout = 0 } = {}): Promise<void> {
-    const message = { type: "unload_model", id, force };
-    await this.#ask({ message, replies: ["model_unloaded"], timeout });
-  }
-
-  async countTokens(input: {
-    text?: string;
-    messages?: ChatMessage[];
-    model?: string;
-  }): Promise<number> {
-    const frame = await this.request({ ...input, type: "count_tokens" }, "token_count");
-    return frame["tokens"] as number;
-  }
-
-  /** Stops everything that this client runs. */
-  async interrupt(): Promise<{ streamIds: string[]; batchIds: string[] }> {
-    return (await this.request({ type: "interrupt" }, "interrupted")) as never;
-  }
-
-  getStatus(): Promise<Frame> {
-    return this.request({ type: "get_status" }, "status");
-  }
-
   async joinRoom(
     roomId: string,
     input: { name?: string; state?: unknown; invite?: string } = {},
@@ -292,24 +162,15 @@ export class Client {
     return this.#rooms.enter((await this.request(message, "room_joined")) as unknown as RoomJoined);
   }
 
-  async listRooms(): Promise<{ roomId: string; title?: string; participants: number }[]> {
-    return (await this.request({ type: "list_rooms" }, "rooms_list"))["rooms"] as never;
-  }
-
-  /** Any other message of the protocol: resolves with the reply, rejects with its error. */
-  request(message: Message, reply: string): Promise<Frame> {
-    return this.#ask({ message, replies: [reply], timeout: this.#requestTimeout });
-  }
-
   #start(message: Message): AnswerStream {
     return this.#streams.start(message, this.#refusal(message));
   }
 
-  #ask(spec: RequestSpec, requestId = newId()): Promise<Frame> {
+  protected ask(spec: RequestSpec, requestId = newId()): Promise<Frame> {
     const refusal = this.#refusal(spec.message);
     if (refusal) return Promise.reject(refusal);
     const reply = this.#requests.add(requestId, spec);
-    if (this.#isReady) this.#requests.flush((message) => this.#send(message), requestId);
+    if (this.#isReady) this.#requests.flush((message) => this.tell(message), requestId);
     return reply;
   }
 
@@ -318,7 +179,7 @@ export class Client {
     const requestId = newId();
     const spec = { message, replies: [reply], timeout: HANDSHAKE_TIMEOUT };
     const answer = this.#requests.add(requestId, spec);
-    this.#requests.flush((frame) => this.#send(frame), requestId);
+    this.#requests.flush((frame) => this.tell(frame), requestId);
     return answer;
   }
 
@@ -336,7 +197,7 @@ export class Client {
     return new ServerError({ code: "payload_too_large", error, retryable: false });
   }
 
-  #send(message: Record<string, unknown>): boolean {
+  protected tell(message: Record<string, unknown>): boolean {
     return this.#connection.send(JSON.stringify(message));
   }
 
@@ -428,7 +289,7 @@ export class Client {
     if (!same) this.#requests.dropRepeated(1006);
     this.#streams.recover(resumed, same);
     if (!resumed) for (const room of this.#rooms.all()) this.#rejoin(room);
-    this.#requests.flush((message) => this.#send(message));
+    this.#requests.flush((message) => this.tell(message));
     this.#events.emit("ready", { connected, resumed });
   }
 
@@ -452,9 +313,9 @@ export class Client {
     return {
       send: async (roomId, content) => {
         const message = { ...content, type: "room_message", roomId };
-        const timeout = this.#requestTimeout;
+        const timeout = this.requestTimeout;
         const spec = { message, replies: ["room_message"], timeout, repeatable: true };
-        return (await this.#ask(spec)) as unknown as RoomEntry;
+        return (await this.ask(spec)) as unknown as RoomEntry;
       },
       ask: (input) => this.stream(input),
       leave: async (roomId) => {

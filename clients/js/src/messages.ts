@@ -5,6 +5,8 @@
  * event may carry more fields than these (a newer server): they are ignored, never an error.
  */
 
+export type * from "./stream-messages.js";
+
 export type Role = "system" | "user" | "assistant" | "tool";
 
 export interface ChatMessage {
@@ -152,116 +154,6 @@ export interface Resumed {
   streams: ResumedStream[];
   rooms: RoomJoined[];
 }
-
-export interface StreamStart {
-  type: "stream_start";
-  streamId: string;
-  requestId?: string;
-  model?: string;
-  sessionId?: string;
-  roomId?: string;
-  clientId?: string;
-  messageId?: string;
-  userMessageId?: string;
-  queuePosition?: number;
-  contextTokens?: number;
-  droppedMessages?: number;
-  continues?: string;
-  seq?: number;
-}
-
-export interface StreamToken {
-  type: "stream_token";
-  streamId: string;
-  token: string;
-  position: number;
-  count: number;
-  /** Length of the answer so far in UTF-8 bytes, this piece included. */
-  offset: number;
-  timestamp?: number;
-}
-
-export interface StreamSnapshot {
-  type: "stream_snapshot";
-  streamId: string;
-  requestId?: string;
-  text: string;
-  fromOffset: number;
-  offset: number;
-  position: number;
-  state: StreamState;
-  queuePosition?: number;
-  model?: string;
-  roomId?: string;
-  clientId?: string;
-  sessionId?: string;
-  messageId?: string;
-}
-
-export interface StreamRewind {
-  type: "stream_rewind";
-  streamId: string;
-  offset: number;
-}
-
-export interface StreamProgress {
-  type: "stream_progress";
-  streamId: string;
-  tokenCount: number;
-  elapsedTime: number;
-  tokensPerSecond: number;
-}
-
-export interface QueuePosition {
-  type: "queue_position";
-  streamId?: string;
-  requestId?: string;
-  position: number;
-}
-
-export interface StreamComplete {
-  type: "stream_complete";
-  streamId: string;
-  requestId?: string;
-  totalTokens: number;
-  /** Milliseconds, as is `timeToFirstToken`. */
-  duration: number;
-  timeToFirstToken: number | null;
-  finishReason: FinishReason;
-  usage: Usage;
-  offset: number;
-  saved?: boolean;
-  seq?: number;
-}
-
-export interface StreamStopped {
-  type: "stream_stopped";
-  streamId: string;
-  requestId?: string;
-  totalTokens: number;
-  offset: number;
-  reason: "client" | "interrupt" | "moderator" | "disconnect" | "unloaded" | "shutdown";
-  stoppedBy: string;
-  saved?: boolean;
-  seq?: number;
-}
-
-export interface StreamErrorEvent extends ErrorFields {
-  type: "stream_error";
-  streamId?: string;
-  offset?: number;
-}
-
-export type StreamEnd = StreamComplete | StreamStopped | StreamErrorEvent;
-
-export type StreamEvent =
-  | StreamStart
-  | StreamToken
-  | StreamSnapshot
-  | StreamRewind
-  | StreamProgress
-  | QueuePosition
-  | StreamEnd;
 
 export interface BatchItem {
   type: "batch_item";

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type Client, type ClientOptions, connect } from "../src/client.js";
+import { type Client, connect } from "../src/client.js";
 import { ConnectionLostError, RequestTimeoutError, ServerError } from "../src/errors.js";
+import type { ClientOptions } from "../src/options.js";
 import { settle, TestSocket } from "./socket.js";
 
 let client: Client;

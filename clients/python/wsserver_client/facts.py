@@ -17,6 +17,7 @@ STARTED = (
     ("user_message_id", "userMessageId"),
     ("prompt", "prompt"),
     ("continues", "continues"),
+    ("dropped_messages", "droppedMessages"),
 )
 """Attribute and wire name of what ``stream_start`` and ``stream_snapshot`` may say."""
 
@@ -32,6 +33,7 @@ class StreamFacts:
         message_id, user_message_id: Ids of the answer and of the question in a history.
         prompt: The question, if it is a prompt and known.
         continues: The stream that this one goes on with.
+        dropped_messages: Older messages of the history that did not fit; None: not told.
         phase: Where it stands.
         queue_position: Its place in the queue, 1 is next; None if it does not wait in one.
         tokens: Tokens so far, as last told.
@@ -48,6 +50,7 @@ class StreamFacts:
         self.user_message_id: str | None = None
         self.prompt: str | None = message.get("prompt")
         self.continues: str | None = None
+        self.dropped_messages: int | None = None
         self.phase = StreamPhase.ASKED
         self.queue_position: int | None = None
         self.tokens = 0

@@ -7,7 +7,9 @@ import os
 from typing import TYPE_CHECKING
 
 from wsserver_terminal.arguments import BadOption, option_name, option_value
+from wsserver_terminal.asking import BUSY
 from wsserver_terminal.commands import Command, CommandError, Commands
+from wsserver_terminal.session_actions import session_commands
 
 if TYPE_CHECKING:
     from wsserver_terminal.chat import Chat
@@ -26,7 +28,8 @@ def make_commands(chat: Chat) -> Commands:
             Command("set", "[NAME [VALUE]]", "an option; without value: unset", actions.set),
             Command("new", "", "begin a new conversation", actions.new),
             Command("stop", "", "stop the answer (as Ctrl-C does)", actions.stop),
-            Command("retry", "", "ask the last question again", actions.retry),
+            Command("retry", "", "have the last question answered again", actions.retry),
+            *session_commands(chat.sessions),
             Command("save", "FILE", "write the conversation to a Markdown file", actions.save),
             Command("room", "[ROOM]", "enter a room; without a name: list them", actions.room),
             Command("ask", "TEXT", "in a room: ask the model ('?TEXT' does the same)", actions.ask),
@@ -56,9 +59,11 @@ class _Actions:
             model = next((model for model in models if model.id == argument), None)
             if model is None:
                 raise CommandError(f"the server has no model {argument}; /models lists them")
-            chat.conversation.context_length = model.context_length
+            chat.talk.fit(model.context_length)
         chat.model = argument or None
-        chat.screen.notice(f"model: {chat.model or chat.default_model or 'the default'}")
+        chat.screen.notice(
+            f"model: {chat.model or chat.talk.model or chat.default_model or 'the default'}"
+        )
 
     async def models(self, argument: str) -> None:
         self._chat.screen.models(await self._chat.client.models(), self._chat.model)
@@ -80,7 +85,7 @@ class _Actions:
         chat.screen.notice(f"loaded; /model {model_id} asks it")
 
     async def system(self, argument: str) -> None:
-        self._chat.conversation.system = argument or None
+        await self._chat.talk.set_system(argument)
         self._chat.screen.notice("system prompt set" if argument else "no system prompt")
 
     async def set(self, argument: str) -> None:
@@ -100,7 +105,7 @@ class _Actions:
 
     async def new(self, argument: str) -> None:
         self._forbid_while_answering()
-        self._chat.conversation.clear()
+        self._chat.talk.clear()
         self._chat.screen.notice("— a new conversation —")
 
     async def stop(self, argument: str) -> None:
@@ -111,15 +116,13 @@ class _Actions:
 
     async def retry(self, argument: str) -> None:
         self._forbid_while_answering()
-        question = self._chat.conversation.take_back()
-        if question is None:
-            raise CommandError("nothing was asked yet")
-        self._chat.ask(question)
+        chat = self._chat
+        chat.begin(lambda: chat.talk.retry(chat.manner))
 
     async def save(self, argument: str) -> None:
         if not argument:
             raise CommandError("save where? /save FILE")
-        path = await asyncio.to_thread(_write_new, argument, self._chat.conversation.markdown())
+        path = await asyncio.to_thread(_write_new, argument, await self._chat.talk.markdown())
         self._chat.screen.notice(f"saved to {path}")
 
     async def room(self, argument: str) -> None:
@@ -147,14 +150,14 @@ class _Actions:
         await self._chat.leave_room()
 
     async def stats(self, argument: str) -> None:
-        self._chat.screen.rows(self._chat.stats.rows())
+        self._chat.screen.rows(self._chat.asking.stats.rows())
 
     async def quit(self, argument: str) -> None:
         self._chat.leave()
 
     def _forbid_while_answering(self) -> None:
-        if self._chat.answering is not None:
-            raise CommandError("an answer is still coming; Ctrl-C stops it")
+        if self._chat.answering is not None or self._chat.asking.is_busy:
+            raise CommandError(BUSY)
 
 
 def _write_new(path: str, text: str) -> str:

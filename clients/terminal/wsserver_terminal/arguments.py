@@ -19,11 +19,19 @@ examples:
   wsserver chat ws://gpu-box:8080 --model big     talk to another one
   wsserver chat -m "What is a violin?"            one question, only the answer is printed
   echo "What is a violin?" | wsserver chat        the same
+  wsserver chat --resume                          go on with the newest conversation
   wsserver chat --room lobby --name Ann           talk with others and the model in a room
+
+who you are:
+  A server keeps your conversations under your name. One that asks for a proof knows it from
+  your key. To others you are the one of --user; without it, a name made of your login name and
+  a random part, kept in the file "user" of the state folder. On such a server whoever knows your
+  name can read what is kept under it.
 
 environment:
   WSSERVER_URL        address to use where none is given
   WSSERVER_API_KEY    key for servers that ask for one
+  XDG_STATE_HOME      its folder "wsserver" is the state folder (default ~/.local/state)
 
 exit codes: 0 done, 1 failed, 2 asked wrongly, 130 interrupted.
 """
@@ -36,7 +44,9 @@ class ChatArguments:
     Attributes:
         url: Address of the server.
         message: The one question to answer, None to talk.
-        model, system, user_id, name, room: As on the command line, None where not given.
+        model, system, user_id, name, room, session: As on the command line, None where not given.
+        resume: Whether to go on with the newest conversation.
+        is_private: Whether the server shall keep nothing.
         api_key: From the environment, None if it is not set.
         options: Sampling options by their snake_case names.
         use_msgpack: Whether frames are MessagePack.
@@ -49,6 +59,9 @@ class ChatArguments:
     user_id: str | None = None
     name: str | None = None
     room: str | None = None
+    session: str | None = None
+    resume: bool = False
+    is_private: bool = False
     api_key: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     use_msgpack: bool = False
@@ -80,6 +93,9 @@ def parse_arguments(argv: Sequence[str], environment: Mapping[str, str]) -> Chat
         user_id=parsed.user,
         name=parsed.name or parsed.user,
         room=parsed.room,
+        session=parsed.session,
+        resume=parsed.resume,
+        is_private=parsed.private,
         api_key=environment.get("WSSERVER_API_KEY") or None,
         options=options,
         use_msgpack=parsed.msgpack,
@@ -129,6 +145,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", metavar="ID", help="model to ask (default: the server's)")
     parser.add_argument("--system", metavar="TEXT", help="system prompt")
     parser.add_argument("--user", metavar="ID", help="who you are, where the server asks no proof")
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument("--session", metavar="ID", help="go on with this conversation")
+    kept.add_argument("--resume", action="store_true", help="go on with the newest conversation")
+    kept.add_argument("--private", action="store_true", help="have the server keep nothing")
     parser.add_argument("--name", metavar="NAME", help="name to show to others (default: the user)")
     parser.add_argument("--room", metavar="ROOM", help="enter this room at once")
     parser.add_argument(

@@ -22,23 +22,24 @@ from prompt_toolkit.output import Output
 from wsserver_client import (
     Client,
     ClientError,
-    ConnectionLost,
     LinkState,
     LinkStatus,
     StreamHandle,
-    StreamResult,
-    WireFailure,
 )
 from wsserver_terminal.actions import make_commands
 from wsserver_terminal.arguments import ChatArguments
+from wsserver_terminal.asking import Asking, Start
 from wsserver_terminal.bottom import prompt_line, toolbar
 from wsserver_terminal.commands import CommandError
-from wsserver_terminal.conversation import Conversation, Ending, Turn
+from wsserver_terminal.conversation import Conversation
 from wsserver_terminal.feed import Feed
 from wsserver_terminal.input import make_prompt, redraw
+from wsserver_terminal.local_talk import LocalTalk
 from wsserver_terminal.room_view import RoomView
 from wsserver_terminal.screen import Screen
-from wsserver_terminal.stats import Stats
+from wsserver_terminal.session_actions import SessionActions
+from wsserver_terminal.session_talk import SessionTalk
+from wsserver_terminal.talk import Manner, Talk
 
 LEAVE_WITHIN = 2.0
 """Seconds within which a second Ctrl-C leaves."""
@@ -49,7 +50,11 @@ class Chat:
 
     Attributes:
         client, screen, feed: What it talks to, and where it shows.
-        conversation, options, model, stats: What the commands change and show.
+        talk: The conversation of one's own, kept by the server if it keeps any.
+        asking: The answer that is on its way in it.
+        sessions: What is done about conversations that the server keeps.
+        options, model: What the commands change and show.
+        draft: What stands in the prompt when it is shown next.
         room: The room that is on the screen, None in a conversation of one's own.
     """
 
@@ -66,20 +71,19 @@ class Chat:
         self.client = client
         self.screen = screen
         self.feed = Feed(screen, self._redraw)
-        self.conversation = Conversation(system=arguments.system)
+        self.talk = _talk(client, arguments)
+        self.asking = Asking(screen, self.feed)
         self.options = dict(arguments.options)
         self.model = arguments.model
         self.default_model: str | None = None
-        self.stats = Stats()
+        self.draft = ""
+        self.sessions = SessionActions(self)
         self.room: RoomView | None = None
         self.note = ""
         self._url = arguments.url
         self._user = arguments
-        self._answering: StreamHandle | None = None
-        self._is_asking = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._interrupted_at = -LEAVE_WITHIN
-        self._draft = ""
         self._is_leaving = False
         self._failure: str | None = None
         self._commands = make_commands(self)
@@ -96,8 +100,7 @@ class Chat:
     async def run(self) -> int:
         """Talk until the user leaves or the connection ends for good; the exit code."""
         await self._greet()
-        if self._user.room is not None:
-            await self._do(self.enter_room(self._user.room))
+        await self._do(self._enter())
         try:
             while not self._is_leaving:
                 line = await self._read_line()
@@ -118,7 +121,7 @@ class Chat:
     @property
     def answering(self) -> StreamHandle | None:
         """The answer to this user's question that is on its way, None if there is none."""
-        for stream in (self._answering, self.room.mine if self.room else None):
+        for stream in (self.asking.stream, self.room.mine if self.room else None):
             if stream is not None and not stream.is_ended:
                 return stream
         return None
@@ -127,16 +130,26 @@ class Chat:
     def help_rows(self) -> list[tuple[str, str]]:
         return self._commands.rows
 
+    @property
+    def manner(self) -> Manner:
+        """How to answer, as it is set now."""
+        return Manner(self.model, dict(self.options))
+
     def ask(self, question: str) -> None:
         """Ask in the conversation of one's own.
 
         Raises:
             CommandError: If an answer is on its way still.
         """
-        if self._is_asking:
-            raise CommandError("an answer is still coming; Ctrl-C stops it")
-        self._is_asking = True
-        self.spawn(self._answer(self.conversation.ask(question)))
+        self.begin(lambda: self.talk.ask(question, self.manner))
+
+    def begin(self, start: Start) -> None:
+        """Show the answer that ``start`` asks for.
+
+        Raises:
+            CommandError: If an answer is on its way still.
+        """
+        self.spawn(self.asking.begin(self.talk, start))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something beside the prompt; what goes wrong in it is shown."""
@@ -174,7 +187,7 @@ class Chat:
 
     async def _read_line(self) -> str | None:
         """What the user enters next; None: they leave."""
-        draft, self._draft = self._draft, ""
+        draft, self.draft = self.draft, ""
         try:
             return await self._prompt.prompt_async(default=draft)
         except (EOFError, KeyboardInterrupt):
@@ -197,7 +210,7 @@ class Chat:
                 self.ask(text)
         except CommandError as error:
             self.screen.mark(str(error))
-            self._draft = line
+            self.draft = line
         except ClientError as error:
             self.screen.error(str(error))
 
@@ -208,8 +221,12 @@ class Chat:
         running = self.answering
         if again:
             event.app.exit(exception=EOFError)
+        elif running is not None and running.is_watched_only:
+            self.spawn(running.stop())  # begun elsewhere: only asked for by its id it ends
         elif running is not None:
             running.abandon()
+        elif self.asking.interrupt():
+            pass
         elif event.current_buffer.text:
             event.current_buffer.reset()
         else:
@@ -256,8 +273,25 @@ class Chat:
 
     # --- work beside the prompt ----------------------------------------------------------------
 
+    async def _enter(self) -> None:
+        """Go where the command line says."""
+        user = self._user
+        if user.session is not None and isinstance(self.talk, SessionTalk):
+            try:
+                await self.sessions.enter(self.talk, user.session)
+            except CommandError as error:
+                self._end(str(error))
+        elif user.session is not None or user.resume:
+            await self.sessions.resume()
+        if user.system and isinstance(self.talk, SessionTalk) and self.talk.info is not None:
+            await self.talk.set_system(user.system)
+        if user.room is not None:
+            await self.enter_room(user.room)
+
     async def _greet(self) -> None:
         self.screen.notice(f"Connected to {self._url}. /help lists the commands, Ctrl-D leaves.")
+        if isinstance(self.talk, SessionTalk):
+            self.screen.notice("The server keeps your conversations; /sessions lists them.")
         try:
             models = await self.client.models()
         except ClientError as error:
@@ -269,57 +303,9 @@ class Chat:
         if self.model is not None and (chosen is None or chosen.id != self.model):
             self.screen.mark(f"The server has no model {self.model}; /models lists those it has.")
         if chosen is not None:
-            self.conversation.context_length = chosen.context_length
+            self.talk.fit(chosen.context_length)
             about = f": {chosen.description}" if chosen.description else ""
             self.screen.notice(f"Model {chosen.id}{about}")
-
-    async def _answer(self, turn: Turn) -> None:
-        try:
-            while await self._try_answer(turn):
-                pass
-        finally:
-            self._is_asking = False
-            self._answering = None
-
-    async def _try_answer(self, turn: Turn) -> bool:
-        """One attempt; True: it did not fit, and a shorter conversation may."""
-        asked = time.monotonic()
-        stream = self.client.stream(
-            messages=self.conversation.messages(), model=self.model, **self.options
-        )
-        self._answering = stream
-        first = await self.feed.show(stream)
-        turn.answer, turn.model = stream.text or None, stream.model
-        try:
-            result = await stream.result()
-        except (WireFailure, ConnectionLost) as error:
-            too_long = getattr(error, "code", None) == "context_length_exceeded"
-            if too_long and not stream.text and self.conversation.drop_oldest():
-                return True
-            turn.ending = Ending.FAILED
-            self.screen.error(str(error))
-            if not stream.text:
-                self.conversation.take_back()
-            return False
-        self.stats.note(result, first, time.monotonic() - asked)
-        self._note_end(turn, result)
-        return False
-
-    def _note_end(self, turn: Turn, result: StreamResult) -> None:
-        if result.usage is not None:
-            self.conversation.note_usage(result.usage.prompt_tokens)
-        if result.finish_reason == "stopped":
-            turn.ending = Ending.STOPPED
-            why = "" if result.stop_reason == "client" else f" ({result.stop_reason})"
-            self.screen.mark(f"■ stopped{why}")
-        elif result.finish_reason == "length":
-            self.screen.notice("(cut short: /set max_tokens allows longer answers)")
-        elif result.finish_reason == "timeout":
-            self.screen.mark("(cut short: the time was over)")
-        if self.conversation.left_out:
-            count = self.conversation.left_out
-            self.screen.notice(f"(the model no longer sees the oldest {count} questions)")
-        self.screen.gap()
 
     async def _say(self, view: RoomView, text: str) -> None:
         await view.room.send(text)
@@ -337,10 +323,17 @@ class Chat:
         return prompt_line(self.feed.partial, self.room.room.room_id if self.room else None)
 
     def _toolbar(self) -> StyleAndTextTuples:
-        facts = [f"model {self.model or self.default_model or 'default'}"]
+        facts = [f"model {self.model or self.talk.model or self.default_model or 'default'}"]
         if self.room is not None:
             facts.append(f"room {self.room.room.room_id} ({self.room.room.participants})")
         return toolbar(self.client.connection, [*facts, self.feed.activity, self.note])
 
     def _redraw(self) -> None:
         redraw(self._prompt)
+
+
+def _talk(client: Client, arguments: ChatArguments) -> Talk:
+    """The conversation to begin with."""
+    if client.session.capabilities.get("sessions") and not arguments.is_private:
+        return SessionTalk(client, arguments.system)
+    return LocalTalk(client, Conversation(system=arguments.system))

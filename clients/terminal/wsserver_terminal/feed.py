@@ -33,12 +33,19 @@ class Feed:
         self.activity = ""
         self.on_air: StreamHandle | None = None
 
-    async def show(self, stream: StreamHandle, before: Callable[[], None] | None = None) -> float:
+    async def show(
+        self,
+        stream: StreamHandle,
+        before: Callable[[], None] | None = None,
+        *,
+        prior: str = "",
+    ) -> float:
         """Show a stream to its end, also a failed one.
 
         Args:
             stream: The stream.
             before: Called when its turn has come.
+            prior: Text that the stream goes on with: its last line is shown again, and grows.
 
         Returns:
             Seconds from the call to its first text, as this terminal saw it; 0.0 if none came.
@@ -50,6 +57,7 @@ class Feed:
                 before()
             self.on_air = stream
             maker, ink = LineMaker(self._screen.width), Ink()
+            maker.feed(ink.feed(neutral(prior)))
             try:
                 async for update in stream.updates():
                     if update.rewound:

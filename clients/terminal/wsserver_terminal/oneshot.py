@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TextIO
 
-from wsserver_client import Client, StreamHandle
+from wsserver_client import Client, StreamHandle, WireFailure
 from wsserver_terminal.arguments import ChatArguments
 from wsserver_terminal.neutral import harmless
 
@@ -26,7 +26,11 @@ async def answer_once(
         ClientError: If there is no whole answer; what there was of it is printed.
     """
     stream = client.stream(
-        question, model=arguments.model, system=arguments.system, **arguments.options
+        question,
+        model=arguments.model,
+        system=arguments.system,
+        session_id=await _session(client, arguments),
+        **arguments.options,
     )
     interrupted = _stop_on_interrupt(stream)
     ends_with_line_feed = False
@@ -41,6 +45,20 @@ async def answer_once(
             output.write("\n")
             output.flush()
     return INTERRUPTED if interrupted.is_set() else 0
+
+
+async def _session(client: Client, arguments: ChatArguments) -> str | None:
+    """The conversation to ask in; None: in none.
+
+    Raises:
+        WireFailure: If the newest one is asked for and there is none.
+    """
+    if not arguments.resume:
+        return arguments.session
+    newest = (await client.sessions(limit=1)).sessions
+    if not newest:
+        raise WireFailure("session_not_found", "there is no earlier conversation")
+    return newest[0].session_id
 
 
 def _stop_on_interrupt(stream: StreamHandle) -> asyncio.Event:

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TextIO, cast
 
 from prompt_toolkit.patch_stdout import StdoutProxy
@@ -17,6 +18,7 @@ from wsserver_client.connecting import Connecting
 from wsserver_client.status import StatusListener
 from wsserver_terminal.arguments import ChatArguments, parse_arguments, state_folder
 from wsserver_terminal.chat import Chat
+from wsserver_terminal.identity import known_user, login_name
 from wsserver_terminal.neutral import neutral_line
 from wsserver_terminal.oneshot import INTERRUPTED, answer_once, read_question
 from wsserver_terminal.screen import Screen
@@ -56,11 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _answer(arguments: ChatArguments, question: str) -> int:
+    if arguments.session is not None or arguments.resume:
+        arguments = _identified(arguments)
     async with _connected(arguments, None) as client:
         return await answer_once(client, arguments, question, sys.stdout)
 
 
 async def _talk(arguments: ChatArguments) -> int:
+    arguments = _identified(arguments)
     listeners: list[StatusListener] = []
 
     def on_status(status: LinkStatus) -> None:
@@ -91,6 +96,17 @@ def _connected(arguments: ChatArguments, on_status: StatusListener | None) -> Co
         # Who sits in front of it can wait or leave; a script must come to an end.
         give_up_after=None if on_status is not None else 60.0,
         on_status=on_status,
+    )
+
+
+def _identified(arguments: ChatArguments) -> ChatArguments:
+    """With a name that is the same next week, unless there is a proof or no name is wanted."""
+    if arguments.is_private or arguments.api_key is not None or arguments.user_id is not None:
+        return arguments
+    return replace(
+        arguments,
+        user_id=known_user(os.environ),
+        name=arguments.name or login_name(),
     )
 
 

@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wsserver_protocol.events import ModelDescription
-from wsserver_terminal.lines import Line
+from wsserver_protocol.events import ModelDescription, SessionInfo
+from wsserver_terminal.ages import age
+from wsserver_terminal.ink import Ink
+from wsserver_terminal.lines import Line, LineMaker
 from wsserver_terminal.neutral import neutral, neutral_line
 
 
@@ -33,6 +35,13 @@ class Screen:
         for run in line:
             text.append(run.text, run.style.value)
         self._console.print(text, crop=False, soft_wrap=True)
+
+    def answer(self, text: str, *, after: str = "") -> None:
+        """A whole answer, or the rest of one ``after`` its beginning."""
+        maker, ink = LineMaker(self.width), Ink()
+        maker.feed(ink.feed(neutral(after)))
+        for line in maker.feed(ink.feed(neutral(text)) + ink.finish()) + maker.finish():
+            self.line(line)
 
     def gap(self) -> None:
         self._console.print()
@@ -74,6 +83,21 @@ class Screen:
                 f"{model.context_length:,}",
                 f"{model.active_streams}/{model.slots}",
                 Text(neutral_line(model.description or model.type)),
+            )
+        self._console.print(table)
+
+    def sessions(self, sessions: Sequence[SessionInfo], now: int, open_id: str | None) -> None:
+        """Conversations with numbers; the one that is open is marked. ``now`` as in them."""
+        table = Table(box=None, pad_edge=False)
+        for column in ("", "#", "conversation", "last used", "messages"):
+            table.add_column(column, overflow="fold")
+        for number, session in enumerate(sessions, 1):
+            table.add_row(
+                "*" if session.session_id == open_id else "",
+                str(number),
+                Text(neutral_line(session.title or session.session_id)),
+                age(now - session.updated_at),
+                f"{session.message_count:,}",
             )
         self._console.print(table)
 

@@ -60,6 +60,20 @@ describe("BrowserChats", () => {
     expect(await chats().load(first)).toEqual([turn("hello")]);
   });
 
+  it("finds what a title or a turn has", async () => {
+    const kept = chats();
+    const first = await kept.create({ title: "What is a violin?", systemPrompt: "" });
+    const second = await kept.create({ title: "Percussion", systemPrompt: "" });
+    kept.save(second, [{ id: "1", role: "user", text: "What is a Drum?" }]);
+    const found = async (query: string) => (await kept.list(query)).map(({ id }) => id);
+    expect(await found("VIOLIN")).toEqual([first]);
+    expect(await found("drum")).toEqual([second]);
+    expect(await found("cello")).toEqual([]);
+    await kept.rename(first, "Strings");
+    expect(await found("violin")).toEqual([]);
+    expect(await found("strings")).toEqual([first]);
+  });
+
   it("forgets all of a removed chat", async () => {
     const id = await chats().create({ title: "one", systemPrompt: "" });
     chats().save(id, [turn("hello")]);

@@ -105,7 +105,8 @@ def test_commands(server: ServerProcess, open_chat: OpenChat, tmp_path: Path) ->
     chat.enter("/save talk.md")
     chat.wait_for("saved to")
     saved = (tmp_path / "talk.md").read_text()
-    assert saved == "> Be brief.\n\n**You**\n\none\n\n**fast**\n\n1 2 3 \n"
+    assert saved.startswith("# one\n\n## System\n\nBe brief.\n\n## User\n\none\n\n## Assistant")
+    assert saved.endswith("\n\n1 2 3 \n") and saved.count("1 2 3") == 1
     chat.enter("/save talk.md")
     chat.wait_for(lambda text: "exists; choose another name" in flat(text))
     chat.enter("/load synthetic:?tps=0")
@@ -181,7 +182,7 @@ def test_restart_of_the_server_is_survived(start_server: StartServer, open_chat:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
     server = start_server("--port", port)
-    chat = talking(open_chat(server.ws_url, "--set", "max_tokens=100000"))
+    chat = talking(open_chat(server.ws_url, "--private", "--set", "max_tokens=100000"))
     chat.enter("long")
     chat.wait_for("1 2 3")
     server.kill()
@@ -209,7 +210,7 @@ def test_final_close_ends_the_program(open_chat: OpenChat) -> None:
         await peer.close(4505, "kicked by the owner")
 
     with staged_in_thread(script) as url:
-        chat = open_chat(url)
+        chat = open_chat(url, "--private")
         assert chat.wait_end() == 1
     assert "the connection has ended: kicked by the owner" in flat(chat.text)
     assert "Traceback" not in chat.text
@@ -233,7 +234,7 @@ def test_model_cannot_steer_the_terminal(open_chat: OpenChat) -> None:
         await peer.closed()
 
     with staged_in_thread(script) as url:
-        chat = talking(open_chat(url))
+        chat = talking(open_chat(url, "--private"))
         chat.enter("go")
         text = chat.wait_for("last")
         chat.press("d")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wsserver_client import StreamResult
+from wsserver_terminal.ages import age
 from wsserver_terminal.arguments import full_url, option_name, option_value, parse_arguments
 from wsserver_terminal.conversation import Conversation
+from wsserver_terminal.identity import known_user
 from wsserver_terminal.ink import Ink, Run, Style
 from wsserver_terminal.lines import LineMaker
 from wsserver_terminal.neutral import harmless, neutral, neutral_line
@@ -161,3 +165,30 @@ def test_arguments_come_from_line_and_environment() -> None:
     assert full_url("https://box/x") == "wss://box/x"
     assert option_name("maxTokens") == option_name("max-tokens") == "max_tokens"
     assert (option_value("0.3"), option_value("true"), option_value("word")) == (0.3, True, "word")
+
+
+def test_ages_are_words() -> None:
+    """Each unit is used up to the next one; what lies ahead is now."""
+    second, minute, hour, day = 1000, 60_000, 3_600_000, 86_400_000
+    expected = {
+        -5 * hour: "just now",
+        9 * second: "just now",
+        10 * second: "10 s ago",
+        60 * second: "1 min ago",
+        59 * minute: "59 min ago",
+        25 * hour: "1 d ago",
+        8 * day: "1 w ago",
+        800 * day: "2 y ago",
+    }
+    assert {time: age(time) for time in expected} == expected
+
+
+def test_programs_that_start_together_make_one_identity(tmp_path: Path) -> None:
+    """Whoever is first makes it; all have the same. Where nothing can be kept there is none."""
+    environment = {"XDG_STATE_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
+    with ThreadPoolExecutor(8) as threads:
+        made = set(threads.map(lambda _: known_user(environment), range(32)))
+    assert len(made) == 1 and None not in made
+    (tmp_path / "file").touch()
+    nowhere = str(tmp_path / "file")
+    assert known_user({"XDG_STATE_HOME": nowhere, "LOCALAPPDATA": nowhere}) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.support.server import ServerProcess
+from wsserver_client import connect
 
 
 def start(*arguments: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
@@ -62,6 +64,31 @@ def test_failures_are_sentences(server: ServerProcess, tmp_path: Path) -> None:
             output, errors = chat.communicate(timeout=20)
         assert (output, chat.returncode) == ("", code), (arguments, errors)
         assert words in errors and errors.count("\n") == 1, errors
+
+
+def test_questions_in_a_conversation(server: ServerProcess, tmp_path: Path) -> None:
+    """``--resume -m`` asks in the newest conversation, by the same name; without one it fails."""
+    settings = ("--set", "max_tokens=3", "--user", "piped")
+    with start(server.ws_url, "--resume", "-m", "x", *settings, folder=tmp_path) as chat:
+        output, errors = chat.communicate(timeout=20)
+    assert (output, chat.returncode) == ("", 1)
+    assert "there is no earlier conversation" in errors
+    session_id = asyncio.run(_made_session(server.ws_url, "piped"))
+    for arguments in (("--session", session_id), ("--resume",)):
+        with start(server.ws_url, *arguments, "-m", "x", *settings, folder=tmp_path) as chat:
+            output, errors = chat.communicate(timeout=20)
+        assert (output, errors, chat.returncode) == ("1 2 3 \n", "", 0)
+    assert asyncio.run(_texts(server.ws_url, "piped", session_id)) == ["x", "1 2 3 "] * 2
+
+
+async def _made_session(url: str, user: str) -> str:
+    async with connect(url, user_id=user) as client:
+        return (await client.open_session()).session_id
+
+
+async def _texts(url: str, user: str, session_id: str) -> list[str]:
+    async with connect(url, user_id=user) as client:
+        return [message.content for message in (await client.history(session_id)).messages]
 
 
 def test_interrupt_stops_the_answer(server: ServerProcess, tmp_path: Path) -> None:

@@ -1,9 +1,19 @@
 /** The chats so far. */
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { signal } from "@preact/signals";
-import { chatId, chats, chatsAreOnServer, newChat, openChat, removeChat } from "../state/conversation.js";
-import { Close, NewChat, Trash } from "./icons.js";
+import { chatQuery, chats } from "../state/chat-list.js";
+import type { ChatSummary } from "../state/chats.js";
+import {
+  chatId,
+  chatsAreOnServer,
+  newChat,
+  openChat,
+  removeChat,
+  renameChat,
+  searchChats,
+} from "../state/conversation.js";
+import { Close, Edit, NewChat, Trash } from "./icons.js";
 
 export const sidebarOpen = signal(false);
 
@@ -32,28 +42,82 @@ export function Sidebar() {
         <button type="button" class="new-chat" onClick={go(newChat)}>
           <NewChat /> New chat
         </button>
+        <input
+          type="search"
+          class="search"
+          placeholder="Search"
+          aria-label="Search in chats"
+          value={chatQuery.value}
+          onInput={(event) => searchChats(event.currentTarget.value)}
+          data-testid="search-chats"
+        />
         <ul>
-          {chats.value.map(({ id, title }) => (
-            <li key={id} class={id === chatId.value ? "current" : ""}>
-              <button
-                type="button"
-                class="chat"
-                aria-current={id === chatId.value ? "true" : undefined}
-                onClick={go(() => void openChat(id))}
-                title={title}
-                data-testid="chat"
-              >
-                {title}
-              </button>
-              <DeleteButton id={id} title={title} />
-            </li>
+          {chats.value.map((chat) => (
+            <Chat key={chat.id} chat={chat} open={go(() => void openChat(chat.id))} />
           ))}
         </ul>
+        {chats.value.length === 0 && chatQuery.value.trim() !== "" && <p class="nothing">No chat has that.</p>}
         <div class="foot">
           {chatsAreOnServer.value ? "Kept by the server." : "Kept in this browser only."}
         </div>
       </nav>
     </>
+  );
+}
+
+function Chat({ chat: { id, title }, open }: { chat: ChatSummary; open: () => void }) {
+  const [renaming, setRenaming] = useState(false);
+  const current = id === chatId.value;
+  if (renaming) return <li><Title id={id} title={title} done={() => setRenaming(false)} /></li>;
+  return (
+    <li class={current ? "current" : ""}>
+      <button
+        type="button"
+        class="chat"
+        aria-current={current ? "true" : undefined}
+        onClick={open}
+        title={title}
+        data-testid="chat"
+      >
+        {title}
+      </button>
+      <button type="button" class="quiet" aria-label={`Rename ${title}`} onClick={() => setRenaming(true)}>
+        <Edit />
+      </button>
+      <DeleteButton id={id} title={title} />
+    </li>
+  );
+}
+
+/** Enter, or turning to something else, takes the new title; Escape leaves the old one. */
+function Title({ id, title, done }: { id: string; title: string; done: () => void }) {
+  const input = useRef<HTMLInputElement>(null);
+  const settled = useRef(false);
+  useEffect(() => input.current?.select(), []);
+  const settle = (text: string) => {
+    // Leaving the page's tree blurs the field once more.
+    if (settled.current) return;
+    settled.current = true;
+    if (text !== "" && text !== title) void renameChat(id, text);
+    done();
+  };
+  const onKeyDown = (event: KeyboardEvent & { currentTarget: HTMLInputElement }) => {
+    if (event.key === "Enter" && !event.isComposing) settle(event.currentTarget.value.trim());
+    if (event.key !== "Escape") return;
+    event.stopPropagation();
+    settle("");
+  };
+  return (
+    <input
+      ref={input}
+      class="title"
+      defaultValue={title}
+      maxLength={256}
+      aria-label="Title"
+      onKeyDown={onKeyDown}
+      onBlur={(event) => settle(event.currentTarget.value.trim())}
+      data-testid="chat-title"
+    />
   );
 }
 

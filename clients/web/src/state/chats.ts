@@ -17,7 +17,8 @@ export interface ChatSummary {
 
 export interface ChatBackend {
   readonly kind: "server" | "browser";
-  list(): Promise<ChatSummary[]>;
+  /** The newest chats, or of all chats those that have `query` in their title or messages. */
+  list(query?: string): Promise<ChatSummary[]>;
   load(id: string): Promise<StoredTurn[]>;
   create(input: { title: string; systemPrompt: string }): Promise<string>;
   rename(id: string, title: string): Promise<void>;
@@ -57,8 +58,9 @@ export class ServerChats implements ChatBackend {
     this.#client = client;
   }
 
-  async list(): Promise<ChatSummary[]> {
-    const { sessions } = await this.#client.sessions.list({ limit: KEPT_CHATS });
+  async list(query = ""): Promise<ChatSummary[]> {
+    const search = query === "" ? {} : { query };
+    const { sessions } = await this.#client.sessions.list({ limit: KEPT_CHATS, ...search });
     return sessions.map(({ sessionId, title, updatedAt }) => ({
       id: sessionId,
       title: title ?? "New chat",
@@ -120,12 +122,14 @@ export class BrowserChats implements ChatBackend {
     this.#storage = storage;
   }
 
-  async list(): Promise<ChatSummary[]> {
-    return this.#index();
+  async list(query = ""): Promise<ChatSummary[]> {
+    const wanted = query.toLowerCase();
+    const has = (text: string) => text.toLowerCase().includes(wanted);
+    return this.#index().filter(({ id, title }) => has(title) || this.#turns(id).some(({ text }) => has(text)));
   }
 
   async load(id: string): Promise<StoredTurn[]> {
-    return this.#storage.get<StoredTurn[]>(`chat.${id}`) ?? [];
+    return this.#turns(id);
   }
 
   async create({ title }: { title: string; systemPrompt: string }): Promise<string> {
@@ -166,6 +170,10 @@ export class BrowserChats implements ChatBackend {
 
   regenerate(id: string, turns: readonly StoredTurn[]): StreamInput {
     return this.ask(id, turns);
+  }
+
+  #turns(id: string): StoredTurn[] {
+    return this.#storage.get<StoredTurn[]>(`chat.${id}`) ?? [];
   }
 
   #index(): ChatSummary[] {

@@ -7,12 +7,12 @@
  */
 
 import { batch, computed, effect, signal } from "@preact/signals";
-import { type AnswerStream, type ChatMessage, type FieldError, isUnknownType, newId, type StreamInput } from "@wsserver/client";
+import { type AnswerStream, type FieldError, newId, type StreamInput } from "@wsserver/client";
 import { Answer, type Question, type StoredTurn } from "./answer.js";
-import { type ChatBackend, type ChatSummary, chooseBackend, titleOf } from "./chats.js";
+import { chatQuery, readChats } from "./chat-list.js";
+import { type ChatBackend, chooseBackend, titleOf } from "./chats.js";
 import { capabilities, client } from "./connection.js";
-import { fitContext } from "./fit.js";
-import { currentModel } from "./models.js";
+import { fitted, generationInput } from "./request.js";
 import { fieldErrors, generationOptions, settings, settingsOpen, showFieldErrors } from "./settings.js";
 import { permanent, perTab } from "./storage.js";
 import { announceEnd, announceRunning, onAnnouncement, type Running, runningIn } from "./tabs.js";
@@ -20,10 +20,10 @@ import { announceEnd, announceRunning, onAnnouncement, type Running, runningIn }
 export type Turn = Question | Answer;
 
 const SAVE_INTERVAL = 1_000;
+const SEARCH_DELAY = 150;
 
 export const turns = signal<Turn[]>([]);
 export const chatId = signal<string | null>(null);
-export const chats = signal<ChatSummary[]>([]);
 export const chatsAreOnServer = signal(false);
 export const editing = signal<string | null>(null);
 
@@ -42,6 +42,7 @@ export const canContinue = computed(
 const before = perTab.get<string>("chat");
 let backend: ChatBackend | null = null;
 let saving: ReturnType<typeof setTimeout> | undefined;
+let searching: ReturnType<typeof setTimeout> | undefined;
 
 client.on("ready", () => void start());
 window.addEventListener("pagehide", save);
@@ -134,6 +135,13 @@ export async function removeChat(id: string): Promise<void> {
 export async function renameChat(id: string, title: string): Promise<void> {
   await backend?.rename(id, title);
   await refreshChats();
+}
+
+/** Lists the chats that have this in their title or messages, as soon as the typing pauses. */
+export function searchChats(text: string): void {
+  chatQuery.value = text;
+  clearTimeout(searching);
+  searching = setTimeout(() => void refreshChats(), SEARCH_DELAY);
 }
 
 /** A question at the end of the conversation, not beside another one. */
@@ -273,30 +281,6 @@ function showFields(answer: Answer, details: readonly FieldError[]): void {
   answer.outcome.value = { ...outcome, message: `${outcome.message} (${more})` };
 }
 
-/** Leaves out the oldest turns where the page sends the whole conversation. */
-async function fitted(input: StreamInput, answer: Answer): Promise<StreamInput> {
-  const model = currentModel.value;
-  if (!input.messages || !model?.contextLength) return input;
-  const { maxTokens } = generationOptions(settings.value);
-  const count = async (messages: ChatMessage[]) => client.countTokens({ messages, model: model.id });
-  try {
-    const fit = await fitContext(input.messages, model.contextLength, maxTokens, count);
-    answer.dropped.value = fit.dropped;
-    return { ...input, messages: fit.messages };
-  } catch (error) {
-    if (isUnknownType(error)) return input;
-    throw error;
-  }
-}
-
-function generationInput(): Partial<StreamInput> {
-  const input: Partial<StreamInput> = { options: generationOptions(settings.value) };
-  const system = settings.value.system.trim();
-  if (system) input.system = system;
-  if (currentModel.value) input.model = currentModel.value.id;
-  return input;
-}
-
 async function createChat(chat: ChatBackend): Promise<string> {
   const systemPrompt = settings.value.system.trim();
   const id = await chat.create({ title: titleOf(turns.value), systemPrompt });
@@ -354,9 +338,5 @@ function save(): void {
 }
 
 async function refreshChats(): Promise<void> {
-  try {
-    if (backend) chats.value = (await backend.list()).sort((a, b) => b.updatedAt - a.updatedAt);
-  } catch {
-    // The list shown stays; the next `ready` asks again.
-  }
+  if (backend) await readChats(backend);
 }
