@@ -28,15 +28,20 @@ NAMED_SOURCE = re.compile(r"([^\s/\\:=]{1,128})=(.+)", re.DOTALL)
 
 DEMO_ID = "demo"
 DEMO_DESCRIPTION = (
-    "A very small model, trained from scratch for this project: it explains common English nouns, "
-    "and knows little else."
+    "A demonstration model of 10 million parameters, trained from scratch for this project: it "
+    "explains some 2,000 common English nouns, and knows little else."
 )
 
 
 def demo_model() -> ModelEntry:
     """The model that is shipped inside the package."""
     path = files("wsserver").joinpath("demo", "demo.gguf")
-    return ModelEntry(id=DEMO_ID, source=str(path), description=DEMO_DESCRIPTION)
+    return ModelEntry(
+        id=DEMO_ID,
+        source=str(path),
+        settings={"temperature": 0.6},  # what its own page recommends
+        description=DEMO_DESCRIPTION,
+    )
 
 
 class ModelResolver:
