@@ -235,3 +235,13 @@ async def test_a_trusted_proxy_names_the_client(
     ):
         wire = await connect(to=server, headers={"X-Forwarded-For": address})
         assert (await wire.ask("generate", prompt="x", options=options))["type"] == kind, address
+
+
+async def test_a_whole_answer_fits_into_a_frame(wire: Wire) -> None:
+    """A `generate` that could fill megabytes ends with `length` where one frame is full."""
+    reply = await wire.ask(
+        "generate", prompt="x", model="flat", options={"maxTokens": 1_000_000}, seconds=50
+    )
+    assert reply["result"]["finishReason"] == "length"
+    assert reply["result"]["tokens"] == 100_000
+    assert max(wire.sizes) <= 1024 * 1024

@@ -18,6 +18,11 @@ ClosingHook = Callable[[StreamRecord, Ending], Awaitable[None]]
 """Awaited after the last text and before the end is told. Must not raise."""
 
 
+MOST_TOKENS_WHOLE = 100_000
+"""Tokens of an answer that is sent in one frame of at most 1 MiB: a `generate`, or a batch's item.
+A longer one ends there with ``length``; a `stream` has no such bound."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A request for one answer, checked by the gateway and not yet admitted."""
@@ -88,13 +93,16 @@ def make_job(
 ) -> Job:
     """What a runner is given to make the answer."""
     options = ask.options
+    most = DEFAULT_MAX_TOKENS if options.max_tokens is None else options.max_tokens
+    if not ask.is_stream:
+        most = min(most, MOST_TOKENS_WHOLE)
     return Job(
         stream_id=record.stream_id,
         model_id=record.model_id,
         owner=ask.owner.key,
         messages=messages,
         raw=raw,
-        max_tokens=DEFAULT_MAX_TOKENS if options.max_tokens is None else options.max_tokens,
+        max_tokens=most,
         sampling=_sampling(options),
         prior=prior,
         priority=options.priority or 0,
