@@ -12,12 +12,13 @@ from websockets.asyncio.client import connect
 from scripts.bench.harness import wsserver
 from scripts.bench.recovery import read_until, send
 from wsserver.config.models import demo_model
-from wsserver.core.engine import EngineJob, Finished, ModelSpec, Output
+from wsserver.core.engine import EngineJob, Finished, ModelSpec, Output, Sampling
 from wsserver.engines.host import create_host
 
 STREAMS, TOKENS, ROUNDS = 8, 400, 3
 SETTINGS = {"slots": STREAMS, "ctx": 1024}
 PROMPT = "Count to one hundred"
+NO_END = {"2": -100.0}  # the model's end mark: every answer is as long as it may be
 
 
 def through() -> dict[str, Any]:
@@ -64,7 +65,14 @@ async def _alone() -> float:
     await host.load(lambda progress: None)
     began = time.perf_counter()
     for number in range(STREAMS):
-        host.start(EngineJob(job_id=str(number), raw=PROMPT, max_tokens=TOKENS))
+        host.start(
+            EngineJob(
+                job_id=str(number),
+                raw=PROMPT,
+                max_tokens=TOKENS,
+                sampling=Sampling(logit_bias=NO_END),
+            )
+        )
     await ended.wait()
     elapsed = time.perf_counter() - began
     await host.close()
@@ -75,7 +83,7 @@ async def _served(url: str) -> float:
     async with connect(url, compression=None, max_queue=None) as socket:
         await read_until(socket, "connected")
         began = time.perf_counter()
-        options = {"maxTokens": TOKENS, "progressEvery": 0}
+        options = {"maxTokens": TOKENS, "progressEvery": 0, "logitBias": NO_END}
         for number in range(STREAMS):
             ask = {"type": "stream", "requestId": str(number), "prompt": PROMPT, "raw": True}
             await send(socket, **ask, options=options)
