@@ -88,7 +88,7 @@ async def test_a_hostile_answer_does_nothing(open_page: OpenPage) -> None:
         "127.0.0.1",
         0,
         process_request=page_file,
-        subprotocols=["wsserver.v1.json"],  # type: ignore[list-item]
+        subprotocols=["wsserver.v1.json"],  # type: ignore[list-item]  # the library's type is a str of its own
     ) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         page = await open_page(f"http://127.0.0.1:{port}/")

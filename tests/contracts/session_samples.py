@@ -27,13 +27,13 @@ class Clock:
 def session(session_id: str, owner: str = ALICE, **fields: object) -> Session:
     """A session to create."""
     defaults = {"user_id": owner.partition(":")[2], "created_at": 1000, "updated_at": 1000}
-    return Session(owner=owner, session_id=session_id, **{**defaults, **fields})  # type: ignore[arg-type]
+    return Session(owner=owner, session_id=session_id, **{**defaults, **fields})  # type: ignore[arg-type]  # by name
 
 
 def message(message_id: str, parent_id: str | None = None, **fields: object) -> Message:
     """A message to append."""
     defaults = {"role": "user", "content": f"text of {message_id}", "timestamp": 1000}
-    return Message(message_id=message_id, parent_id=parent_id, **{**defaults, **fields})  # type: ignore[arg-type]
+    return Message(message_id=message_id, parent_id=parent_id, **{**defaults, **fields})  # type: ignore[arg-type]  # by name
 
 
 def chain(*ids: str) -> list[Message]:

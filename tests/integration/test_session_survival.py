@@ -116,7 +116,7 @@ async def test_an_absent_store_refuses_and_is_back(
             ("generate", {"sessionId": "s", "prompt": "q"}),
             ("continue", {"sessionId": "s"}),
         ):
-            refused = await wire.ask_until(kind, **fields)  # type: ignore[arg-type]
+            refused = await wire.ask_until(kind, **fields)  # type: ignore[arg-type]  # fields by name
             assert (refused["code"], refused["retryable"]) == ("store_unavailable", True)
             assert refused["retryAfter"] > 0
         start = await wire.stream(options={"maxTokens": 1})

@@ -31,7 +31,7 @@ def test_auto_writes_json_where_nobody_looks() -> None:
     """A stream that is no terminal gets JSON, text only when asked for."""
     for format, is_json in (("auto", True), ("text", False)):
         stream = io.StringIO()
-        with log_to(Log(format=format), stream):  # type: ignore[arg-type]
+        with log_to(Log(format=format), stream):  # type: ignore[arg-type]  # one of its literals
             logging.getLogger(LOGGER).info("hello")
         assert stream.getvalue().startswith("{") is is_json
         assert "hello" in stream.getvalue()

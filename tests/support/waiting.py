@@ -11,5 +11,5 @@ POLL_SECONDS = 0.02
 async def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     """Wait until ``condition`` holds; fail after ``seconds``. For states without an event."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
+        while not condition():  # noqa: ASYNC110 - a condition of core has no event
             await asyncio.sleep(POLL_SECONDS)

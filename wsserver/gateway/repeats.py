@@ -10,7 +10,6 @@ import msgspec
 
 from wsserver.core.ask import Answer
 from wsserver.core.batches import Batch
-from wsserver.core.idempotency import Idempotency, Remembered
 from wsserver.gateway.dispatch import Call
 
 Outcome = TypeVar("Outcome")
@@ -39,14 +38,22 @@ def once(call: Call, kind: type[Outcome], begin: Callable[[], Outcome]) -> Outco
     outcome = begin()
     entry = idempotency.remember(identity, call.request_id, body, outcome)
     loop = asyncio.get_running_loop()
-    if isinstance(outcome, Answer | Batch):
-        outcome.on_end.append(lambda ended: _end(idempotency, entry, ended, loop.time()))
-        if (isinstance(outcome, Batch) and outcome.is_ended) or (
-            isinstance(outcome, Answer) and outcome.record.is_ended
-        ):
-            idempotency.end(entry, now)
+    is_named = call.request.request_id is not None
+
+    def ended(what: object) -> None:
+        # Under an id that the server made nobody can ask again.
+        if not is_named or (isinstance(what, Answer) and what.is_refused):
+            idempotency.forget(entry)
+        else:
+            idempotency.end(entry, loop.time())
+
+    is_running = (isinstance(outcome, Answer) and not outcome.record.is_ended) or (
+        isinstance(outcome, Batch) and not outcome.is_ended
+    )
+    if isinstance(outcome, Answer | Batch) and is_running:
+        outcome.on_end.append(ended)
     else:
-        idempotency.end(entry, now)
+        ended(outcome)
     return outcome
 
 
@@ -81,12 +88,5 @@ async def once_done(call: Call, work: Callable[[], Coroutine[None, None, Outcome
 
 
 def _named(reply: Outcome, request_id: str) -> Outcome:
-    renamed: Outcome = msgspec.structs.replace(reply, request_id=request_id)  # type: ignore[type-var]
+    renamed: Outcome = msgspec.structs.replace(reply, request_id=request_id)  # type: ignore[type-var]  # every reply is a struct
     return renamed
-
-
-def _end(idempotency: Idempotency, entry: Remembered, ended: object, now: float) -> None:
-    if isinstance(ended, Answer) and ended.is_refused:
-        idempotency.forget(entry)
-    else:
-        idempotency.end(entry, now)

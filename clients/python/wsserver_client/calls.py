@@ -9,6 +9,7 @@ a reconnect is decided by the table here and nowhere else.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
@@ -82,7 +83,7 @@ def new_request_id() -> str:
     return uuid4().hex
 
 
-class Call:
+class Call(ABC):
     """One request under way.
 
     Attributes:
@@ -107,16 +108,17 @@ class Call:
         return REPEAT.get(self.kind, Repeat.FORBIDDEN)
 
     @property
+    @abstractmethod
     def is_settled(self) -> bool:
-        raise NotImplementedError
+        """Whether it has its result or its failure."""
 
+    @abstractmethod
     def take(self, event: Message) -> None:
         """An event with this call's requestId."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fail(self, error: ClientError) -> None:
         """Settle with an error; nothing happens if the call is settled already."""
-        raise NotImplementedError
 
     def lose(self, error: ConnectionLost) -> None:
         """The connection is gone and the call cannot be taken up again."""
@@ -129,6 +131,7 @@ class Call:
 
     def abandon(self) -> None:
         """Nobody waits for it any more: have the server stop it, if it is work, and do not wait."""
+        return  # what is no work has nothing to stop
 
     def is_terminal(self, event: Message) -> bool:
         """Whether an event with this call's requestId ends it; any is the end of an unknown one."""

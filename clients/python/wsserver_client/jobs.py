@@ -8,6 +8,7 @@ prompts, and of a load only the latest progress is kept.
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Generator
 from typing import Any, Generic, TypeVar
 
@@ -62,9 +63,9 @@ class Job(Call, Generic[T]):
             self.note(event)
         self._changed.ring()
 
+    @abstractmethod
     def note(self, event: Message) -> None:
         """An event that is no failure."""
-        raise NotImplementedError
 
     def fail(self, error: ClientError) -> None:
         if not self._end.done():

@@ -8,6 +8,7 @@ the request must not be repeated.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -20,12 +21,12 @@ from wsserver_protocol.codec import UnreadableFrame, parse_event
 Reply = TypeVar("Reply", bound=events.Event)
 
 
-class ThinCalls:
+class ThinCalls(ABC):
     """Base of the client: what it can ask, one message each."""
 
+    @abstractmethod
     async def request(self, message: Mapping[str, Any], *, timeout: float | None = None) -> Message:
         """Send any message and wait for its terminal event."""
-        raise NotImplementedError
 
     async def models(self) -> tuple[events.ModelDescription, ...]:
         """All models that the server knows."""

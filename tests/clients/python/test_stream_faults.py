@@ -250,6 +250,6 @@ async def test_misspelt_option_is_refused_here() -> None:
 
     async with staged(script) as stage, connect(stage.url) as client:
         with pytest.raises(TypeError, match="temprature"):
-            client.stream("x", temprature=0)  # type: ignore[call-arg]
+            client.stream("x", temprature=0)  # type: ignore[call-arg]  # the fault under test
         with pytest.raises(TypeError, match="not both"):
             client.stream("x", messages=[{"role": "user", "content": "y"}])

@@ -27,7 +27,7 @@ async def play(stage: Stage) -> list[Message]:
     await stage.insist(is_continuation=True, options={"max_tokens": 1})
     while True:
         last = stage.begin("q3", options={"max_tokens": 10_000})
-        await until(lambda: len(last.record.transcript) > 3 or last.record.is_ended)  # noqa: B023
+        await until(lambda: len(last.record.transcript) > 3 or last.record.is_ended)  # noqa: B023 - awaited within the turn of the loop
         if not last.record.is_ended:
             break
         assert last.is_refused

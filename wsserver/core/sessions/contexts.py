@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from wsserver.core.engine import ChatMessage
@@ -55,8 +55,8 @@ class ContextMaker:
         said = spot.message.content
         reserved = await self._models.count_tokens(model_id, text=said) if said else 0
 
-        async def count(messages: object) -> int:
-            return await self._models.count_tokens(model_id, messages=messages)  # type: ignore[arg-type]
+        async def count(messages: Sequence[ChatMessage]) -> int:
+            return await self._models.count_tokens(model_id, messages=messages)
 
         options = turn.answer.ask.options
         most = DEFAULT_MAX_TOKENS if options.max_tokens is None else options.max_tokens

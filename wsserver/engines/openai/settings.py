@@ -117,7 +117,7 @@ def base_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         is_plain = parts.scheme in ("http", "https") and bool(parts.hostname)
-        parts.port  # noqa: B018 - raises ValueError
+        parts.port  # noqa: B018 - raises ValueError if it is none
     except ValueError:
         is_plain = False
     if not is_plain:
