@@ -24,8 +24,8 @@ from wsserver.core.engine import ChatMessage
 from wsserver.core.ids import new_id
 from wsserver.core.jobs import JobQueue, QueueFull
 from wsserver.core.limits import Limits
+from wsserver.core.models import ModelDirectory
 from wsserver.core.models.options import check_options
-from wsserver.core.models.registry import ModelRegistry
 from wsserver.core.results import ending_word
 from wsserver.core.streams import Ending, Fenced, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
@@ -49,7 +49,7 @@ class Answers:
         log: StreamLog,
         queue: JobQueue,
         limits: Limits,
-        models: ModelRegistry,
+        models: ModelDirectory,
         telemetry: Telemetry,
         retention: float,
         cache: ResponseCache,
@@ -67,7 +67,6 @@ class Answers:
         self._ended: dict[str, Answer] = {}  # within the retention, in order of their ends
         self._closings: set[asyncio.Task[None]] = set()
         self.on_place_free: Callable[[], None] = lambda: None  # a batch may have waited for it
-        models.close_answer = self.close
 
     @property
     def active(self) -> int:
