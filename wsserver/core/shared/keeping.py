@@ -74,9 +74,7 @@ class Keeping:
                 return
 
 
-async def write_end(
-    store: SessionStore, kept: Kept, record: StreamRecord, ending: Ending
-) -> bool:
+async def write_end(store: SessionStore, kept: Kept, record: StreamRecord, ending: Ending) -> bool:
     """Write an answer's last text and how it ended. Whether the store took it in time."""
     try:
         async with asyncio.timeout(SAVED_WITHIN):
