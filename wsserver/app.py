@@ -29,7 +29,8 @@ from wsserver.core.limits import LimitPolicy, MemoryLimits
 from wsserver.core.local_answers import LocalAnswers
 from wsserver.core.models import ModelRegistry, ModelSource, SourcePolicy
 from wsserver.core.room_context import RoomContexts
-from wsserver.core.rooms import Rooms
+from wsserver.core.rooms import PresenceKeeper, Rooms
+from wsserver.core.rooms.asks import RoomAsks
 from wsserver.core.sessions.services import SessionServices
 from wsserver.core.sessions.store import SessionError
 from wsserver.core.streams import Ending
@@ -47,6 +48,7 @@ from wsserver.observe.runtime import watch_collector, watch_loop
 from wsserver.stores.memory.job_queue import MemoryJobQueue
 from wsserver.stores.memory.response_cache import MemoryResponseCache
 from wsserver.stores.memory.stream_log import MemoryStreamLog
+from wsserver.stores.rooms import open_room_stores
 from wsserver.stores.sessions import open_session_store
 from wsserver.stores.sqlite.database import NewerSchema
 from wsserver_protocol import events
@@ -115,6 +117,7 @@ class Application:
                 asyncio.create_task(heartbeat.run()),
                 asyncio.create_task(watch_loop(self.metrics.loop_lagged)),
                 asyncio.create_task(self.services.sessions.upkeep.run()),
+                asyncio.create_task(self._presence.run()),
             ]
             self._load_models()
             self._say_where(addresses)
@@ -137,8 +140,7 @@ class Application:
         self._stopping.set()
 
     def _build(self) -> None:
-        config = self.config
-        loop = asyncio.get_running_loop()
+        config, loop = self.config, asyncio.get_running_loop()
         self._hurry = asyncio.Event()
         self.metrics = Metrics(version("wsserver"))
         limit_policy = _limit_policy(config)
@@ -167,7 +169,9 @@ class Application:
         )
         models.keeper = answers
         batches = Batches(answers, limits)
-        rooms = Rooms(log_bound=config.rooms.history_entries, stop=answers.stop)
+        broker, presence = open_room_stores(config)
+        rooms = Rooms(broker, find=answers.retained, stop=answers.stop)
+        self._presence = PresenceKeeper(presence, rooms.lapse, broker.sweep)
         departures = Departures(answers, batches, rooms)
         sessions = SessionServices(self._store, answers, models)
 
@@ -182,7 +186,7 @@ class Application:
             departures=departures,
             models=models,
             rooms=rooms,
-            room_contexts=RoomContexts(answers, models),
+            room_asks=RoomAsks(broker, answers, RoomContexts(broker, models)),
             clients=Clients(config.resume.window_seconds, gone),
             limits=limits,
             limit_policy=limit_policy,
@@ -315,7 +319,6 @@ def _edge_policy(config: Config) -> EdgePolicy:
         max_connections=server.max_connections,
         connections_per_second=server.connections_per_second,
         max_batch=limits.max_batch,
-        max_rooms=config.rooms.max_rooms,
         max_rooms_per_client=config.rooms.max_rooms_per_client,
         frames_per_second=limits.frames_per_second,
         frames_burst=limits.frames_burst,

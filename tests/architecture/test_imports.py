@@ -41,6 +41,7 @@ THIRD_PARTIES = {
     "msgspec": {
         *(PROTOCOL, CONFIG, "wsserver.archive", "wsserver.gateway.repeats"),
         *("wsserver.core.engine", "wsserver.core.streams.record", "wsserver.gateway.handlers"),
+        *("wsserver.core.rooms", "wsserver.stores.memory"),
         *("wsserver.engines.link", "wsserver.engines.llamacpp", "wsserver.engines.openai"),
         *("wsserver.core.shared.meta", "wsserver.stores.redis"),
     },

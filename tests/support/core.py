@@ -19,11 +19,13 @@ from wsserver.core.limits import LimitPolicy, MemoryLimits
 from wsserver.core.local_answers import LocalAnswers
 from wsserver.core.models import Model, ModelRegistry, ModelSource, SourcePolicy
 from wsserver.core.restarts import RestartPolicy
-from wsserver.core.rooms import Rooms
+from wsserver.core.rooms import RoomBounds, Rooms
 from wsserver.core.telemetry import NullTelemetry
 from wsserver.engines.catalog import engine_for
 from wsserver.stores.memory.job_queue import MemoryJobQueue
 from wsserver.stores.memory.response_cache import MemoryResponseCache
+from wsserver.stores.memory.room_broker import MemoryRoomBroker
+from wsserver.stores.memory.room_state import MemoryRooms
 from wsserver.stores.memory.stream_log import MemoryStreamLog
 from wsserver_protocol.options import GenerationOptions
 
@@ -60,7 +62,11 @@ class Core:
         )
         self.models.keeper = self.answers
         self.batches = Batches(self.answers, self.limits)
-        self.rooms = Rooms(log_bound=100, stop=self.answers.stop)
+        self.rooms = Rooms(
+            MemoryRoomBroker(MemoryRooms(RoomBounds(entries=100))),
+            find=self.answers.retained,
+            stop=self.answers.stop,
+        )
         self.departures = Departures(self.answers, self.batches, self.rooms)
         self._numbers = itertools.count()
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from wsserver.core.ask import Answer
 from wsserver.core.batches import Batch
+from wsserver.core.broadcast import Broadcast
 from wsserver.core.clients import Client
 from wsserver.core.limits import Meter
 from wsserver.core.results import generation_terminal, stream_terminal
@@ -84,6 +85,11 @@ class Connection:
         """Queue an event; never blocks."""
         if self.is_open:
             self.outbox.send(encode(event, self.encoding))
+
+    def send_shared(self, broadcast: Broadcast) -> None:
+        """Queue an event that others get, too; never blocks."""
+        if self.is_open:
+            self.outbox.send(broadcast.frame(self.encoding))
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run something that takes its time, for as long as the connection lives."""

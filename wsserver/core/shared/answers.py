@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer, Claim, make_job
@@ -29,6 +29,7 @@ from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.store import SessionStore, StoreUnavailable
 from wsserver.core.shared.admission import Admission
 from wsserver.core.shared.endings import RETRY_EVERY, Endings
+from wsserver.core.shared.led import Led, store_away
 from wsserver.core.shared.meta import Kept, answer_of, pack, unpack
 from wsserver.core.shared.ports import SharedCache, SharedQueue, SharedStreams
 from wsserver.core.shared.work import end_unclaimed
@@ -37,29 +38,6 @@ from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.lifecycle import StreamState
 
 log = logging.getLogger(__name__)
-
-RETRY_AFTER_MS = 2000
-"""What a client is told to wait when the store is away."""
-
-
-@dataclass(slots=True, eq=False)
-class _Led:
-    """An answer that this process accepted, on its way into its model's line."""
-
-    answer: Answer
-    claim: Claim | None = None  # the id that its asker gave it
-    kept: Kept | None = None
-    placed: asyncio.Event = field(default_factory=asyncio.Event)  # nothing else holds its start
-    job: Job | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)  # set at each step, replaced
-    is_created: bool = False
-    is_in_line: bool = False
-    is_admitted: bool = False
-
-    def step(self) -> None:
-        """Wake all who wait for the next change."""
-        changed, self.changed = self.changed, asyncio.Event()
-        changed.set()
 
 
 class SharedAnswers(Answers):
@@ -100,7 +78,7 @@ class SharedAnswers(Answers):
         self._store = store
         self._endings = endings
         self._stop_here = stop_here
-        self._led: dict[str, _Led] = {}
+        self._led: dict[str, Led] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         streams.on_end = self._mirror_ended
 
@@ -196,7 +174,7 @@ class SharedAnswers(Answers):
 
     def _begin(self, answer: Answer) -> None:
         answer.holds += 1
-        led = self._led[answer.stream_id] = _Led(answer)
+        led = self._led[answer.stream_id] = Led(answer)
         # Whether anything else holds it back is known when its acceptance is over.
         asyncio.get_running_loop().call_soon(self._accepted, led)
 
@@ -206,14 +184,14 @@ class SharedAnswers(Answers):
         if answer.deadline is not None:
             answer.deadline.cancel()
 
-    def _accepted(self, led: _Led) -> None:
+    def _accepted(self, led: Led) -> None:
         if self._led.get(led.answer.stream_id) is not led:
             return  # withdrawn: it was refused at once
         if led.answer.holds <= 1:
             led.placed.set()
         self._spawn(self._lead(led))
 
-    async def _lead(self, led: _Led) -> None:
+    async def _lead(self, led: Led) -> None:
         answer, record = led.answer, led.answer.record
         try:
             await self._go(led)
@@ -233,7 +211,7 @@ class SharedAnswers(Answers):
             self._stop_here(answer.stream_id, record.cancel)
             self._spawn(self._ask_for_end(record, record.cancel))
 
-    async def _go(self, led: _Led) -> None:
+    async def _go(self, led: Led) -> None:
         answer, record = led.answer, led.answer.record
         earlier = await self._admission.admit(answer, led.claim)
         if earlier is not None:
@@ -259,14 +237,14 @@ class SharedAnswers(Answers):
             return
         await self._line_up(led, led.job)
 
-    async def _line_up(self, led: _Led, job: Job) -> None:
+    async def _line_up(self, led: Led, job: Job) -> None:
         answer, record = led.answer, led.answer.record
         if answer.cache_key is not None and await self._give_again(led):
             return
         job = replace(job, meta=pack(answer, led.kept, with_input=False))
-        place = await self._queue.submit(job)
-        led.is_in_line = True
         free = self._models.free_slots(self._models.get(record.model_id))
+        place = await self._queue.submit(job, free_slots=free)
+        led.is_in_line = True
         if place > free and record.state is not StreamState.RUNNING:
             record.queue_position = place - free
             if self._max_wait and not record.is_ended:
@@ -276,7 +254,7 @@ class SharedAnswers(Answers):
         if answer.is_held:
             super().release(answer)
 
-    async def _give_again(self, led: _Led) -> bool:
+    async def _give_again(self, led: Led) -> bool:
         """End an answer at once with the text that it had before. False if it had none."""
         answer, record = led.answer, led.answer.record
         assert answer.cache_key is not None
@@ -291,7 +269,7 @@ class SharedAnswers(Answers):
         await self._end_here(answer.stream_id, Ending.complete(cached.finish_reason))
         return True
 
-    async def _become(self, led: _Led, stream_id: str) -> None:
+    async def _become(self, led: Led, stream_id: str) -> None:
         """The same request was accepted before: show that one instead."""
         earlier = await self.find(stream_id)
         answer = led.answer
@@ -308,7 +286,7 @@ class SharedAnswers(Answers):
         if answer.on_replaced is not None:
             answer.on_replaced(earlier)
 
-    async def _give_up(self, led: _Led, ending: Ending) -> None:
+    async def _give_up(self, led: Led, ending: Ending) -> None:
         """End an answer that never came into line."""
         answer, record = led.answer, led.answer.record
         if led.is_created:
@@ -338,8 +316,11 @@ class SharedAnswers(Answers):
                 found = await self._streams.cancel(stream_id, ending)
                 if found.state is StreamState.ENDED:
                     return
-                if await self._queue.remove(record.model_id, stream_id):
+                if await self._queue.remove(record.model_id, stream_id) is not None:
+                    # Under a lease: should this process die now, a worker is given the job, has
+                    # its claim refused, and ends it instead.
                     await self._end_here(stream_id, None)
+                    self._queue.settled(stream_id)
                 return
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_EVERY)
@@ -366,12 +347,3 @@ class SharedAnswers(Answers):
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a step of an answer failed", exc_info=task.exception())
-
-
-def store_away() -> WireError:
-    """What a client is told while the store can't be reached."""
-    return WireError(
-        ErrorCode.STORE_UNAVAILABLE,
-        "The store that all servers share is away; try again soon.",
-        retry_after=RETRY_AFTER_MS,
-    )

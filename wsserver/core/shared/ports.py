@@ -79,15 +79,18 @@ class RewindHook(Protocol):
 class SharedQueue(Protocol):
     """The line in front of a model's slots, as gateways see it."""
 
-    async def submit(self, job: Job) -> int:
-        """Put a job in line. Returns its place, from 1.
+    async def submit(self, job: Job, *, free_slots: int) -> int:
+        """Put a job in line. Returns its place, from 1; free slots do not count as waited for.
 
         Raises:
             QueueFull: If as many wait as may.
         """
 
-    async def remove(self, model_id: str, stream_id: str) -> bool:
-        """Take a waiting job out. False if it does not wait (any more)."""
+    async def remove(self, model_id: str, stream_id: str) -> Job | None:
+        """Take a waiting job out, under a lease until `settled`; None if it does not wait."""
+
+    def settled(self, stream_id: str) -> None:
+        """The end of a job's answer is written for good: its lease is over."""
 
     def follow(self, record: StreamRecord) -> None:
         """Keep the record's place in line current until it is claimed or ended."""
