@@ -326,6 +326,7 @@ def _edge_policy(config: Config) -> EdgePolicy:
         origins=server.origins,
         trusted_proxies=server.trusted_proxies,
         backlog=server.backlog,
+        shares_port=server.processes > 1,
         page=page if page.is_dir() else None,
     )
 

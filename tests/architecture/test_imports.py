@@ -21,10 +21,12 @@ MAY_IMPORT = {
         *(PROTOCOL, CORE, CONFIG),
         *("wsserver.gateway", "wsserver.engines", "wsserver.stores", "wsserver.observe"),
     },
+    "wsserver.supervisor": {CONFIG, CORE, "wsserver.observe"},
     "wsserver.archive": {PROTOCOL, CORE, CONFIG, "wsserver.stores"},
     "wsserver.doctor": {CONFIG, "wsserver.engines"},
     "wsserver.cli": {
-        *(CONFIG, "wsserver.app", "wsserver.archive", "wsserver.doctor", "wsserver_terminal")
+        *(CONFIG, "wsserver.app", "wsserver.supervisor", "wsserver.archive", "wsserver.doctor"),
+        "wsserver_terminal",
     },
     "wsserver.__main__": {"wsserver.cli"},
     "wsserver_client": {PROTOCOL},
@@ -39,7 +41,7 @@ THIRD_PARTIES = {
     "llguidance": {"wsserver.engines.llamacpp"},
     "msgpack": {PROTOCOL},
     "msgspec": {
-        *(PROTOCOL, CONFIG, "wsserver.archive", "wsserver.gateway.repeats"),
+        *(PROTOCOL, CONFIG, "wsserver.archive", "wsserver.supervisor", "wsserver.gateway.repeats"),
         *("wsserver.core.engine", "wsserver.core.streams.record", "wsserver.gateway.handlers"),
         *("wsserver.engines.link", "wsserver.engines.llamacpp", "wsserver.engines.openai"),
     },
