@@ -20,13 +20,14 @@ from wsserver.core.engine import (
     RequestRefused,
 )
 from wsserver.core.ids import new_id
-from wsserver.core.jobs import JobQueue
+from wsserver.core.jobs import AnswerKeeper, JobQueue
+from wsserver.core.models.directory import LoadCancelled, ModelView
 from wsserver.core.models.model import Model, ModelStatus
 from wsserver.core.models.naming import choose_id
 from wsserver.core.models.pool import Pool
 from wsserver.core.models.sources import ModelSource, SourcePolicy
 from wsserver.core.restarts import RestartPolicy
-from wsserver.core.runner import CloseAnswer, Runner
+from wsserver.core.runner import Runner
 from wsserver.core.streams import Ending, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
@@ -36,14 +37,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_NAME = "default"
 """The model name that means the default model."""
-
-
-class LoadCancelled(Exception):
-    """The load was cancelled by an unload before it ended."""
-
-
-def _close_nothing(record: StreamRecord, fence: int, ending: Ending) -> None:
-    raise AssertionError("the registry serves answers before someone takes their endings")
 
 
 class ModelRegistry:
@@ -60,7 +53,7 @@ class ModelRegistry:
         restarts: RestartPolicy | None = None,
         most: int = 64,
     ) -> None:
-        self.close_answer: CloseAnswer = _close_nothing
+        self.keeper: AnswerKeeper | None = None  # set before the first load
         self.sources = sources
         self._most = most  # models loaded or loading
         self._factory = factory
@@ -74,11 +67,11 @@ class ModelRegistry:
         """All models, loaded or not."""
         return list(self._models.values())
 
-    def queued(self, model: Model) -> int:
+    def queued(self, model: ModelView) -> int:
         """Requests that wait for the model."""
         return self._queue.depth(model.id)
 
-    def free_slots(self, model: Model) -> int:
+    def free_slots(self, model: ModelView) -> int:
         """Jobs that could begin at once; 0 while nothing is loaded."""
         return max(0, model.slots - model.busy)
 
@@ -208,7 +201,7 @@ class ModelRegistry:
         model.task = asyncio.create_task(self._serve(model), name=f"model {model.id}")
 
     async def loaded(
-        self, model: Model, on_progress: Callable[[LoadProgress], None] | None = None
+        self, view: ModelView, on_progress: Callable[[LoadProgress], None] | None = None
     ) -> ModelInfo:
         """Wait for a load's end. ``on_progress`` is told how far it is, and each step from there.
 
@@ -216,6 +209,7 @@ class ModelRegistry:
             ModelLoadError: With the engine's reason.
             LoadCancelled: If the model was unloaded meanwhile.
         """
+        model = self._models[view.id]
         if on_progress is not None:
             if not model.settled.is_set():
                 on_progress(model.progress)
@@ -231,12 +225,13 @@ class ModelRegistry:
             raise LoadCancelled(model.id)
         return model.info
 
-    def begin_unload(self, model: Model, *, force: bool) -> None:
+    def begin_unload(self, view: ModelView, *, force: bool) -> None:
         """From now on take no work for the model, and end what waits (``force``: what runs, too).
 
         At once, not at a task's first step: a request that its client sent after the unload must
         find the model going. `unloaded` does the rest.
         """
+        model = self._models[view.id]
         if model.task is None:
             return
         model.is_unloading = True
@@ -246,11 +241,12 @@ class ModelRegistry:
                 self._log.cancel(record.stream_id, Ending.stopped(StopReason.UNLOADED, "server"))
                 model.pool.stop(record.stream_id)
 
-    async def unloaded(self, model: Model) -> None:
+    async def unloaded(self, view: ModelView) -> None:
         """Let the running answers end, then free the engine. After `begin_unload`.
 
         Idempotent: a second unload waits for the first.
         """
+        model = self._models[view.id]
         task, pool = model.task, model.pool
         if task is None:
             return
@@ -303,12 +299,14 @@ class ModelRegistry:
             model.settled.set()
 
     def _runner(self, model: Model) -> Runner:
+        if self.keeper is None:
+            raise AssertionError("the registry loads before someone answers for the answers")
         return Runner(
             model.spec,
             factory=self._factory,
             queue=self._queue,
             log=self._log,
-            close_answer=lambda *end: self.close_answer(*end),
+            keeper=self.keeper,
             on_ready=lambda info: self._became_ready(model, info),
             on_progress=model.tell_progress,
             telemetry=self._telemetry,
@@ -338,4 +336,5 @@ class ModelRegistry:
         for job in self._queue.drain(model.id):
             record = self._log.get(job.stream_id)
             if record is not None and self._log.cancel(record.stream_id, ending):
-                self.close_answer(record, record.fence, ending)
+                assert self.keeper is not None  # it was loaded
+                self.keeper.close(record, record.fence, ending)
