@@ -37,6 +37,7 @@ MAY_IMPORT = {
 THIRD_PARTIES = {
     "aiohttp": {"wsserver.engines.openai.client"},
     "exllamav2": {"wsserver.engines.exllamav2"},
+    "hiredis": {"wsserver.stores.redis.connection"},
     "jwt": {"wsserver.gateway"},
     "llguidance": {"wsserver.engines.llamacpp"},
     "msgpack": {PROTOCOL},
@@ -49,7 +50,6 @@ THIRD_PARTIES = {
     "prometheus_client": {"wsserver.observe"},
     "prompt_toolkit": {"wsserver_terminal"},
     "psutil": {"wsserver.gateway.handlers.models"},
-    "redis": {"wsserver.stores.redis"},
     "rich": {"wsserver_terminal"},
     "structlog": {"wsserver.observe"},
     "torch": {"wsserver.engines.exllamav2"},
