@@ -138,7 +138,7 @@ async def test_stages_end_in_order() -> None:
     with held_port("127.0.0.1", 0) as port:
         members = [member("one", port, "deaf"), member("two", port, stage=1)]
         async with running(members, port, patience=0.5) as (case, life):
-            await eventually(lambda: case.pids().keys() == {"one", "two"})
+            await eventually(lambda: len(case.lines) == 2 and len(case.pids()) == 2)
             gateway = case.pids()["one"]
             lives: list[bool] = []
             case.on_line = lambda: lives.append(psutil.pid_exists(gateway))
