@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from wsserver.config.faults import Fault, Origin, did_you_mean
-from wsserver.config.sections import ModelEntry, Models
+from wsserver.config.model_sections import ModelEntry, Models
 from wsserver.config.values import absolute
 
 # Two letters at least, so that a Windows drive is no scheme.

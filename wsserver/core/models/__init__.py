@@ -1,11 +1,12 @@
 """Which models there are, what state each is in, and what a client may load.
 
 `sources` turns what someone wrote into something to load, or refuses it; `registry` knows the
-models and drives their loads; `model` is one of them.
+models; `loads` drives each from load to unload, within the `capacity`; `model` is one of them.
 """
 
+from wsserver.core.models.capacity import Bounds
 from wsserver.core.models.model import Model, ModelStatus
 from wsserver.core.models.registry import ModelRegistry
 from wsserver.core.models.sources import ModelSource, SourcePolicy
 
-__all__ = ["Model", "ModelRegistry", "ModelSource", "ModelStatus", "SourcePolicy"]
+__all__ = ["Bounds", "Model", "ModelRegistry", "ModelSource", "ModelStatus", "SourcePolicy"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from wsserver.core.engine import EngineHost, LoadProgress, ModelInfo, ModelSpec
@@ -38,7 +38,11 @@ class Model:
         self.task: asyncio.Task[None] | None = None  # loads and serves
         self.settled = asyncio.Event()  # the first load has succeeded or failed
         self.is_unloading = False
+        self.unloading: asyncio.Task[None] | None = None
         self.load_started_at = 0.0
+        self.used_at = 0.0  # loop seconds of the last request for it
+        self.room: Mapping[str, int] = {}  # what it holds of `Capacity` while it is not idle
+        self.makes_place = False  # others may go for this load: it is immediate
         self.build = ""  # another one with each load: what the response cache goes by
         self.progress_sinks: set[Callable[[LoadProgress], None]] = set()
 
