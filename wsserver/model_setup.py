@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wsserver.config import Config, Models
 from wsserver.config.sizes import size_bytes
-from wsserver.core.models import Bounds, ModelSource, SourcePolicy
+from wsserver.core.models import Bounds, ModelSource, Placement, SourcePolicy
 from wsserver.engines.catalog import ENTRIES, engine_for
 from wsserver.engines.memory import has_gpu, machine_memory
 
@@ -27,7 +27,12 @@ def source_policy(config: Config) -> SourcePolicy:
             path=entry.source if is_file else None,
             settings={**config.models.engines.get(engine, {}), **entry.settings},
             description=entry.description,
-            replicas=entry.replicas,
+            placement=Placement(
+                replicas=len(entry.placement) or entry.replicas,
+                gpus=entry.placement or ((entry.gpus,) if entry.gpus else ()),
+                split=entry.gpu_split,
+                memory=size_bytes(entry.memory),
+            ),
         )
     return SourcePolicy(
         models_dir=Path(config.models.dir) if config.models.dir else None,
@@ -35,6 +40,7 @@ def source_policy(config: Config) -> SourcePolicy:
         choose_engine=_engine_for,
         configured=sources,
         operator_settings={name: entry.operator_settings for name, entry in ENTRIES.items()},
+        split_settings={name: entry.split_setting for name, entry in ENTRIES.items()},
     )
 
 

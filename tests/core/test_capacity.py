@@ -12,7 +12,7 @@ from tests.core.test_runner import counted
 from tests.support.core import Core
 from tests.support.virtual_time import pass_time, until, virtual
 from wsserver.core.engine import ModelLoadError
-from wsserver.core.models import Bounds
+from wsserver.core.models import Bounds, Placement
 from wsserver.core.models.capacity import (
     MEMORY,
     MODELS,
@@ -238,7 +238,7 @@ POLICY = SourcePolicy(
 def loaded_model(name: str, size: int, used_at: float) -> Model:
     """A model that holds room, without an engine."""
     spec = POLICY.spec(ModelSource(name, "x", "none"), name)
-    model = Model(spec, description=None, is_default=False)
+    model = Model(spec, description=None, is_default=False, placement=Placement())
     model.status, model.used_at = ModelStatus.READY, used_at
     model.room = {MODELS: 1, MEMORY: size}
     return model

@@ -8,6 +8,8 @@ from msgspec import Meta
 
 from wsserver.config.fields import PATH, AutoSize, Positive, Section, Size
 
+Gpu = Annotated[int, Meta(ge=0, le=1023)]
+
 
 class ModelEntry(Section, frozen=True):
     """A model known by name: ``load_model`` takes its id as source."""
@@ -25,6 +27,34 @@ class ModelEntry(Section, frozen=True):
     replicas: Annotated[
         int, Meta(ge=1, le=64, description="Engines with this model, behind one queue.")
     ] = 1
+    gpus: Annotated[
+        tuple[Gpu, ...],
+        Meta(
+            description="GPUs that each replica sees, numbered as by nvidia-smi: [0, 1]. Empty: "
+            "all, as the engine chooses."
+        ),
+    ] = ()
+    placement: Annotated[
+        tuple[tuple[Gpu, ...], ...],
+        Meta(
+            description="The GPUs of each replica by itself, in place of gpus and replicas: "
+            "[[0], [1]] is a replica on each of two."
+        ),
+    ] = ()
+    gpu_split: Annotated[
+        tuple[Annotated[float, Meta(gt=0, le=1e6)], ...],
+        Meta(
+            description="How much of a replica each of its GPUs takes, in order: shares for "
+            "llamacpp, GiB for exllamav2."
+        ),
+    ] = ()
+    memory: Annotated[
+        Size,
+        Meta(
+            description="Memory that one replica is counted with under models.max_memory or "
+            "max_gpu_memory. 0: the engine's estimate."
+        ),
+    ] = 0
     description: Annotated[str | None, Meta(description="Shown to people in models_list.")] = None
     default: Annotated[bool, Meta(description="Answers where a request names no model.")] = False
     load: Annotated[bool, Meta(description="Loaded at start unless models.start says other.")] = (

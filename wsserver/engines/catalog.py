@@ -43,7 +43,7 @@ class Entry:
 
     ``estimate`` is "module:function" of what a load will take (`wsserver.engines.memory`), left out
     where that is not worth counting. It is imported in the server's own process, and must import
-    nothing but what the server has.
+    nothing but what the server has. ``split_setting`` is its name for the shares of several GPUs.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Entry:
     cpu_flags: frozenset[str] = frozenset()
     operator_settings: frozenset[str] = frozenset()
     estimate: str | None = None
+    split_setting: str = "gpu_split"
 
 
 ENTRIES: Final = {
@@ -69,6 +70,7 @@ ENTRIES: Final = {
             extra="cpu",
             cpu_flags=_LLAMACPP_CPU_FLAGS,
             estimate="wsserver.engines.llamacpp.memory:estimate",
+            split_setting="tensor_split",
         ),
         Entry(
             name="synthetic",

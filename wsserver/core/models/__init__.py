@@ -6,7 +6,16 @@ models; `loads` drives each from load to unload, within the `capacity`; `model` 
 
 from wsserver.core.models.capacity import Bounds
 from wsserver.core.models.model import Model, ModelStatus
+from wsserver.core.models.placement import Placement
 from wsserver.core.models.registry import ModelRegistry
 from wsserver.core.models.sources import ModelSource, SourcePolicy
 
-__all__ = ["Bounds", "Model", "ModelRegistry", "ModelSource", "ModelStatus", "SourcePolicy"]
+__all__ = [
+    "Bounds",
+    "Model",
+    "ModelRegistry",
+    "ModelSource",
+    "ModelStatus",
+    "Placement",
+    "SourcePolicy",
+]

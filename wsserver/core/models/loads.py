@@ -10,7 +10,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from wsserver.core.engine import EngineFactory, LoadProgress, ModelInfo, ModelLoadError, ModelSpec
+from wsserver.core.engine import (
+    EngineFactory,
+    LoadProgress,
+    ModelInfo,
+    ModelLoadError,
+    ModelSpec,
+    placed,
+)
 from wsserver.core.ids import new_id
 from wsserver.core.jobs import JobQueue
 from wsserver.core.models.capacity import MODELS, Capacity, NoPlace, room_needed
@@ -112,7 +119,8 @@ class Loads:
         )
         try:
             await self._make_place(model)
-            model.pool = Pool(model.id, [self._runner(model) for _ in range(model.wanted)])
+            places = model.placement.of_each()
+            model.pool = Pool(model.id, [self._runner(model, gpus) for gpus in places])
             await model.pool.run()
         except ModelLoadError as error:
             model.status = ModelStatus.FAILED
@@ -142,8 +150,9 @@ class Loads:
             ModelLoadError: If it does not fit.
         """
         async with self._in_turn:
-            each = await self._estimate(model.spec)
-            need = room_needed(each, [()] * model.wanted, ())
+            place = model.placement
+            each = place.memory or await self._estimate(model.spec)
+            need = room_needed(each, place.of_each(), place.split)
             try:
                 going = self._capacity.take(model, need, makes_place=model.makes_place)
             except NoPlace as error:
@@ -156,9 +165,9 @@ class Loads:
         for other in going:
             await self.unloaded(other)
 
-    def _runner(self, model: Model) -> Runner:
+    def _runner(self, model: Model, gpus: tuple[int, ...]) -> Runner:
         return Runner(
-            model.spec,
+            placed(model.spec, gpus),
             factory=self._factory,
             queue=self._queue,
             log=self._log,

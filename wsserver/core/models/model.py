@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from wsserver.core.engine import EngineHost, LoadProgress, ModelInfo, ModelSpec
+from wsserver.core.models.placement import Placement
 from wsserver.core.models.pool import Pool
 from wsserver_protocol.errors import ErrorCode, WireError
 
@@ -24,10 +25,10 @@ class Model:
     """State of one model. Changed by the registry only."""
 
     def __init__(
-        self, spec: ModelSpec, *, description: str | None, is_default: bool, wanted: int = 1
+        self, spec: ModelSpec, *, description: str | None, is_default: bool, placement: Placement
     ) -> None:
         self.spec = spec
-        self.wanted = wanted  # replicas
+        self.placement = placement
         self.description = description
         self.is_default = is_default
         self.status = ModelStatus.UNLOADED

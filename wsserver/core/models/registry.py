@@ -157,7 +157,7 @@ class ModelRegistry:
             self.sources.spec(source, model_id),
             description=source.description,
             is_default=is_default,
-            wanted=source.replicas,
+            placement=source.placement,
         )
         self._models[model_id] = model
         return model
@@ -195,7 +195,7 @@ class ModelRegistry:
         self._admit_load(admit, makes_place=makes_place)
         if model is None:
             model = self.add(resolved, model_id=name)
-        model.spec, model.wanted = self.sources.spec(resolved, name), resolved.replicas
+        model.spec, model.placement = self.sources.spec(resolved, name), resolved.placement
         self.load(model, makes_place=makes_place)
         return model
 
