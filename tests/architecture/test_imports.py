@@ -17,8 +17,9 @@ MAY_IMPORT = {
     "wsserver.engines": {PROTOCOL, CORE, CONFIG},
     "wsserver.stores": {PROTOCOL, CORE, CONFIG},
     "wsserver.observe": {PROTOCOL, CORE, CONFIG},
+    "wsserver.model_setup": {CORE, CONFIG, "wsserver.engines"},
     "wsserver.app": {
-        *(PROTOCOL, CORE, CONFIG),
+        *(PROTOCOL, CORE, CONFIG, "wsserver.model_setup"),
         *("wsserver.gateway", "wsserver.engines", "wsserver.stores", "wsserver.observe"),
     },
     "wsserver.supervisor": {CONFIG, CORE, "wsserver.observe"},
