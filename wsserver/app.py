@@ -27,7 +27,7 @@ from wsserver.core.idempotency import Idempotency
 from wsserver.core.identity import Identity
 from wsserver.core.limits import LimitPolicy, MemoryLimits
 from wsserver.core.local_answers import LocalAnswers
-from wsserver.core.models import ModelRegistry, ModelSource, SourcePolicy
+from wsserver.core.models import ModelRegistry
 from wsserver.core.room_context import RoomContexts
 from wsserver.core.rooms import PresenceKeeper, Rooms
 from wsserver.core.rooms.asks import RoomAsks
@@ -35,13 +35,14 @@ from wsserver.core.sessions.services import SessionServices
 from wsserver.core.sessions.store import SessionError
 from wsserver.core.streams import Ending
 from wsserver.core.telemetry import ModelSnapshot, Snapshot
-from wsserver.engines.catalog import ENTRIES, engine_for
 from wsserver.engines.host import create_host
+from wsserver.engines.memory import estimate_memory
 from wsserver.gateway.dispatch import Dispatcher
 from wsserver.gateway.handlers import HANDLERS
 from wsserver.gateway.http import HttpPages
 from wsserver.gateway.listener import Heartbeat, Listener
 from wsserver.gateway.services import EdgePolicy, Services
+from wsserver.model_setup import model_bounds, source_policy
 from wsserver.observe.logging import log_to
 from wsserver.observe.metrics import Metrics
 from wsserver.observe.runtime import watch_collector, watch_loop
@@ -148,12 +149,13 @@ class Application:
         stream_log = MemoryStreamLog(config.streams.retention_seconds)
         queue = MemoryJobQueue(config.limits.queue_per_model)
         models = self.models = ModelRegistry(
-            sources=_source_policy(config),
+            sources=source_policy(config),
             factory=create_host,
             queue=queue,
             log=stream_log,
             telemetry=self.metrics,
-            most=config.models.max_loaded,
+            bounds=model_bounds(config.models),
+            estimate=estimate_memory,
         )
         answers = LocalAnswers(
             log=stream_log,
@@ -272,36 +274,6 @@ class Application:
         )
 
 
-def _source_policy(config: Config) -> SourcePolicy:
-    sources: dict[str, ModelSource] = {}
-    for entry in config.models.model:
-        is_file = Path(entry.source).is_absolute()
-        engine = entry.engine or _engine_for(entry.source) or "unknown"
-        sources[entry.id] = ModelSource(
-            id=entry.id,
-            source=Path(entry.source).name if is_file else entry.source,
-            engine=engine,
-            path=entry.source if is_file else None,
-            settings={**config.models.engines.get(engine, {}), **entry.settings},
-            description=entry.description,
-            replicas=entry.replicas,
-        )
-    return SourcePolicy(
-        models_dir=Path(config.models.dir) if config.models.dir else None,
-        allowed_schemes=frozenset(config.models.schemes),
-        choose_engine=_engine_for,
-        configured=sources,
-        operator_settings={name: entry.operator_settings for name, entry in ENTRIES.items()},
-    )
-
-
-def _engine_for(source: str) -> str | None:
-    try:
-        return engine_for(source)
-    except LookupError:
-        return None
-
-
 def _limit_policy(config: Config) -> LimitPolicy:
     limits = config.limits
     return LimitPolicy(
@@ -329,6 +301,7 @@ def _edge_policy(config: Config) -> EdgePolicy:
         origins=server.origins,
         trusted_proxies=server.trusted_proxies,
         backlog=server.backlog,
+        shares_port=server.processes > 1,
         page=page if page.is_dir() else None,
     )
 

@@ -17,14 +17,17 @@ MAY_IMPORT = {
     "wsserver.engines": {PROTOCOL, CORE, CONFIG},
     "wsserver.stores": {PROTOCOL, CORE, CONFIG},
     "wsserver.observe": {PROTOCOL, CORE, CONFIG},
+    "wsserver.model_setup": {CORE, CONFIG, "wsserver.engines"},
     "wsserver.app": {
-        *(PROTOCOL, CORE, CONFIG),
+        *(PROTOCOL, CORE, CONFIG, "wsserver.model_setup"),
         *("wsserver.gateway", "wsserver.engines", "wsserver.stores", "wsserver.observe"),
     },
+    "wsserver.supervisor": {CONFIG, CORE, "wsserver.observe"},
     "wsserver.archive": {PROTOCOL, CORE, CONFIG, "wsserver.stores"},
     "wsserver.doctor": {CONFIG, "wsserver.engines"},
     "wsserver.cli": {
-        *(CONFIG, "wsserver.app", "wsserver.archive", "wsserver.doctor", "wsserver_terminal")
+        *(CONFIG, "wsserver.app", "wsserver.supervisor", "wsserver.archive", "wsserver.doctor"),
+        "wsserver_terminal",
     },
     "wsserver.__main__": {"wsserver.cli"},
     "wsserver_client": {PROTOCOL},
@@ -35,11 +38,12 @@ MAY_IMPORT = {
 THIRD_PARTIES = {
     "aiohttp": {"wsserver.engines.openai.client"},
     "exllamav2": {"wsserver.engines.exllamav2"},
+    "hiredis": {"wsserver.stores.redis.connection"},
     "jwt": {"wsserver.gateway"},
     "llguidance": {"wsserver.engines.llamacpp"},
     "msgpack": {PROTOCOL},
     "msgspec": {
-        *(PROTOCOL, CONFIG, "wsserver.archive", "wsserver.gateway.repeats"),
+        *(PROTOCOL, CONFIG, "wsserver.archive", "wsserver.supervisor", "wsserver.gateway.repeats"),
         *("wsserver.core.engine", "wsserver.core.streams.record", "wsserver.gateway.handlers"),
         *("wsserver.core.rooms", "wsserver.stores.memory"),
         *("wsserver.engines.link", "wsserver.engines.llamacpp", "wsserver.engines.openai"),
@@ -49,7 +53,6 @@ THIRD_PARTIES = {
     "prometheus_client": {"wsserver.observe"},
     "prompt_toolkit": {"wsserver_terminal"},
     "psutil": {"wsserver.gateway.handlers.models"},
-    "redis": {"wsserver.stores.redis"},
     "rich": {"wsserver_terminal"},
     "structlog": {"wsserver.observe"},
     "torch": {"wsserver.engines.exllamav2"},

@@ -39,6 +39,7 @@ class EdgePolicy:
     origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     backlog: int = 2048
+    shares_port: bool = False  # with other processes of this server
     page: Path | None = None  # folder of the built chat page
 
 

@@ -140,10 +140,12 @@ class ModelDirectory(Protocol):
         model_id: str | None,
         settings: Mapping[str, object],
         admit: Callable[[], None],
+        makes_place: bool = False,
     ) -> ModelView:
         """Start loading what a client named, or join the load or the model that is there already.
 
-        ``admit`` is called before a load is started, and may refuse it.
+        ``admit`` is called before a load is started, and may refuse it. A load that
+        ``makes_place`` unloads what stands in its way.
 
         Raises:
             WireError: If the source is refused, the id is taken by another source, or as many
