@@ -15,7 +15,6 @@ from wsserver.core.models import ModelDirectory
 from wsserver.core.rooms import Rooms
 from wsserver.core.rooms.asks import RoomAsks
 from wsserver.core.sessions.services import SessionServices
-from wsserver.core.streams import StreamLog
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, WireError
 
@@ -69,7 +68,6 @@ class Services:
     limit_policy: LimitPolicy
     idempotency: Idempotency
     sessions: SessionServices
-    log: StreamLog
     telemetry: Telemetry
     policy: EdgePolicy
     started_at: float  # loop seconds
