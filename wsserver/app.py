@@ -145,7 +145,7 @@ class Application:
         limits = MemoryLimits(limit_policy)
         stream_log = MemoryStreamLog(config.streams.retention_seconds)
         queue = MemoryJobQueue(config.limits.queue_per_model)
-        models = ModelRegistry(
+        models = self.models = ModelRegistry(
             sources=_source_policy(config),
             factory=create_host,
             queue=queue,
@@ -165,6 +165,7 @@ class Application:
                 entries=config.cache.entries, size=config.cache.bytes, ttl=config.cache.ttl_seconds
             ),
         )
+        models.keeper = answers
         batches = Batches(answers, limits)
         rooms = Rooms(log_bound=config.rooms.history_entries, stop=answers.stop)
         departures = Departures(answers, batches, rooms)
@@ -198,7 +199,7 @@ class Application:
 
     def _load_models(self) -> None:
         """Make the configured models known, and start loading those that are to be there."""
-        models = self.services.models
+        models = self.models
         sources = models.sources.configured
         start = self.config.models.start
         for name in [*start, *(name for name in sources if name not in start)]:
@@ -238,7 +239,7 @@ class Application:
         await services.answers.closed()
         await services.sessions.conversations.close()
         await self.listener.stop(CloseCode.GOING_AWAY, CLOSE_DEADLINE)
-        await services.models.close()
+        await self.models.close()
 
     async def _wait_for_answers(self, seconds: float) -> None:
         idle = asyncio.create_task(self.services.answers.idle())

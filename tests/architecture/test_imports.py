@@ -35,6 +35,7 @@ MAY_IMPORT = {
 THIRD_PARTIES = {
     "aiohttp": {"wsserver.engines.openai.client"},
     "exllamav2": {"wsserver.engines.exllamav2"},
+    "hiredis": {"wsserver.stores.redis.connection"},
     "jwt": {"wsserver.gateway"},
     "llguidance": {"wsserver.engines.llamacpp"},
     "msgpack": {PROTOCOL},
@@ -47,7 +48,6 @@ THIRD_PARTIES = {
     "prometheus_client": {"wsserver.observe"},
     "prompt_toolkit": {"wsserver_terminal"},
     "psutil": {"wsserver.gateway.handlers.models"},
-    "redis": {"wsserver.stores.redis"},
     "rich": {"wsserver_terminal"},
     "structlog": {"wsserver.observe"},
     "torch": {"wsserver.engines.exllamav2"},

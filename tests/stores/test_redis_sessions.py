@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +13,30 @@ from redis.crc import key_slot
 from tests.contracts.session_keeping import SessionKeepingContract
 from tests.contracts.session_samples import ALICE, Clock, MakeStore, chain, message, session
 from tests.contracts.session_store import SessionStoreContract
-from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.redis import RedisProcess, running_redis
 from wsserver.core.sessions.model import Bounds
 from wsserver.core.sessions.store import SessionNotFound, StoreUnavailable
 from wsserver.stores.redis import RedisSessionStore
 
-pytestmark = pytest.mark.skipif(
-    not redis_is_installed(), reason="redis-server is not installed (package redis-server)"
-)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    """A Redis for this module."""
-    with running_redis(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
 
 @pytest.fixture
-async def empty(server: RedisProcess) -> str:
-    """The address of the server, with nothing in it and no script known."""
-    client = Redis.from_url(server.url)
-    await client.flushall()
-    await client.script_flush()
-    await client.aclose()
-    return server.url
+def empty(redis_server: RedisProcess) -> str:
+    """The address of a server with nothing in it and no script known."""
+    redis_server.ask("FLUSHALL")
+    redis_server.ask("SCRIPT", "FLUSH")
+    return redis_server.url
 
 
 class TestRedisSessionStore(SessionStoreContract, SessionKeepingContract):
-    """The contract on Redis."""
+    """The contract on one Redis, and on a cluster."""
 
     @pytest.fixture
-    async def make(self, empty: str, clock: Clock) -> AsyncIterator[MakeStore]:
-        """Stores on one server, closed in the end."""
+    async def make(self, redis_url: str, clock: Clock) -> AsyncIterator[MakeStore]:
+        """Stores at one place, closed in the end."""
         opened: list[RedisSessionStore] = []
 
         async def make(bounds: Bounds) -> RedisSessionStore:
-            opened.append(RedisSessionStore.open(empty, bounds, clock))
+            opened.append(RedisSessionStore.open(redis_url, bounds, clock))
             return opened[-1]
 
         yield make

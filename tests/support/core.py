@@ -58,6 +58,7 @@ class Core:
             cache=MemoryResponseCache(entries=10, size=100_000, ttl=600.0),
             max_wait=max_wait,
         )
+        self.models.keeper = self.answers
         self.batches = Batches(self.answers, self.limits)
         self.rooms = Rooms(log_bound=100, stop=self.answers.stop)
         self.departures = Departures(self.answers, self.batches, self.rooms)

@@ -10,7 +10,9 @@ from wsserver.cli.parser import load_settings
 from wsserver.cli.report import CommandError
 from wsserver.config import Config, ConfigError, unbuilt
 
-SERVER_PACKAGES = frozenset({"jwt", "prometheus_client", "psutil", "redis", "structlog", "uvloop"})
+SERVER_PACKAGES = frozenset(
+    {"hiredis", "jwt", "prometheus_client", "psutil", "structlog", "uvloop"}
+)
 
 
 def run_serve(parsed: argparse.Namespace) -> int:

@@ -14,8 +14,8 @@ from functools import partial
 from wsserver.core.ask import Answer, Ask, ClosingHook
 from wsserver.core.engine import ChatMessage
 from wsserver.core.ids import new_id
+from wsserver.core.models import ModelDirectory
 from wsserver.core.models.options import check_options
-from wsserver.core.models.registry import ModelRegistry
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamState, StreamStep
@@ -28,7 +28,7 @@ class Answers(ABC):
     a slot within ``max_wait`` seconds (0: no bound).
     """
 
-    def __init__(self, *, models: ModelRegistry, retention: float, max_wait: float) -> None:
+    def __init__(self, *, models: ModelDirectory, retention: float, max_wait: float) -> None:
         self._models = models
         self._retention = retention
         self._max_wait = max_wait

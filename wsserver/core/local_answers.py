@@ -22,7 +22,7 @@ from wsserver.core.cache import (
 from wsserver.core.engine import ChatMessage
 from wsserver.core.jobs import Job, JobQueue, QueueFull
 from wsserver.core.limits import Limits
-from wsserver.core.models.registry import ModelRegistry
+from wsserver.core.models import ModelDirectory
 from wsserver.core.results import ending_word
 from wsserver.core.streams import Ending, Fenced, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
@@ -43,7 +43,7 @@ class LocalAnswers(Answers):
         log: StreamLog,
         queue: JobQueue,
         limits: Limits,
-        models: ModelRegistry,
+        models: ModelDirectory,
         telemetry: Telemetry,
         retention: float,
         cache: ResponseCache,
@@ -56,7 +56,6 @@ class LocalAnswers(Answers):
         self._limits = limits
         self._telemetry = telemetry
         self._closings: set[asyncio.Task[None]] = set()
-        models.keeper = self
 
     def enqueue(
         self,

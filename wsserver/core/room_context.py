@@ -15,7 +15,7 @@ from itertools import groupby
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer
 from wsserver.core.engine import ChatMessage
-from wsserver.core.models import ModelRegistry
+from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.context import TYPICAL_BYTES, Room, fit_turns
 from wsserver.core.streams import Ending
 from wsserver_protocol.errors import ErrorCode, WireError
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class RoomContexts:
     """Gives each ask in a room its context, and then its place in line."""
 
-    def __init__(self, answers: Answers, models: ModelRegistry) -> None:
+    def __init__(self, answers: Answers, models: ModelDirectory) -> None:
         self._answers = answers
         self._models = models
         self._tasks: set[asyncio.Task[None]] = set()

@@ -11,7 +11,7 @@ from wsserver.core.clients import Clients
 from wsserver.core.departures import Departures
 from wsserver.core.idempotency import Idempotency
 from wsserver.core.limits import LimitPolicy, Limits
-from wsserver.core.models import ModelRegistry
+from wsserver.core.models import ModelDirectory
 from wsserver.core.room_context import RoomContexts
 from wsserver.core.rooms import Rooms
 from wsserver.core.sessions.services import SessionServices
@@ -61,7 +61,7 @@ class Services:
     answers: Answers
     batches: Batches
     departures: Departures
-    models: ModelRegistry
+    models: ModelDirectory
     rooms: Rooms
     room_contexts: RoomContexts
     clients: Clients

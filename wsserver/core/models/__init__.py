@@ -1,11 +1,21 @@
 """Which models there are, what state each is in, and what a client may load.
 
-`sources` turns what someone wrote into something to load, or refuses it; `registry` knows the
-models and drives their loads; `model` is one of them.
+`directory` is what everyone else asks. `sources` turns what someone wrote into something to load,
+or refuses it; `registry` knows the models and drives their loads; `model` is one of them.
 """
 
+from wsserver.core.models.directory import LoadCancelled, ModelDirectory, ModelView
 from wsserver.core.models.model import Model, ModelStatus
 from wsserver.core.models.registry import ModelRegistry
 from wsserver.core.models.sources import ModelSource, SourcePolicy
 
-__all__ = ["Model", "ModelRegistry", "ModelSource", "ModelStatus", "SourcePolicy"]
+__all__ = [
+    "LoadCancelled",
+    "Model",
+    "ModelDirectory",
+    "ModelRegistry",
+    "ModelSource",
+    "ModelStatus",
+    "ModelView",
+    "SourcePolicy",
+]

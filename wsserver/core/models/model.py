@@ -50,6 +50,19 @@ class Model:
         return self.spec.id
 
     @property
+    def engine(self) -> str:
+        """Name of its engine."""
+        return self.spec.engine
+
+    @property
+    def kind(self) -> str:
+        """Kind of the weights: the scheme or the file's ending, else the engine's name."""
+        source = self.spec.path or self.spec.source
+        if self.spec.path is None:
+            return source.partition(":")[0]
+        return source.rpartition(".")[2] if "." in source else self.spec.engine
+
+    @property
     def is_ready(self) -> bool:
         return self.status is ModelStatus.READY
 

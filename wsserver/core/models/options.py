@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from wsserver.core.models.model import Model
+from wsserver.core.models.directory import ModelView
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
 from wsserver_protocol.options import GenerationOptions
 
 
-def check_options(model: Model, options: GenerationOptions) -> None:
+def check_options(model: ModelView, options: GenerationOptions) -> None:
     """Refuse what the model's engine can't honour.
 
     What a model that is still loading can't do its engine refuses.

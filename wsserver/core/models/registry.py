@@ -21,6 +21,7 @@ from wsserver.core.engine import (
 )
 from wsserver.core.ids import new_id
 from wsserver.core.jobs import AnswerKeeper, JobQueue
+from wsserver.core.models.directory import LoadCancelled, ModelView
 from wsserver.core.models.model import Model, ModelStatus
 from wsserver.core.models.naming import choose_id
 from wsserver.core.models.pool import Pool
@@ -36,10 +37,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_NAME = "default"
 """The model name that means the default model."""
-
-
-class LoadCancelled(Exception):
-    """The load was cancelled by an unload before it ended."""
 
 
 class ModelRegistry:
@@ -70,11 +67,11 @@ class ModelRegistry:
         """All models, loaded or not."""
         return list(self._models.values())
 
-    def queued(self, model: Model) -> int:
+    def queued(self, model: ModelView) -> int:
         """Requests that wait for the model."""
         return self._queue.depth(model.id)
 
-    def free_slots(self, model: Model) -> int:
+    def free_slots(self, model: ModelView) -> int:
         """Jobs that could begin at once; 0 while nothing is loaded."""
         return max(0, model.slots - model.busy)
 
@@ -204,7 +201,7 @@ class ModelRegistry:
         model.task = asyncio.create_task(self._serve(model), name=f"model {model.id}")
 
     async def loaded(
-        self, model: Model, on_progress: Callable[[LoadProgress], None] | None = None
+        self, view: ModelView, on_progress: Callable[[LoadProgress], None] | None = None
     ) -> ModelInfo:
         """Wait for a load's end. ``on_progress`` is told how far it is, and each step from there.
 
@@ -212,6 +209,7 @@ class ModelRegistry:
             ModelLoadError: With the engine's reason.
             LoadCancelled: If the model was unloaded meanwhile.
         """
+        model = self._models[view.id]
         if on_progress is not None:
             if not model.settled.is_set():
                 on_progress(model.progress)
@@ -227,12 +225,13 @@ class ModelRegistry:
             raise LoadCancelled(model.id)
         return model.info
 
-    def begin_unload(self, model: Model, *, force: bool) -> None:
+    def begin_unload(self, view: ModelView, *, force: bool) -> None:
         """From now on take no work for the model, and end what waits (``force``: what runs, too).
 
         At once, not at a task's first step: a request that its client sent after the unload must
         find the model going. `unloaded` does the rest.
         """
+        model = self._models[view.id]
         if model.task is None:
             return
         model.is_unloading = True
@@ -242,11 +241,12 @@ class ModelRegistry:
                 self._log.cancel(record.stream_id, Ending.stopped(StopReason.UNLOADED, "server"))
                 model.pool.stop(record.stream_id)
 
-    async def unloaded(self, model: Model) -> None:
+    async def unloaded(self, view: ModelView) -> None:
         """Let the running answers end, then free the engine. After `begin_unload`.
 
         Idempotent: a second unload waits for the first.
         """
+        model = self._models[view.id]
         task, pool = model.task, model.pool
         if task is None:
             return

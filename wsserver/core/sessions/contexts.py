@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from wsserver.core.engine import ChatMessage
-from wsserver.core.models import ModelRegistry
+from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions import tree
 from wsserver.core.sessions.context import BYTES_PER_TOKEN, Context, Room, build_context
 from wsserver.core.sessions.model import Message
@@ -28,7 +28,7 @@ MOST_MESSAGES = 10_000
 class ContextMaker:
     """Makes contexts, each once and after the turns before it have ended."""
 
-    def __init__(self, store: SessionStore, models: ModelRegistry) -> None:
+    def __init__(self, store: SessionStore, models: ModelDirectory) -> None:
         self._store = store
         self._models = models
 

@@ -19,7 +19,7 @@ from functools import partial
 
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer, Place
-from wsserver.core.models import ModelRegistry
+from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.context import Context
 from wsserver.core.sessions.contexts import ContextMaker
 from wsserver.core.sessions.model import Message
@@ -59,7 +59,7 @@ class Conversations:
         models: Counts tokens.
     """
 
-    def __init__(self, store: SessionStore, answers: Answers, models: ModelRegistry) -> None:
+    def __init__(self, store: SessionStore, answers: Answers, models: ModelDirectory) -> None:
         self._store = store
         self._answers = answers
         self._models = models

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from wsserver.core.answers import Answers
 from wsserver.core.ask import merged_options
-from wsserver.core.models import ModelRegistry
+from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.model import Message, Session
 from wsserver.core.sessions.refusals import in_time, or_refused, refusal, unknown_message
 from wsserver.core.sessions.store import MessageNotFound, SessionError, SessionStore
@@ -31,7 +31,7 @@ MAX_MESSAGE_BYTES = 900 * 1024
 class Placing:
     """Looks a turn's place up. Writes nothing."""
 
-    def __init__(self, store: SessionStore, answers: Answers, models: ModelRegistry) -> None:
+    def __init__(self, store: SessionStore, answers: Answers, models: ModelDirectory) -> None:
         self._store = store
         self._answers = answers
         self._models = models

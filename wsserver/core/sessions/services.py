@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wsserver.core.answers import Answers
-from wsserver.core.models import ModelRegistry
+from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.conversations import Conversations
 from wsserver.core.sessions.documents import Documents
 from wsserver.core.sessions.library import Library
@@ -14,7 +14,7 @@ from wsserver.core.sessions.upkeep import Upkeep
 class SessionServices:
     """What the gateway asks about sessions, and the task beside it (`upkeep`)."""
 
-    def __init__(self, store: SessionStore, answers: Answers, models: ModelRegistry) -> None:
+    def __init__(self, store: SessionStore, answers: Answers, models: ModelDirectory) -> None:
         self.conversations = Conversations(store, answers, models)
         self.library = Library(store, self.conversations)
         self.documents = Documents(store, self.library)

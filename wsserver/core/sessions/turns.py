@@ -16,7 +16,7 @@ from wsserver.core.ask import Answer
 from wsserver.core.engine import ChatMessage
 from wsserver.core.ids import new_id
 from wsserver.core.sessions.model import Message, Session
-from wsserver.core.streams import Ending
+from wsserver.core.streams import Ending, StreamRecord
 from wsserver.core.wallclock import wall_ms
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
 from wsserver_protocol.lifecycle import FinishReason
@@ -89,19 +89,23 @@ class Turn:
     def message(self) -> Message:
         """The answer as it stands now, under a fresh lease or with its finish reason."""
         assert self.spot is not None
-        first, record, ending = self.spot.message, self.answer.record, self.ending
-        return replace(
-            first,
-            content=first.content + record.transcript.text,
-            tokens=(first.tokens or 0) + record.transcript.generated,
-            finish_reason=ending.finish_reason if ending is not None else None,
-            lease=None if ending is not None else wall_ms() + LEASE_MS,
-        )
+        return message_now(self.spot.message, self.answer.record, self.ending)
 
     def rows(self) -> list[Message]:
         """What an append has to add: the new messages, the answer as it stands now."""
         assert self.spot is not None
         return [*self.spot.appended[:-1], self.message()]
+
+
+def message_now(first: Message, record: StreamRecord, ending: Ending | None) -> Message:
+    """An answer's message as it stands now: as it began, with all that was said since."""
+    return replace(
+        first,
+        content=first.content + record.transcript.text,
+        tokens=(first.tokens or 0) + record.transcript.generated,
+        finish_reason=ending.finish_reason if ending is not None else None,
+        lease=None if ending is not None else wall_ms() + LEASE_MS,
+    )
 
 
 def spot_of_new(session: Session, turn: Turn, parent_id: str | None) -> Spot:

@@ -7,13 +7,14 @@ or an engine.
 """
 
 from wsserver.core.streams.log import Claim, Fenced, StreamLog
-from wsserver.core.streams.record import Ending, EndKind, StreamRecord, Watcher
+from wsserver.core.streams.record import Ending, EndKind, Facts, StreamRecord, Watcher
 from wsserver.core.streams.transcript import Piece, Transcript
 
 __all__ = [
     "Claim",
     "EndKind",
     "Ending",
+    "Facts",
     "Fenced",
     "Piece",
     "StreamLog",

@@ -52,6 +52,8 @@ class Mirror:
                 case End(ending):
                     record.ending = ending
                     record.ended_at = now
+                    if ending.facts is not None:
+                        record.learn(ending.facts)
             has_changed = True
         record.fence = follower.fence
         record.state = follower.state

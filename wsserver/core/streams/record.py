@@ -30,6 +30,31 @@ class EndKind(Enum):
     ERROR = "error"
 
 
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the writer of an answer knows at its end, for readers in other processes.
+
+    Attributes:
+        tokens: Generated, hidden ones included.
+        prompt_tokens: As the engine counted them.
+        cached_tokens: Of these, taken from the engine's cache.
+        is_cached: The answer came from the response cache.
+        saved: Whether the session store took it; None without a session.
+        seq: Its place in its room's log; None without a room.
+        duration: Milliseconds from its acceptance to its end.
+        first_token: Milliseconds from its acceptance to its first token; None if it has none, or
+            an earlier writer made it.
+    """
+
+    tokens: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    is_cached: bool = False
+    saved: bool | None = None
+    seq: int | None = None
+    duration: int = 0
+    first_token: int | None = None
+
+
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How an answer ended. Exactly one per answer, set once."""
 
@@ -42,6 +67,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     retryable: bool = False
     retry_after: int | None = None  # ms
     details: tuple[FieldError, ...] = ()  # ERROR
+    facts: Facts | None = None  # where it is read from a log that lives elsewhere
 
     @classmethod
     def stopped(cls, reason: StopReason, by: str) -> Ending:
@@ -148,6 +174,28 @@ class StreamRecord:
     @property
     def is_ended(self) -> bool:
         return self.ending is not None
+
+    def facts(self, now: float) -> Facts:
+        """What readers elsewhere need to know at its end; ``now`` is loop time."""
+        first = self.first_token_at
+        return Facts(
+            tokens=self.transcript.generated,
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.cached_tokens,
+            is_cached=self.is_cached,
+            saved=self.saved,
+            seq=self.seq,
+            duration=max(0, round((now - self.accepted_at) * 1000)),
+            first_token=None if first is None else max(0, round((first - self.accepted_at) * 1000)),
+        )
+
+    def learn(self, facts: Facts) -> None:
+        """Take over what the writer knew; before the end is told to anyone."""
+        self.prompt_tokens, self.cached_tokens = facts.prompt_tokens, facts.cached_tokens
+        self.is_cached, self.saved, self.seq = facts.is_cached, facts.saved, facts.seq
+        self.ended_at = self.accepted_at + facts.duration / 1000
+        if facts.first_token is not None:
+            self.first_token_at = self.accepted_at + facts.first_token / 1000
 
     def take(self, step: StreamStep) -> None:
         """Change the state along the lifecycle table, and wake the watchers.

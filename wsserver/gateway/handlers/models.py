@@ -8,8 +8,7 @@ from collections.abc import Coroutine
 import psutil
 
 from wsserver.core.engine import LoadProgress, ModelLoadError
-from wsserver.core.models import Model
-from wsserver.core.models.registry import LoadCancelled
+from wsserver.core.models import LoadCancelled, ModelView
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver.gateway.handlers.scopes import require_scope
@@ -51,7 +50,7 @@ def load_model(call: Call) -> Coroutine[None, None, Reply]:
     return _loaded(call, model)
 
 
-async def _loaded(call: Call, model: Model) -> Reply:
+async def _loaded(call: Call, model: ModelView) -> Reply:
     services = call.connection.services
     tell = _ProgressTeller(call.connection, call.request_id, model)
     try:
@@ -63,7 +62,7 @@ async def _loaded(call: Call, model: Model) -> Reply:
     return events.ModelLoaded(
         request_id=call.request_id,
         model=events.ModelSummary(
-            id=model.id, name=_name(model), type=_type(model), status=ModelStatus.READY
+            id=model.id, name=_name(model), type=model.kind, status=ModelStatus.READY
         ),
     )
 
@@ -79,7 +78,7 @@ def unload_model(call: Call) -> Coroutine[None, None, Reply]:
     return _unloaded(call, model)
 
 
-async def _unloaded(call: Call, model: Model) -> Reply:
+async def _unloaded(call: Call, model: ModelView) -> Reply:
     await call.connection.services.models.unloaded(model)
     return events.ModelUnloaded(request_id=call.request_id, id=model.id)
 
@@ -106,7 +105,7 @@ def metrics(call: Call) -> Reply:
             engine={
                 "models": {
                     model.id: {
-                        "engine": model.spec.engine,
+                        "engine": model.engine,
                         "status": model.status.value,
                         "slots": model.slots,
                         "slotsBusy": model.busy,
@@ -123,7 +122,7 @@ def metrics(call: Call) -> Reply:
 class _ProgressTeller:
     """Sends a load's progress to one connection, not more often than it can be seen."""
 
-    def __init__(self, connection: Connection, request_id: str, model: Model) -> None:
+    def __init__(self, connection: Connection, request_id: str, model: ModelView) -> None:
         self._connection, self._request_id, self._model = connection, request_id, model
         self._last = 0.0
         self._stage = ""
@@ -143,7 +142,7 @@ class _ProgressTeller:
         )
 
 
-def _describe(model: Model, is_default: bool) -> events.ModelDescription:
+def _describe(model: ModelView, is_default: bool) -> events.ModelDescription:
     info = model.info
     description = model.description or (info.description if info is not None else None)
     if model.reason is not None:
@@ -151,12 +150,12 @@ def _describe(model: Model, is_default: bool) -> events.ModelDescription:
     return events.ModelDescription(
         id=model.id,
         name=_name(model),
-        type=_type(model),
+        type=model.kind,
         status=ModelStatus(model.status.value),
         size=info.size if info is not None else 0,
         capabilities=info.capabilities if info is not None else (),
         context_length=info.context_length if info is not None else 0,
-        engine=model.spec.engine,
+        engine=model.engine,
         replicas=model.replicas,
         slots=model.slots,
         active_streams=model.busy,
@@ -165,13 +164,5 @@ def _describe(model: Model, is_default: bool) -> events.ModelDescription:
     )
 
 
-def _name(model: Model) -> str:
+def _name(model: ModelView) -> str:
     return model.info.name if model.info is not None else model.id
-
-
-def _type(model: Model) -> str:
-    """Kind of the weights: the scheme or the file's ending, else the engine's name."""
-    source = model.spec.path or model.spec.source
-    if model.spec.path is None:
-        return source.partition(":")[0]
-    return source.rpartition(".")[2] if "." in source else model.spec.engine

@@ -1,5 +1,11 @@
-"""Shared stores on Redis: many processes and hosts, one truth."""
+"""Shared stores on Redis: many processes and hosts, one truth.
 
+`link` is a process' way to Redis, single or a cluster, with `bells` to listen at; `address`,
+`connection`, `lane`, `topology` and `scripts` are what it is made of. Each store above it has its
+steps as Lua scripts in ``lua/<area>`` and its keys in a table.
+"""
+
+from wsserver.stores.redis.link import PUBLISH, RedisLink
 from wsserver.stores.redis.sessions import RedisSessionStore
 
-__all__ = ["RedisSessionStore"]
+__all__ = ["PUBLISH", "RedisLink", "RedisSessionStore"]

@@ -9,14 +9,10 @@ hour later.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
-
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
 
 from wsserver.core.sessions.model import (
     Bounds,
@@ -30,7 +26,6 @@ from wsserver.core.sessions.model import (
 from wsserver.core.sessions.store import (
     MessageNotFound,
     SessionNotFound,
-    StoreUnavailable,
     TooManySessions,
     TooMuchText,
 )
@@ -43,13 +38,7 @@ from wsserver.stores.redis.fields import (
     session_of,
 )
 from wsserver.stores.redis.keys import LISTS, owner_keys, session_keys
-from wsserver.stores.redis.scripts import Scripts
-
-CONNECTIONS = 16
-"""To Redis at once. A step takes well under a millisecond, so few are enough."""
-
-TIMEOUT = 2.0
-"""Seconds for a connection, an answer, and for a free connection of the pool."""
+from wsserver.stores.redis.link import RedisLink
 
 SEARCHED_AT_ONCE, SEARCHED_AT_MOST = 50, 500
 """Sessions looked through in one round trip, and for one page; a further page goes on."""
@@ -59,20 +48,19 @@ FIRST = "+inf"
 
 
 class RedisSessionStore:
-    """Sessions in one Redis. Open with `RedisSessionStore.open`.
+    """Sessions in one Redis or one cluster. Open with `RedisSessionStore.open`.
 
     Args:
-        redis: The connection pool, closed with the store.
+        link: The way there, closed with the store.
         bounds: The caps and the TTL.
         clock: The time of day in milliseconds.
     """
 
-    def __init__(self, redis: Redis, bounds: Bounds, clock: Callable[[], int] = wall_ms) -> None:
-        self._redis = redis
+    def __init__(self, link: RedisLink, bounds: Bounds, clock: Callable[[], int] = wall_ms) -> None:
+        self._link = link
         self._bounds = bounds
         self._clock = clock
         self._ttl = round(bounds.ttl * 1000)
-        self._scripts = Scripts(redis)
 
     @classmethod
     def open(
@@ -83,17 +71,7 @@ class RedisSessionStore:
         Raises:
             ValueError: If the URL is none of Redis.
         """
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=TIMEOUT,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            health_check_interval=15,
-            # Every step may be repeated. Once is enough for a connection that died unnoticed.
-            retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 1),
-        )
-        return cls(Redis.from_pool(pool), bounds, clock)
+        return cls(RedisLink.open(url), bounds, clock)
 
     async def ping(self) -> None:
         """Ask whether Redis is there.
@@ -101,7 +79,7 @@ class RedisSessionStore:
         Raises:
             StoreUnavailable: If it is not.
         """
-        await _asked(self._redis.ping())
+        await self._link.ping()
 
     async def create(self, session: Session) -> tuple[Session, bool]:
         owner, session_id = session.owner, session.session_id
@@ -188,7 +166,7 @@ class RedisSessionStore:
         return message_of((await self._run("find", owner, session_id, message_id))[1])
 
     async def find_stream(self, owner: str, stream_id: str) -> tuple[str, str] | None:
-        kept = await _asked(self._redis.hget(owner_keys(owner)[4], stream_id))
+        kept = await self._link.command("HGET", owner_keys(owner)[4], stream_id)
         if kept is None:
             return None
         session_id, message_id = json.loads(kept)
@@ -219,23 +197,22 @@ class RedisSessionStore:
         return 0  # Redis frees what is past its time by itself
 
     async def all_sessions(self) -> AsyncIterator[Session]:
-        keys: AsyncIterator[Any] = self._redis.scan_iter(match=LISTS, count=1000)
-        async for key in keys:
+        async for key in self._link.scan(LISTS):
             name = key.decode().removesuffix("list") + "owner"
-            owner = await _asked(self._redis.hget(name, "owner"))
-            ids = await _asked(self._redis.zrange(key, 0, -1))
+            owner = await self._link.command("HGET", name, "owner")
+            ids = await self._link.command("ZRANGE", key, 0, -1)
             for start in range(0, len(ids) if owner else 0, 100):
                 wanted = [sid.decode() for sid in ids[start : start + 100]]
                 for session in await self._described(owner.decode(), wanted):
                     yield session
 
     async def close(self) -> None:
-        await self._redis.aclose()
+        await self._link.close()
 
     async def _run(self, name: str, owner: str, session_id: str, *args: Any) -> list[Any]:
-        reply = await self._scripts.run(
-            name, session_keys(owner, session_id), [self._clock(), self._ttl, session_id, *args]
-        )
+        keys = session_keys(owner, session_id)
+        args = (self._clock(), self._ttl, session_id, *args)
+        reply: list[Any] = await self._link.call(f"sessions/{name}", keys, args)
         match reply[0]:
             case b"ok" | b"exists":
                 return reply
@@ -252,31 +229,27 @@ class RedisSessionStore:
 
     async def _entries(self, owner: str, place: str, limit: int) -> list[tuple[str, str]]:
         """Ids of sessions after ``place`` in the owner's list, each with its place."""
-        reply = await self._scripts.run(
-            "list", owner_keys(owner), [self._clock(), self._ttl, "", place, limit]
-        )
+        args = (self._clock(), self._ttl, "", place, limit)
+        reply = await self._link.call("sessions/list", owner_keys(owner), args)
         return [(session_id.decode(), at.decode()) for session_id, at in reply[1]]
 
     async def _described(self, owner: str, ids: list[str]) -> list[Session]:
         """Sessions by their ids, those left out that have gone meanwhile. No use of them."""
-        if not ids:
-            return []
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for session_id in ids:
-                keys = session_keys(owner, session_id)
-                pipe.hgetall(keys[5])
-                pipe.llen(keys[9])
-                pipe.hget(keys[3], session_id)
-                pipe.lindex(keys[9], -1)
-            replies = await _asked(pipe.execute())
-        found = []
-        for number, session_id in enumerate(ids):
-            fields, count, size, newest = replies[4 * number : 4 * number + 4]
-            if fields:
-                flat = [part for item in fields.items() for part in item]
-                reply = [b"ok", flat, count, size or b"0", newest or b""]
-                found.append(session_of(owner, session_id, reply))
-        return found
+        link, keys = self._link, [session_keys(owner, session_id) for session_id in ids]
+        replies = await asyncio.gather(
+            *(link.command("HGETALL", key[5]) for key in keys),
+            *(link.command("LLEN", key[9]) for key in keys),
+            *(link.command("HGET", key[3], sid) for key, sid in zip(keys, ids, strict=True)),
+            *(link.command("LINDEX", key[9], -1) for key in keys),
+        )
+        rows = zip(
+            ids, *(replies[n * len(ids) : (n + 1) * len(ids)] for n in range(4)), strict=True
+        )
+        return [
+            session_of(owner, session_id, [b"ok", fields, count, size or b"0", newest or b""])
+            for session_id, fields, count, size, newest in rows
+            if fields
+        ]
 
     async def _search(self, owner: str, place: str, limit: int, query: str) -> SessionPage:
         found: list[str] = []
@@ -284,8 +257,14 @@ class RedisSessionStore:
         while looked < SEARCHED_AT_MOST:
             entries = await self._entries(owner, place, SEARCHED_AT_ONCE)
             now = self._clock()
-            calls = [(session_keys(owner, sid), [now, self._ttl, sid, query]) for sid, _ in entries]
-            hits = await self._scripts.run_all("search", calls) if calls else []
+            hits = await asyncio.gather(
+                *(
+                    self._link.call(
+                        "sessions/search", session_keys(owner, sid), (now, self._ttl, sid, query)
+                    )
+                    for sid, _ in entries
+                )
+            )
             for (session_id, place), hit in zip(entries, hits, strict=True):
                 looked += 1
                 if hit[1]:
@@ -299,18 +278,6 @@ class RedisSessionStore:
     async def _free_expired(self, owner: str) -> None:
         """Take what is past its time out of the owner's list, caps and memory."""
         key, now = owner_keys(owner)[1], self._clock()
-        due = await _asked(self._redis.zrangebyscore(key, "-inf", f"({now}", start=0, num=100))
+        due = await self._link.command("ZRANGEBYSCORE", key, "-inf", f"({now}", "LIMIT", 0, 100)
         for session_id in due:
             await self._run("delete", owner, session_id.decode(), 1)
-
-
-async def _asked(command: Any) -> Any:
-    """The answer to a command that is no script.
-
-    Raises:
-        StoreUnavailable: If Redis can't be reached or refuses.
-    """
-    try:
-        return await command
-    except (RedisError, OSError) as error:
-        raise StoreUnavailable(f"Redis: {error}") from error

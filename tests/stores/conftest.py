@@ -1,0 +1,55 @@
+"""A Redis alone and a cluster, each shared by all tests, and empty for each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.support.redis import (
+    RedisCluster,
+    RedisProcess,
+    redis_is_installed,
+    running_redis,
+    running_redis_cluster,
+)
+from wsserver.stores.redis import RedisLink
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    """One server."""
+    if not redis_is_installed():
+        pytest.skip("redis-server is not installed (package redis-server)")
+    with running_redis(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Three servers as one cluster."""
+    if not redis_is_installed():
+        pytest.skip("redis-server is not installed (package redis-server)")
+    with running_redis_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture(params=["single", "cluster"])
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """The address of an empty Redis: the test runs on one alone, and on a cluster."""
+    if request.param == "single":
+        alone: RedisProcess = request.getfixturevalue("redis_server")
+        alone.ask("FLUSHALL")
+        return alone.url
+    cluster: RedisCluster = request.getfixturevalue("redis_cluster")
+    for node in cluster.nodes:
+        node.ask("FLUSHALL")
+    return cluster.url
+
+
+@pytest.fixture
+async def link(redis_url: str) -> AsyncIterator[RedisLink]:
+    """A link to it."""
+    link = RedisLink.open(redis_url)
+    yield link
+    await link.close()

@@ -1,0 +1,183 @@
+"""A process' link to Redis: one writing a tick, redirections, and a Redis that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from tests.support.redis import RedisCluster, running_redis
+from tests.support.waiting import eventually
+from wsserver.core.sessions.store import StoreUnavailable
+from wsserver.stores.redis import RedisLink
+from wsserver.stores.redis.address import Address
+from wsserver.stores.redis.keys import owner_keys
+from wsserver.stores.redis.scripts import script
+from wsserver.stores.redis.topology import slot_of
+
+
+async def test_commands_of_a_tick_are_answered_in_order(link: RedisLink) -> None:
+    """A thousand commands asked for at once each get their own answer, whatever host has it."""
+    await asyncio.gather(*(link.command("SET", f"k{n}", n) for n in range(1000)))
+    values = await asyncio.gather(*(link.command("GET", f"k{n}") for n in range(1000)))
+    assert values == [str(n).encode() for n in range(1000)]
+
+
+def test_a_link_works_on_the_servers_own_loop(redis_url: str) -> None:
+    """On uvloop, too, whose transports are of other classes than those of the standard library."""
+
+    async def ask() -> object:
+        link = RedisLink.open(redis_url)
+        ear: list[bytes] = []
+        await link.bells.subscribe("wsserver:b:{x}", ear.append, lambda: None)
+        await link.publish("wsserver:b:{x}", b"ding")
+        await eventually(lambda: ear == [b"ding"])
+        await link.command("SET", "k", "v")
+        reply = await link.command("GET", "k")
+        await link.close()
+        return reply
+
+    assert uvloop.run(ask()) == b"v"
+
+
+async def test_a_step_runs_where_its_keys_are(link: RedisLink) -> None:
+    """A script that no host has seen is given to it, and known from then on."""
+    args = (0, 0, "", "+inf", 10)
+    for owner in ("a", "b", "c", "d", "e", "f"):
+        assert await link.call("sessions/list", owner_keys(owner), args) == [b"ok", []]
+
+
+async def test_scripts_survive_a_flush(link: RedisLink, redis_url: str) -> None:
+    """A Redis that has forgotten all scripts is given the text again."""
+    keys, args = owner_keys("a"), (0, 0, "", "+inf", 10)
+    await link.call("sessions/list", keys, args)
+    await link.command("SCRIPT", "FLUSH")
+    assert await link.call("sessions/list", keys, args) == [b"ok", []]
+
+
+async def test_refused_commands_say_why(link: RedisLink) -> None:
+    """What Redis refuses fails alone; what was asked with it does not."""
+    await link.command("SET", "text", "x")
+    wrong = asyncio.ensure_future(link.command("LPUSH", "text", "y"))
+    assert await link.command("GET", "text") == b"x"
+    with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+        await wrong
+
+
+async def test_scan_finds_the_keys_of_all_hosts(link: RedisLink) -> None:
+    """A tool sees every key, wherever it lies."""
+    await asyncio.gather(*(link.command("SET", f"k{n}", n) for n in range(100)))
+    assert {key async for key in link.scan("k*")} == {f"k{n}".encode() for n in range(100)}
+
+
+async def test_moved_keys_are_followed(redis_cluster: RedisCluster) -> None:
+    """A slot that went to another host, or is on its way there, costs a redirection, no error."""
+    link = RedisLink.open(redis_cluster.url)
+    slot = slot_of("moving")
+    await link.command("SET", "moving", "x")
+    home = min(slot * len(redis_cluster.nodes) // 16384, len(redis_cluster.nodes) - 1)
+    source, target = redis_cluster.nodes[home], redis_cluster.nodes[home - 1]
+    ids = {node: node.ask("CLUSTER", "MYID").split("\r\n")[1] for node in redis_cluster.nodes}
+    try:
+        target.ask("CLUSTER", "SETSLOT", str(slot), "IMPORTING", ids[source])
+        source.ask("CLUSTER", "SETSLOT", str(slot), "MIGRATING", ids[target])
+        source.ask("MIGRATE", "127.0.0.1", str(target.port), "moving", "0", "1000")
+        assert await link.command("GET", "moving") == b"x"  # asked for there
+        for node in redis_cluster.nodes:
+            node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", ids[target])
+        assert await link.command("GET", "moving") == b"x"  # moved
+    finally:
+        await link.command("DEL", "moving")
+        for node in redis_cluster.nodes:
+            node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", ids[source])
+        await link.close()
+
+
+async def test_a_link_tells_that_redis_went_and_came(tmp_path: Path) -> None:
+    """Away: refused at once, and told. Back: found out without being asked."""
+    with running_redis(tmp_path) as server:
+        link = RedisLink.open(server.url)
+        told: list[str] = []
+        link.on_up.append(lambda: told.append("up"))
+        link.on_down.append(lambda: told.append("down"))
+        await link.command("SET", "k", "v")
+        assert link.is_up
+        server.stop()
+        with pytest.raises(StoreUnavailable):
+            await link.command("GET", "k")
+        assert not link.is_up
+        server.start()
+        await eventually(lambda: link.is_up)
+        assert told == ["down", "up"]
+        assert await link.command("GET", "k") == b"v"
+        await link.close()
+
+
+async def test_a_hanging_redis_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """A Redis that accepts and says nothing is as good as gone, for all that is asked at once."""
+    with running_redis(tmp_path) as server:
+        link = RedisLink.open(server.url)
+        await link.ping()
+        server.freeze()
+        began = time.monotonic()
+        replies = await asyncio.gather(
+            *(link.command("GET", f"k{n}") for n in range(50)), return_exceptions=True
+        )
+        assert all(isinstance(reply, StoreUnavailable) for reply in replies)
+        with pytest.raises(StoreUnavailable):
+            await link.command("GET", "k")
+        assert time.monotonic() - began < 5
+        server.thaw()
+        await eventually(lambda: link.is_up)
+        await link.close()
+
+
+async def test_a_broken_connection_is_not_noticed(link: RedisLink) -> None:
+    """A connection that was cut while nothing was asked costs no error."""
+    own = await link.command("CLIENT", "ID")
+    await link.command("CLIENT", "KILL", "ID", own, "SKIPME", "no")
+    assert await link.command("CLIENT", "ID") != own
+
+
+async def test_nobody_there_is_told_at_once(tmp_path: Path) -> None:
+    """A Redis that was never there is unavailable, and closing the link is quick."""
+    link = RedisLink.open(f"unix://{tmp_path}/nobody.sock")
+    with pytest.raises(StoreUnavailable):
+        await link.ping()
+    with pytest.raises(StoreUnavailable):
+        await link.bells.subscribe("wsserver:b:{x}", lambda _: None, lambda: None)
+    await link.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://", Address()),
+        ("redis://h:1/2", Address("h", 1, database=2)),
+        ("redis://me:p%40ss@h", Address("h", username="me", password="p@ss")),
+        ("redis://:secret@h", Address("h", password="secret")),
+        ("redis://h?password=x&username=me&db=3", Address("h", 6379, None, "me", "x", 3)),
+        ("unix:///tmp/a%20b.sock?db=1", Address(path="/tmp/a b.sock", database=1)),
+        ("rediss://h?ssl_cert_reqs=none", Address("h", tls=(("ssl_cert_reqs", "none"),))),
+    ],
+)
+def test_addresses(url: str, expected: Address) -> None:
+    """Each form of URL that Redis' own tools take is understood."""
+    assert Address.parse(url) == expected
+
+
+@pytest.mark.parametrize("url", ["http://h", "h:6379", "redis://h/first"])
+def test_other_addresses_are_refused(url: str) -> None:
+    """What is no address of Redis is an error at once."""
+    with pytest.raises(ValueError):
+        Address.parse(url)
+
+
+def test_every_script_can_be_loaded() -> None:
+    """Each step's text begins with what all share; an unknown one is an error."""
+    assert "now_ms" in script("sessions/get").text
+    with pytest.raises(FileNotFoundError):
+        script("sessions/nothing")

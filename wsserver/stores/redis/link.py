@@ -1,0 +1,270 @@
+"""A process' one link to Redis, single or a cluster: steps, commands, bells.
+
+Decides where a step goes and what a refusal means; how it gets there is the lanes' affair (one
+connection to each host, one piece of writing a tick). Nothing is asked before the first use. What
+is asked while Redis is away fails within three seconds with `StoreUnavailable`, and the link finds
+out by itself when Redis is back.
+
+Two things hold for every step, and each script is written for them: it **may run twice** (the
+connection broke before its reply came), and after `StoreUnavailable` nobody knows whether it ran.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from enum import Enum
+from typing import Any, Final
+
+from wsserver.core.sessions.store import StoreUnavailable
+from wsserver.stores.redis.address import Address
+from wsserver.stores.redis.bells import Bells
+from wsserver.stores.redis.connection import Command, Lost, Refusal, Value
+from wsserver.stores.redis.scripts import script
+from wsserver.stores.redis.topology import Topology
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY, LAST_RETRY = 0.05, 1.0
+"""Seconds between two looks for a Redis that is away: the first pause, and the longest."""
+
+_REDIRECTS = 5
+_MOVING_PAUSE = 0.05
+
+
+class _Publish(Enum):
+    COMMAND = "publish"
+
+
+PUBLISH: Final = _Publish.COMMAND
+"""Stands among a step's arguments for the command that rings a bell there."""
+
+Argument = Value | _Publish
+
+
+class RedisLink:
+    """One Redis, or one cluster. Make it with `RedisLink.open`.
+
+    Attributes:
+        bells: Channels to listen at.
+        on_up: Called when Redis is back after it was away.
+        on_down: Called when it has gone away.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._topology = Topology(address, self._note)
+        self._learning: asyncio.Task[None] | None = None
+        self._healing: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
+        self._is_up = True
+        self._is_closed = False
+        self.on_up: list[Callable[[], None]] = []
+        self.on_down: list[Callable[[], None]] = []
+        self.bells = Bells(self._topology, self.command, self.learn)
+        self.on_up.append(self.bells.doubt)
+
+    @classmethod
+    def open(cls, url: str) -> RedisLink:
+        """A link to ``redis://``, ``rediss://`` or ``unix://``. Nothing is asked yet.
+
+        Raises:
+            ValueError: If the URL is none of these.
+        """
+        return cls(Address.parse(url))
+
+    @property
+    def is_up(self) -> bool:
+        """Whether Redis answered when last asked; True before it was."""
+        return self._is_up
+
+    async def call(self, name: str, keys: Sequence[str], args: Sequence[Argument] = ()) -> Any:
+        """Run one step: ``area/name`` of the scripts. What one tick asks for goes out together.
+
+        Args:
+            name: Of the script.
+            keys: All keys that it touches, of one hash tag.
+            args: With `PUBLISH` as the last one if the script rings.
+
+        Raises:
+            StoreUnavailable: If Redis can't be reached or refuses.
+        """
+        code = script(name)
+        await self._known()
+        publish = self._topology.publish
+        values = [publish if isinstance(value, _Publish) else value for value in args]
+        rest: Command = (len(keys), *keys, *values)
+        reply = await self._ask(("EVALSHA", code.digest, *rest), keys[0])
+        if isinstance(reply, Refusal) and reply.code == "NOSCRIPT":
+            # A Redis that has been restarted or has never seen it; it keeps the text from now on.
+            reply = await self._ask(("EVAL", code.text, *rest), keys[0])
+        return _granted(reply)
+
+    def tell(self, name: str, keys: Sequence[str], args: Sequence[Argument] = ()) -> None:
+        """Run a step that nobody waits for, in this tick's writing. Failing is only logged."""
+        task = asyncio.get_running_loop().create_task(self._tell(name, keys, args))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def command(self, *command: Value) -> Any:
+        """Run a plain command; its key, if it has one, is its second word.
+
+        Raises:
+            StoreUnavailable: As for `call`.
+        """
+        await self._known()
+        return _granted(await self._ask(command, command[1] if len(command) > 1 else None))
+
+    async def publish(self, channel: str, data: bytes) -> None:
+        """Ring a channel's subscribers, in all processes.
+
+        Raises:
+            StoreUnavailable: As for `call`.
+        """
+        await self._known()
+        await self.command(self._topology.publish, channel, data)
+
+    async def ping(self) -> None:
+        """Ask every host for a sign of life.
+
+        Raises:
+            StoreUnavailable: If one gives none.
+        """
+        await self._known()
+        for lane in self._topology.lanes:
+            try:
+                _granted(await lane.ask(("PING",)))
+            except Lost as error:
+                raise StoreUnavailable(f"Redis: {error}") from error
+
+    async def scan(self, pattern: str) -> AsyncIterator[bytes]:
+        """All keys that match, on all hosts. For tools: never in the path of a request.
+
+        Raises:
+            StoreUnavailable: As for `call`.
+        """
+        await self._known()
+        for lane in self._topology.lanes:
+            place = b"0"
+            while True:
+                try:
+                    asked = lane.ask(("SCAN", place, "MATCH", pattern, "COUNT", 1000))
+                    place, keys = _granted(await asked)
+                except Lost as error:
+                    raise StoreUnavailable(f"Redis: {error}") from error
+                for key in keys:
+                    yield key
+                if place == b"0":
+                    break
+
+    async def learn(self) -> None:
+        """Ask anew which host keeps what; several who ask at once share one answer.
+
+        Raises:
+            StoreUnavailable: If nobody answers.
+        """
+        if self._is_closed:
+            raise StoreUnavailable("Redis: closed")
+        if self._learning is None:
+            self._learning = asyncio.get_running_loop().create_task(self._learn())
+            self._learning.add_done_callback(_look_at)  # whoever wanted it may have gone
+        await asyncio.shield(self._learning)
+
+    async def close(self) -> None:
+        """End it. What is under way fails with `StoreUnavailable`."""
+        self._is_closed = True
+        await self.bells.close()
+        tasks = {task for task in (self._learning, self._healing) if task is not None}
+        for task in tasks:
+            task.cancel()
+        await self._topology.close()
+        if tasks | self._telling:
+            await asyncio.wait(tasks | self._telling)
+
+    async def _known(self) -> None:
+        if not self._topology.is_known:
+            await self.learn()
+
+    async def _learn(self) -> None:
+        try:
+            await self._topology.learn()
+        except Lost as error:
+            raise StoreUnavailable(f"Redis: {error}") from error
+        finally:
+            self._learning = None
+
+    async def _tell(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> None:
+        try:
+            await self.call(name, keys, args)
+        except StoreUnavailable as error:
+            log.warning("%s did not reach Redis: %s", name, error)
+
+    async def _ask(self, command: Command, key: Value | None) -> Any:
+        """A command's reply, from wherever its key is by now."""
+        topology = self._topology
+        reply: Any = None
+        try:
+            for _ in range(_REDIRECTS):
+                reply = await topology.lane_of(key).ask(command)
+                if not isinstance(reply, Refusal):
+                    return reply
+                match reply.code:
+                    case "MOVED":
+                        await self.learn()
+                    case "ASK":
+                        return await self._ask_there(command, str(reply).split()[2])
+                    case "TRYAGAIN" | "CLUSTERDOWN":
+                        await asyncio.sleep(_MOVING_PAUSE)
+                    case _:
+                        return reply
+        except Lost as error:
+            raise StoreUnavailable(f"Redis: {error}") from error
+        return reply
+
+    async def _ask_there(self, command: Command, place: str) -> Any:
+        """Ask the host that a slot is moving to. Both commands go out in one tick, in order."""
+        host, _, port = place.rpartition(":")
+        lane = self._topology.lane_at(host, int(port))
+        _, reply = await asyncio.gather(lane.ask(("ASKING",)), lane.ask(command))
+        return reply
+
+    def _note(self) -> None:
+        """A lane came up or went down."""
+        is_up = all(lane.is_up for lane in self._topology.lanes)
+        if not is_up and self._healing is None and not self._is_closed:
+            self._healing = asyncio.get_running_loop().create_task(self._heal())
+        if is_up is not self._is_up:
+            self._is_up = is_up
+            log.warning("Redis is back" if is_up else "Redis is away")
+            for callback in tuple(self.on_up if is_up else self.on_down):
+                callback()
+
+    async def _heal(self) -> None:
+        """Look for what is away until all is there. In a cluster another host may have taken over,
+        so that is asked first."""
+        pause = FIRST_RETRY
+        try:
+            while not self._is_up:
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(2 * pause, LAST_RETRY)
+                try:
+                    await self.learn()
+                    await self.ping()
+                except StoreUnavailable:
+                    continue
+                self._note()
+        finally:
+            self._healing = None
+
+
+def _granted(reply: Any) -> Any:
+    """The reply, if it is no refusal."""
+    if isinstance(reply, Refusal):
+        raise StoreUnavailable(f"Redis: {reply}") from reply
+    return reply
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()
