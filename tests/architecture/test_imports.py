@@ -42,6 +42,7 @@ THIRD_PARTIES = {
     "msgspec": {
         *(PROTOCOL, CONFIG, "wsserver.archive", "wsserver.gateway.repeats"),
         *("wsserver.core.engine", "wsserver.core.streams.record", "wsserver.gateway.handlers"),
+        "wsserver.stores.redis",
         *("wsserver.engines.link", "wsserver.engines.llamacpp", "wsserver.engines.openai"),
     },
     "orjson": {PROTOCOL, "wsserver.core.idempotency", "wsserver.gateway", "wsserver.observe"},
