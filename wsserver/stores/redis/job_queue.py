@@ -24,8 +24,9 @@ from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.streams import StreamRecord
 from wsserver.stores.redis.link import PUBLISH, RedisLink
 from wsserver.stores.redis.listening import Listening
+from wsserver.stores.redis.names import digest
 from wsserver.stores.redis.places import Places
-from wsserver.stores.redis.queue_keys import digest, queue_bell, queue_keys
+from wsserver.stores.redis.queue_keys import queue_bell, queue_keys
 
 LEASE_SECONDS, RENEW_SECONDS = 15.0, 5.0
 """For how long a silent process is believed alive, and how often one that lives says so."""

@@ -14,7 +14,7 @@ from typing import Any
 from wsserver.core.fairness import Standing, in_turn
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.streams import StreamRecord
-from wsserver.stores.redis.link import PUBLISH, RedisLink
+from wsserver.stores.redis.link import PUBLISH, Argument, RedisLink
 from wsserver.stores.redis.listening import Listening
 from wsserver.stores.redis.queue_keys import queue_bell, queue_keys
 from wsserver_protocol.lifecycle import StreamState
@@ -116,7 +116,7 @@ class _Line:
     async def _read(self) -> None:
         waiting = self._waiting()
         names = [record.stream_id for record in waiting]
-        args = (queue_bell(self._model_id), *names, PUBLISH)
+        args: list[Argument] = [queue_bell(self._model_id), *names, PUBLISH]
         try:
             reply = await self._link.call("queue/order", queue_keys(self._model_id), args)
         except StoreUnavailable:

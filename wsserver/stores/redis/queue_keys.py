@@ -20,7 +20,7 @@ waits) and ``…:places`` (the line has moved).
 
 from __future__ import annotations
 
-import hashlib
+from wsserver.stores.redis.names import digest
 
 NAMES = ("waiting", "line", "owners", "active", "jobs", "notes", "leases", "counts")
 
@@ -35,11 +35,5 @@ def queue_bell(model_id: str) -> str:
     return f"wsserver:b:{_tag(model_id)}"
 
 
-def digest(name: str) -> str:
-    """A name of any length and any letters as 32 characters."""
-    return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
-
-
 def _tag(model_id: str) -> str:
-    # A digest, because a model's id may hold braces, which would end the tag early.
     return f"{{q:{digest(model_id)}}}"
