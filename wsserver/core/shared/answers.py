@@ -24,14 +24,14 @@ from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer, Claim, make_job
 from wsserver.core.cache import cache_key, is_deterministic
 from wsserver.core.engine import ChatMessage
-from wsserver.core.jobs import Job, QueueFull
+from wsserver.core.jobs import Job, QueueFull, SharedJobQueue
 from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.store import SessionStore, StoreUnavailable
 from wsserver.core.shared.admission import Admission
 from wsserver.core.shared.endings import RETRY_EVERY, Endings
 from wsserver.core.shared.led import Led, store_away
 from wsserver.core.shared.meta import Kept, answer_of, pack, unpack
-from wsserver.core.shared.ports import SharedCache, SharedQueue, SharedStreams
+from wsserver.core.shared.ports import SharedCache, SharedStreams
 from wsserver.core.shared.work import end_unclaimed
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.errors import ErrorCode, WireError
@@ -60,7 +60,7 @@ class SharedAnswers(Answers):
         self,
         *,
         streams: SharedStreams,
-        queue: SharedQueue,
+        queue: SharedJobQueue,
         admission: Admission,
         cache: SharedCache,
         store: SessionStore,

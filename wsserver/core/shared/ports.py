@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from wsserver.core.cache import CachedAnswer
-from wsserver.core.jobs import Job
 from wsserver.core.limits import LimitReport
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.lifecycle import StreamState
@@ -76,26 +75,6 @@ class RewindHook(Protocol):
         """Told of a record and the length that it was cut to."""
 
 
-class SharedQueue(Protocol):
-    """The line in front of a model's slots, as gateways see it."""
-
-    async def submit(self, job: Job, *, free_slots: int) -> int:
-        """Put a job in line. Returns its place, from 1; free slots do not count as waited for.
-
-        Raises:
-            QueueFull: If as many wait as may.
-        """
-
-    async def remove(self, model_id: str, stream_id: str) -> Job | None:
-        """Take a waiting job out, under a lease until `settled`; None if it does not wait."""
-
-    def settled(self, stream_id: str) -> None:
-        """The end of a job's answer is written for good: its lease is over."""
-
-    def follow(self, record: StreamRecord) -> None:
-        """Keep the record's place in line current until it is claimed or ended."""
-
-
 class SharedLimits(Protocol):
     """Allowances over the whole fleet."""
 
@@ -147,3 +126,16 @@ class SharedCache(Protocol):
 
     async def put(self, key: bytes, answer: CachedAnswer) -> None:
         """Keep an answer."""
+
+
+class TurnOrder(Protocol):
+    """The turns of a session, over all processes: one at a time, in order of arrival."""
+
+    async def arrive(self, session: str, stream_id: str) -> None:
+        """Take the last place in the session's line. Again: nothing happens."""
+
+    async def wait(self, session: str, stream_id: str) -> None:
+        """Wait until all that arrived before have ended, wherever they were led."""
+
+    def leave(self, session: str, stream_id: str) -> None:
+        """The turn has ended: the next one's begins."""

@@ -5,7 +5,9 @@
 steps as Lua scripts in ``lua/<area>`` and its keys in a table.
 """
 
+from wsserver.stores.redis.job_queue import RedisJobQueue
+from wsserver.stores.redis.limits import RedisLimits
 from wsserver.stores.redis.link import PUBLISH, RedisLink
 from wsserver.stores.redis.sessions import RedisSessionStore
 
-__all__ = ["PUBLISH", "RedisLink", "RedisSessionStore"]
+__all__ = ["PUBLISH", "RedisJobQueue", "RedisLimits", "RedisLink", "RedisSessionStore"]
