@@ -113,5 +113,5 @@ class Core:
         assert self.answers.active == 0
         assert all(model.busy == 0 for model in self.models.all())
         for owner in ("ada", "bob", "eve"):
-            report = self.limits.report(owner, asyncio.get_running_loop().time())
+            report = await self.limits.report(owner, asyncio.get_running_loop().time())
             assert report.concurrent_remaining == report.concurrent_limit

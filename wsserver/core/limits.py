@@ -138,7 +138,7 @@ class Limits(Protocol):
     def use_tokens(self, key: str, tokens: int, now: float) -> None:
         """Charge tokens that were used, prompt and answer alike."""
 
-    def report(self, key: str, now: float) -> LimitReport:
+    async def report(self, key: str, now: float) -> LimitReport:
         """The key's allowances and what is left of them."""
 
 
@@ -192,7 +192,7 @@ class MemoryLimits:
     def use_tokens(self, key: str, tokens: int, now: float) -> None:
         self._tokens.charge(key, tokens, now)
 
-    def report(self, key: str, now: float) -> LimitReport:
+    async def report(self, key: str, now: float) -> LimitReport:
         policy = self._policy
         return LimitReport(
             requests_limit=policy.requests_per_minute,

@@ -130,6 +130,15 @@ class Connection:
         if answer.stream_id not in self._views:
             self.open_view(answer, started(answer, prompt, None), request_id=None)
 
+    def follow_instead(self, answer: Answer, other: Answer, *, request_id: str) -> None:
+        """Follow another answer from its beginning instead of one whose start was never told."""
+        generation = self._generations.pop(answer.stream_id, None)
+        if generation is not None:
+            generation.close()
+            self.await_generation(other, request_id=request_id)
+        if self.close_view(answer.stream_id) and self.view_of(other.stream_id) is None:
+            self.open_view(other, started(other, None, request_id), request_id=request_id)
+
     def view_of(self, stream_id: str) -> StreamView | None:
         return self._views.get(stream_id)
 

@@ -75,11 +75,12 @@ def authenticate(call: Call) -> Reply:
     )
 
 
-def get_status(call: Call) -> Reply:
+async def get_status(call: Call) -> Reply:
     """What this client runs, where it is, and what it may still ask for."""
     connection = call.connection
     client, services = connection.client, connection.services
-    report = services.limits.report(client.identity.limit_key, asyncio.get_running_loop().time())
+    now = asyncio.get_running_loop().time()
+    report = await services.limits.report(client.identity.limit_key, now)
     return events.Status(
         request_id=call.request_id,
         client_id=client.client_id,

@@ -169,6 +169,7 @@ def make_ask(
         model=request.model,
         room_id=room_id,
         is_stream=isinstance(request, requests.Stream),
+        is_patient=isinstance(request, requests.Batch),
     )
 
 
