@@ -47,6 +47,7 @@ THIRD_PARTIES = {
         *("wsserver.core.engine", "wsserver.core.streams.record", "wsserver.gateway.handlers"),
         *("wsserver.core.rooms", "wsserver.stores.memory"),
         *("wsserver.engines.link", "wsserver.engines.llamacpp", "wsserver.engines.openai"),
+        "wsserver.stores.redis",
         *("wsserver.core.shared.meta", "wsserver.stores.redis"),
     },
     "orjson": {PROTOCOL, "wsserver.core.idempotency", "wsserver.gateway", "wsserver.observe"},
