@@ -182,6 +182,7 @@ class LedAnswers(Answers):
 
     async def _line_up(self, led: Led, job: Job) -> None:
         answer, record = led.answer, led.answer.record
+        await self._models.begun(record.model_id)
         if answer.cache_key is not None and await self._give_again(led):
             return
         job = replace(job, meta=pack(answer, led.kept, with_input=False))
