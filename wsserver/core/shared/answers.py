@@ -96,7 +96,9 @@ class SharedAnswers(LedAnswers):
             return min(offset, len(answer.record.transcript))
 
     def followed(self, answer: Answer) -> None:
-        if len(answer.record.watchers) <= 1 and answer.stream_id not in self._led:
+        record = answer.record
+        is_first = len(record.watchers) <= 1 and not record.is_ended
+        if is_first and answer.stream_id not in self._led:  # before, nobody else knows of it
             self._spawn(self._tell_viewers(answer))
 
     def unfollowed(self, answer: Answer) -> None:
@@ -125,11 +127,6 @@ class SharedAnswers(LedAnswers):
             await asyncio.wait(self._tasks)
         await self._endings.settled()
 
-    def forget(self, answer: Answer) -> None:
-        """Nobody here looks at an answer that another process accepted."""
-        if self._answers.get(answer.stream_id) is answer and answer.stream_id not in self._led:
-            self._streams.release(answer.stream_id)
-
     async def _ask_for_end(self, record: StreamRecord, ending: Ending) -> None:
         """Have an answer end that is in the log: by its writer, or here if it has none."""
         stream_id = record.stream_id
@@ -156,8 +153,6 @@ class SharedAnswers(LedAnswers):
             return  # its lease tells the same, later
         if is_alone and not answer.survives_its_asker and not answer.record.watchers:
             self.stop(answer, StopReason.DISCONNECT, "server")
-        if not has_viewers:
-            self.forget(answer)
 
     async def _tell_orphaned(self, answer: Answer) -> None:
         stream_id = answer.stream_id
