@@ -32,7 +32,7 @@ def greet(connection: Connection) -> None:
     connection.send(
         events.Connected(
             client_id=client.client_id,
-            resume_token=client.tokens[-1],
+            resume_token=services.clients.issue_token(client),
             protocol_version=PROTOCOL_VERSION,
             server_time=wall_iso(),
             auth_required=False,
