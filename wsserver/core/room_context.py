@@ -68,8 +68,25 @@ class RoomContexts:
 
 
 def said_before(said: Iterable[RoomEntry], seq: int) -> list[RoomEntry]:
-    """What of a log came before an ask."""
-    return [entry for entry in said if entry.seq < seq]
+    """What of a log came before an ask, each answer behind the ask that it answers.
+
+    It knew nothing of what was said while it was made; and an ask that has waited its turn knows
+    the answers to those before it, which stand behind it in the log.
+    """
+    entries = list(said)
+    asked = {entry.stream_id for entry in entries if entry.role == "user" and entry.stream_id}
+    answers = {entry.stream_id: entry for entry in entries if entry.role != "user"}
+    before: list[RoomEntry] = []
+    for entry in entries:
+        if entry.seq >= seq:
+            break
+        if entry.role == "user":
+            before.append(entry)
+            if entry.stream_id in answers:
+                before.append(answers[entry.stream_id])
+        elif entry.stream_id not in asked:  # its ask is older than what is kept
+            before.append(entry)
+    return before
 
 
 def spoken_turns(said: Iterable[RoomEntry]) -> tuple[list[list[ChatMessage]], list[str]]:

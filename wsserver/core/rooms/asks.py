@@ -2,6 +2,10 @@
 
 The start of an answer is held back until its ask stands in the room's log, so that `stream_start`
 has the ask's ``seq`` and everyone sees it there, or nobody does.
+
+What happens to an ask while others are open is the room's setting. To wait for one's turn is the
+default: an ask then knows the answers before it. One that steers ends those, and waits for their
+ends, too: what they had said is part of the conversation.
 """
 
 from __future__ import annotations
@@ -13,10 +17,11 @@ from dataclasses import dataclass, field
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer
 from wsserver.core.room_context import RoomContexts
-from wsserver.core.rooms.broker import RoomBroker
 from wsserver.core.rooms.changes import Draft, OpenAsk, Origin
+from wsserver.core.rooms.service import Rooms
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.fields import WhenBusy
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +35,7 @@ class RoomAsk:
         room_id: Where.
         draft: What is said.
         origin: Who asks.
+        when_busy: What to do where other asks are open.
         system: A system prompt for this ask.
         raw: The prompt, where it goes to the model as it is.
     """
@@ -38,20 +44,25 @@ class RoomAsk:
     room_id: str
     draft: Draft
     origin: Origin
+    when_busy: WhenBusy = WhenBusy.QUEUE
     system: str | None = None
     raw: str | None = None
     tried: asyncio.Event = field(default_factory=asyncio.Event)  # whether `is_open` is final
     is_open: bool = False  # the room's log has the ask, and not the answer
+    ahead: set[str] = field(default_factory=set)  # streams that it waits for
+    turn: asyncio.Event = field(default_factory=asyncio.Event)  # they have ended
 
 
 class RoomAsks:
     """Leads each ask of this process to its answer's end."""
 
-    def __init__(self, broker: RoomBroker, answers: Answers, contexts: RoomContexts) -> None:
-        self._broker = broker
+    def __init__(self, rooms: Rooms, answers: Answers, contexts: RoomContexts) -> None:
+        self._broker = rooms.broker
         self._answers = answers
         self._contexts = contexts
+        self._waiting: list[RoomAsk] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        rooms.on_answered = self._answered
 
     def begin(self, ask: RoomAsk) -> None:
         """Hold an accepted answer's start back; `open` comes next."""
@@ -68,15 +79,25 @@ class RoomAsks:
         )
         try:
             if answer.record.cancel is None:
-                answer.ask_seq = (
-                    await self._broker.ask(ask.room_id, wanted, ask.draft, ask.origin)
-                ).seq
+                opened = await self._broker.ask(
+                    ask.room_id,
+                    wanted,
+                    ask.draft,
+                    ask.origin,
+                    is_alone=ask.when_busy is WhenBusy.REJECT,
+                    steers=ask.when_busy is WhenBusy.STEER,
+                )
+                answer.ask_seq = opened.seq
                 ask.is_open = True
+                if opened.ahead and ask.when_busy is not WhenBusy.PARALLEL:
+                    self._wait(ask, opened.ahead)
         except WireError as error:
             self._answers.refuse(answer, error)
             return
         finally:
             ask.tried.set()
+        if ask.is_open and not ask.ahead:
+            ask.turn.set()
         self._answers.release(answer)
         task = asyncio.get_running_loop().create_task(self._lead(ask))
         self._tasks.add(task)
@@ -86,6 +107,9 @@ class RoomAsks:
         """Give the answer its context and its place in line. Whatever prevents that ends it."""
         answer = ask.answer
         try:
+            await ask.turn.wait()
+            if answer.is_closing or answer.record.cancel is not None:
+                return
             if ask.raw is not None:
                 self._answers.enqueue(answer, raw=ask.raw)
                 return
@@ -98,9 +122,31 @@ class RoomAsks:
             fault = WireError(ErrorCode.INTERNAL_ERROR, "Something went wrong in the server.")
             self._answers.end_early(answer, Ending.failed(fault))
 
+    def _wait(self, ask: RoomAsk, ahead: tuple[str, ...]) -> None:
+        """Let an ask wait until the streams ahead of it have ended; its asker is told its place."""
+        ask.ahead.update(ahead)
+        ask.answer.record.queue_position = len(ask.ahead)
+        self._waiting.append(ask)
+
+    def _answered(self, stream_id: str) -> None:
+        """The log has an answer: those who waited for it come nearer."""
+        for ask in [ask for ask in self._waiting if stream_id in ask.ahead]:
+            ask.ahead.remove(stream_id)
+            record = ask.answer.record
+            record.queue_position = len(ask.ahead) or None
+            record.wake()
+            if not ask.ahead:
+                self._no_longer_waits(ask)
+
+    def _no_longer_waits(self, ask: RoomAsk) -> None:
+        ask.turn.set()
+        if ask in self._waiting:
+            self._waiting.remove(ask)
+
     async def _close(self, ask: RoomAsk, record: StreamRecord, ending: Ending) -> None:
         """Give an answer that ended its place in the log: before its end is told."""
         await ask.tried.wait()
+        self._no_longer_waits(ask)
         if not ask.is_open:
             return
         draft = Draft(

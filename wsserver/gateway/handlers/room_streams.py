@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 
-from wsserver.core.ask import Answer
+from wsserver.core.ask import Answer, merged_options
 from wsserver.core.rooms import Draft
 from wsserver.core.rooms.asks import RoomAsk
+from wsserver.core.rooms.rights import require_asker
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver.gateway.handlers.generation import admit, make_ask, stream
 from wsserver.gateway.handlers.rooms import in_lane, origin
@@ -14,6 +16,7 @@ from wsserver.gateway.repeats import once
 from wsserver.gateway.views import started
 from wsserver_protocol import requests
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
+from wsserver_protocol.fields import WhenBusy
 
 Opening = Callable[[], Awaitable[None]]
 
@@ -69,8 +72,14 @@ def _accept(call: Call, room_id: str) -> RoomAsk:
     connection = call.connection
     services, client = connection.services, connection.client
     room = services.rooms.of_member(client, room_id)
+    settings = room.settings
+    require_asker(room.role_of(client), settings.ask)
     spoken = _last_words(request)
     ask = make_ask(connection, request, None, room_id=room_id)
+    if settings.options is not None:
+        ask = replace(ask, options=merged_options(settings.options, ask.options))
+    if ask.model is None:
+        ask = replace(ask, model=settings.model)
     admit(connection, ask, 1)
     answer = services.answers.accept(ask, request_id=call.request_id)
     draft = Draft(
@@ -86,7 +95,8 @@ def _accept(call: Call, room_id: str) -> RoomAsk:
         room_id=room.room_id,
         draft=draft,
         origin=origin(call),
-        system=request.system,
+        when_busy=settings.when_busy or WhenBusy.QUEUE,
+        system=settings.system_prompt if request.system is None else request.system,
         raw=request.prompt if request.raw else None,
     )
     services.room_asks.begin(room_ask)

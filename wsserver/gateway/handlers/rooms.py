@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 
 from wsserver.core.clients import Client
-from wsserver.core.rooms import Joined, Origin, Position, Room
-from wsserver.core.rooms.service import entry_event
+from wsserver.core.rooms import Joined, Origin, Position, Room, shown
+from wsserver.core.rooms.digest import chunks
+from wsserver.core.rooms.rights import require_voice
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver.gateway.repeats import once_done
@@ -87,11 +88,12 @@ async def _say(call: Call) -> Reply:
     async def say() -> events.RoomEntryEvent:
         nonlocal is_told
         room = services.rooms.of_member(client, request.room_id)
+        require_voice(room.role_of(client))
         is_told = True
         entry = await services.rooms.say(
             client, room, request.text or "", request.data, origin(call)
         )
-        return entry_event(room.room_id, entry)
+        return shown.entry(room.room_id, entry)
 
     event = await once_done(call, say)
     # The sender gets its copy where all get theirs, so that its log has the same order.
@@ -171,7 +173,7 @@ def joined(
         request_id=request_id,
         room_id=room.room_id,
         participants=seen.participants,
-        members=seen.members,
+        members=next(chunks(seen.members), ()),
         epoch=seen.epoch,
         seq=seen.seq,
         recovered=seen.recovered,
