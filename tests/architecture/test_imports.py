@@ -41,7 +41,7 @@ THIRD_PARTIES = {
     "msgspec": {
         *(PROTOCOL, CONFIG, "wsserver.archive", "wsserver.gateway.repeats"),
         *("wsserver.core.engine", "wsserver.core.streams.record", "wsserver.gateway.handlers"),
-        *("wsserver.core.rooms", "wsserver.stores.memory"),
+        *("wsserver.core.rooms", "wsserver.core.room_context", "wsserver.stores.memory"),
         *("wsserver.engines.link", "wsserver.engines.llamacpp", "wsserver.engines.openai"),
     },
     "orjson": {PROTOCOL, "wsserver.core.idempotency", "wsserver.gateway", "wsserver.observe"},

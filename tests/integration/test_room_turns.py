@@ -137,3 +137,36 @@ async def test_what_was_sent_at_once_counts_in_order(connect: Connect) -> None:
     start = await other.until("stream_start")
     assert start["seq"] == 2
     assert (await other.end_of(start["streamId"]))["seq"] == 3
+
+
+async def test_an_answer_of_a_room_goes_on(pair: tuple[Wire, Wire, str]) -> None:
+    """Any member continues it; all see a new stream, and the log another entry that names it."""
+    one, two, room = pair
+    first = await one.stream("count", roomId=room, options={"maxTokens": 3})
+    await two.end_of(first["streamId"])
+    start = await two.ask("continue", streamId=first["streamId"], options={"maxTokens": 2})
+    assert (start["type"], start["continues"]) == ("stream_start", first["streamId"])
+    assert start["roomId"] == room
+    assert "seq" not in start
+    seen = await one.until("stream_start")
+    assert seen["continues"] == first["streamId"]
+    end = await one.end_of(start["streamId"])
+    assert end["seq"] == 3
+    assert one.copy(start["streamId"]).text == "4 5 "
+    log = (await one.ask("room_history", roomId=room))["messages"]
+    assert (log[2]["text"], log[2]["continues"]) == ("4 5 ", first["streamId"])
+    after = await one.stream("more", roomId=room, options={"maxTokens": 1})
+    # "Ada: count", "1 2 3 4 5", "Ada: more"
+    assert (await one.end_of(after["streamId"]))["usage"]["promptTokens"] == 9
+
+
+async def test_what_can_not_go_on_in_a_room(pair: tuple[Wire, Wire, str], connect: Connect) -> None:
+    """A running answer, and one of a room that one is not in."""
+    one, two, room = pair
+    running = await one.stream(roomId=room, options={"maxTokens": 100_000})
+    error = await two.ask("continue", streamId=running["streamId"])
+    assert (error["type"], error["code"]) == ("stream_error", "invalid_parameters")
+    error = await (await connect()).ask("continue", streamId=running["streamId"])
+    assert error["code"] == "stream_not_found"
+    await one.send(type="stop_stream", streamId=running["streamId"])
+    await one.end_of(running["streamId"])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer
@@ -33,7 +33,7 @@ class RoomAsk:
     Attributes:
         answer: Accepted, its start held back.
         room_id: Where.
-        draft: What is said.
+        draft: What is said; None where an answer goes on.
         origin: Who asks.
         when_busy: What to do where other asks are open.
         system: A system prompt for this ask.
@@ -42,7 +42,7 @@ class RoomAsk:
 
     answer: Answer
     room_id: str
-    draft: Draft
+    draft: Draft | None
     origin: Origin
     when_busy: WhenBusy = WhenBusy.QUEUE
     system: str | None = None
@@ -87,7 +87,7 @@ class RoomAsks:
                     is_alone=ask.when_busy is WhenBusy.REJECT,
                     steers=ask.when_busy is WhenBusy.STEER,
                 )
-                answer.ask_seq = opened.seq
+                answer.ask_seq = opened.seq or None
                 ask.is_open = True
                 if opened.ahead and ask.when_busy is not WhenBusy.PARALLEL:
                     self._wait(ask, opened.ahead)
@@ -110,11 +110,11 @@ class RoomAsks:
             await ask.turn.wait()
             if answer.is_closing or answer.record.cancel is not None:
                 return
-            if ask.raw is not None:
-                self._answers.enqueue(answer, raw=ask.raw)
-                return
-            messages = await self._contexts.make(answer, ask.room_id, ask.draft, ask.system)
-            self._answers.enqueue(answer, messages=messages)
+            messages = answer.ask.messages  # of an answer that goes on: what it was given before
+            if ask.raw is None and messages is None and ask.draft is not None:
+                messages = await self._contexts.make(answer, ask.room_id, ask.draft, ask.system)
+                answer.ask = replace(answer.ask, messages=messages)
+            self._answers.enqueue(answer, messages=messages, raw=ask.raw, prior=answer.prior)
         except WireError as error:
             self._answers.end_early(answer, Ending.failed(error))
         except Exception:
@@ -156,6 +156,7 @@ class RoomAsks:
             name=record.model_id,
             text=record.transcript.text,
             stream_id=record.stream_id,
+            continues=ask.answer.continues,
         )
         try:
             entry = await self._broker.answer(ask.room_id, draft)

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from wsserver.core.ask import Answer
 from wsserver.core.clients import Client
 from wsserver.core.rooms import refusals, shown
@@ -301,16 +303,16 @@ class Rooms:
     def _left(self, room: Room, change: Left) -> None:
         event = shown.left(room.room_id, change)
         gone = [room.clients[one] for one in change.client_ids if one in room.clients]
+        for client in gone:  # thrown out: each is told of itself
+            self._unseat(client, room)
+            if client.connection is not None:
+                own = msgspec.structs.replace(event, client_id=client.client_id)
+                client.connection.send(own)
         if room.digest.takes(change.participants):
             room.digest.add(change)
             room.answer(event, change.origin)
-            for client in gone:
-                if client.connection is not None:
-                    client.connection.send(event)
         else:
-            room.announce(event, origin=change.origin)  # also to who is thrown out
-        for client in gone:
-            self._unseat(client, room)
+            room.announce(event, origin=change.origin)
 
     def _ranked(self, room: Room, change: Ranked) -> None:
         if change.role is not None and change.user_key in room.roles:

@@ -51,5 +51,6 @@ def entry(room_id: str, logged: events.RoomEntry) -> events.RoomEntryEvent:
         text=logged.text,
         data=logged.data,
         stream_id=logged.stream_id,
+        continues=logged.continues,
         timestamp=logged.timestamp,
     )
