@@ -208,3 +208,25 @@ async def test_settings_shape_the_answers(connect: Connect) -> None:
     start = await ada.stream("four", roomId="shape", system="x", options={"maxTokens": 2})
     end = await ada.end_of(start["streamId"])
     assert end["totalTokens"] == 2
+
+
+async def test_one_s_own_place_is_taken_up_again(connect: Connect) -> None:
+    """A `resume` with the token of the connection itself, in a room, is answered like any other."""
+    (ada,) = await named(connect, "ada", room_id="own")
+    token = ada.connected["resumeToken"]
+    resumed = await ada.ask("resume", resumeToken=token, rooms={"own": 0})
+    assert [room["roomId"] for room in resumed["rooms"]] == ["own"]
+    assert (await ada.ask("room_message", roomId="own", text="still here"))["seq"] == 1
+
+
+async def test_what_follows_a_resume_counts_on_it(connect: Connect) -> None:
+    """Sent behind the `resume` in one go, a message is said in the room that came back."""
+    ada, bob = await named(connect, "ada", "bob", room_id="behind")
+    await bob.cut()
+    back = await connect()
+    token = bob.connected["resumeToken"]
+    await back.send(type="resume", resumeToken=token, rooms={"behind": 0}, requestId="1")
+    await back.send(type="room_message", roomId="behind", text="back", requestId="2")
+    await back.until("resumed")
+    assert (await back.until("room_message", requestId="2"))["text"] == "back"
+    assert (await ada.until("room_message"))["text"] == "back"

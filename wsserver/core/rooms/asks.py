@@ -94,6 +94,10 @@ class RoomAsks:
         except WireError as error:
             self._answers.refuse(answer, error)
             return
+        except Exception:
+            log.exception("the ask of %s could not be put into its room", answer.stream_id)
+            self._answers.refuse(answer, _fault())
+            return
         finally:
             ask.tried.set()
         if ask.is_open and not ask.ahead:
@@ -119,8 +123,7 @@ class RoomAsks:
             self._answers.end_early(answer, Ending.failed(error))
         except Exception:
             log.exception("the context of %s could not be made", answer.stream_id)
-            fault = WireError(ErrorCode.INTERNAL_ERROR, "Something went wrong in the server.")
-            self._answers.end_early(answer, Ending.failed(fault))
+            self._answers.end_early(answer, Ending.failed(_fault()))
 
     def _wait(self, ask: RoomAsk, ahead: tuple[str, ...]) -> None:
         """Let an ask wait until the streams ahead of it have ended; its asker is told its place."""
@@ -165,3 +168,7 @@ class RoomAsks:
             record.saved = False
             return
         record.seq = entry.seq if entry is not None else None
+
+
+def _fault() -> WireError:
+    return WireError(ErrorCode.INTERNAL_ERROR, "Something went wrong in the server.")

@@ -188,6 +188,8 @@ class Rooms:
                 await self.leave(client, room, "timeout")
             except WireError as error:
                 log.warning("a client could not leave its room: %s", error.message)
+            except Exception:
+                log.exception("a client could not leave its room")
 
     async def _give_up(self, room_id: str, user_key: str, client_id: str, reason: str) -> None:
         for stream_id in await self.broker.leave(room_id, user_key, client_id, reason):

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 
 from wsserver.core.ask import Answer, Ask, merged_options
-from wsserver.core.rooms import Draft
+from wsserver.core.clients import Client
+from wsserver.core.rooms import Draft, Room, refusals
 from wsserver.core.rooms.asks import RoomAsk
 from wsserver.core.rooms.rights import require_asker
 from wsserver.core.sessions.turns import CUT_SHORT, cannot_continue
@@ -87,7 +88,7 @@ def _accept(call: Call, room_id: str) -> RoomAsk:
     services, client = connection.services, connection.client
     room = services.rooms.of_member(client, room_id)
     settings = room.settings
-    require_asker(room.role_of(client), settings.ask)
+    _require_turn(room, client)
     spoken = _last_words(request)
     ask = make_ask(connection, request, None, room_id=room_id)
     if settings.options is not None:
@@ -120,7 +121,7 @@ def _accept_further(call: Call, former: Answer, ask: Ask) -> RoomAsk:
     connection = call.connection
     services, client = connection.services, connection.client
     room = services.rooms.of_member(client, former.ask.room_id or "")
-    require_asker(room.role_of(client), room.settings.ask)
+    _require_turn(room, client)
     record = former.record
     is_begun = former.ask.messages is not None or former.ask.raw is not None
     if record.ending is None or record.ending.finish_reason not in CUT_SHORT or not is_begun:
@@ -138,6 +139,18 @@ def _accept_further(call: Call, former: Answer, ask: Ask) -> RoomAsk:
         when_busy=room.settings.when_busy or WhenBusy.QUEUE,
         raw=ask.raw,
     )
+
+
+def _require_turn(room: Room, client: Client) -> None:
+    """Refuse who may not ask here, and an ask that would have to wait where none may.
+
+    Raises:
+        WireError: ``forbidden``; ``overloaded``. The broker looks again; what is seen here is not
+            charged.
+    """
+    require_asker(room.role_of(client), room.settings.ask)
+    if room.settings.when_busy is WhenBusy.REJECT and room.asks:
+        raise refusals.busy()
 
 
 def _last_words(request: requests.Stream) -> str:

@@ -24,10 +24,11 @@ ENTRIES_PER_PAGE = 50
 
 def in_lane(client: Client, work: Callable[[], Awaitable[Reply]]) -> Work:
     """Do a request after what this client asked of its rooms before, to its end."""
-    return _reply_of(client.lane.begin(work))
+    return reply_of(client.lane.begin(work))
 
 
-async def _reply_of(task: asyncio.Task[Reply]) -> Reply:
+async def reply_of(task: asyncio.Task[Reply]) -> Reply:
+    """What a client's work on rooms ends with. It goes on if the connection is lost meanwhile."""
     return await asyncio.shield(task)
 
 
