@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from wsserver.app.policies import limit_policy
 from wsserver.config import Config
+from wsserver.core.ask import Answer
 from wsserver.core.rooms import RoomBroker
 from wsserver.core.rooms.asks import answer_draft
 from wsserver.core.sessions.store import SessionStore
 from wsserver.core.shared.endings import Endings
 from wsserver.core.shared.ports import SharedCache
-from wsserver.core.streams import StreamRecord
 from wsserver.core.telemetry import Telemetry
 from wsserver.stores.redis import (
     RedisJobQueue,
@@ -66,7 +66,7 @@ def open_commons(config: Config, telemetry: Telemetry, store: SessionStore) -> C
         limits=limits,
         cache=cache,
         telemetry=telemetry,
-        log_answer=lambda room_id, record: _log_answer(rooms.broker, room_id, record),
+        log_answer=lambda answer: _log_answer(rooms.broker, answer),
     )
     return Commons(
         link=link,
@@ -81,6 +81,6 @@ def open_commons(config: Config, telemetry: Telemetry, store: SessionStore) -> C
     )
 
 
-async def _log_answer(broker: RoomBroker, room_id: str, record: StreamRecord) -> int | None:
-    entry = await broker.answer(room_id, answer_draft(record))
+async def _log_answer(broker: RoomBroker, answer: Answer) -> int | None:
+    entry = await broker.answer(answer.ask.room_id or "", answer_draft(answer))
     return None if entry is None else entry.seq

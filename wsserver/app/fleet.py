@@ -70,6 +70,7 @@ async def fleet_gateway(
         presence=commons.rooms.presence,
         load_models=lambda: None,
         close=close,
+        is_shared=True,
         elsewhere=SharedTurns(answers, order),
         tasks=tasks,
     )
