@@ -45,9 +45,10 @@ THIRD_PARTIES = {
     "msgspec": {
         *(PROTOCOL, CONFIG, "wsserver.archive", "wsserver.supervisor", "wsserver.gateway.repeats"),
         *("wsserver.core.engine", "wsserver.core.streams.record", "wsserver.gateway.handlers"),
-        *("wsserver.core.rooms", "wsserver.stores.memory"),
+        *("wsserver.core.rooms", "wsserver.core.models"),
+        *("wsserver.core.shared.meta", "wsserver.core.shared.clients"),
         *("wsserver.engines.link", "wsserver.engines.llamacpp", "wsserver.engines.openai"),
-        *("wsserver.core.shared.meta", "wsserver.core.shared.clients", "wsserver.stores.redis"),
+        *("wsserver.stores.memory", "wsserver.stores.redis"),
     },
     "orjson": {PROTOCOL, "wsserver.core.idempotency", "wsserver.gateway", "wsserver.observe"},
     "prometheus_client": {"wsserver.observe"},

@@ -78,6 +78,7 @@ class Client:
         self.answers: dict[str, Answer] = {}  # what it asked for and has not ended, by streamId
         self.batches: dict[str, Batch] = {}  # likewise, by batchId
         self.window: asyncio.TimerHandle | None = None
+        self.stream_ids: tuple[str, ...] = ()  # of ``answers``, before they are looked up here
 
     def asked_for(self, ask: Ask) -> bool:
         """Whether an ask is this user's, or this client's own from before it took its name."""
@@ -118,6 +119,9 @@ class Clients:
         window: Seconds for which a client's place is kept.
         on_gone: Called once for each client whose window is over.
     """
+
+    is_shared = False
+    """Whether a client may come back to another process."""
 
     def __init__(self, window: float, on_gone: Callable[[Client], None]) -> None:
         self._window = window
@@ -188,6 +192,17 @@ class Clients:
                     del self._by_token[other]
             client.tokens = [digest]
         return self.issue_token(client)
+
+    def touched(self, client: Client) -> None:
+        """Something of the client may have changed. Here there is nobody to be told."""
+
+    async def recall(self, token: str) -> Client | None:
+        """The client of a token, wherever it was: found by the token here from now on.
+
+        Raises:
+            WireError: ``store_unavailable``.
+        """
+        return self.find(token)
 
     def detach(self, client: Client) -> None:
         """The connection is gone: keep the client's place for the window."""

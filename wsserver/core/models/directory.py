@@ -152,6 +152,15 @@ class ModelDirectory(Protocol):
                 models are loaded as may be; whatever ``admit`` raises.
         """
 
+    async def begun(self, model_id: str) -> None:
+        """Wait until a process has taken the load of a model that is loading.
+
+        Before that nothing may be lined up for it: there may come nobody who serves the line.
+
+        Raises:
+            WireError: The refusal, if nobody takes it.
+        """
+
     async def loaded(
         self, model: ModelView, on_progress: Callable[[LoadProgress], None] | None = None
     ) -> ModelInfo:

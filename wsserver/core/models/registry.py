@@ -23,15 +23,12 @@ from wsserver.core.models.capacity import Bounds, Capacity
 from wsserver.core.models.directory import LoadCancelled, ModelView
 from wsserver.core.models.loads import EstimateMemory, Loads, estimate_nothing
 from wsserver.core.models.model import Model, ModelStatus
-from wsserver.core.models.naming import choose_id
+from wsserver.core.models.naming import choose_id, find_model, require_servable
 from wsserver.core.models.sources import ModelSource, SourcePolicy
 from wsserver.core.restarts import RestartPolicy
 from wsserver.core.streams import StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
-from wsserver_protocol.errors import ErrorCode, FieldError, WireError
-
-DEFAULT_NAME = "default"
-"""The model name that means the default model."""
+from wsserver_protocol.errors import ErrorCode, WireError
 
 
 class ModelRegistry:
@@ -96,19 +93,7 @@ class ModelRegistry:
         Raises:
             WireError: ``model_not_found``, or ``model_not_ready`` when there is no default.
         """
-        if model_id is None or (model_id == DEFAULT_NAME and model_id not in self._models):
-            default = self.default()
-            if default is None:
-                raise WireError(ErrorCode.MODEL_NOT_READY, "No model is loaded.")
-            return default
-        model = self._models.get(model_id)
-        if model is None:
-            raise WireError(
-                ErrorCode.MODEL_NOT_FOUND,
-                f"There is no model {model_id!r}.",
-                details=(FieldError(field="model", message="unknown"),),
-            )
-        return model
+        return find_model(self._models, self.default(), model_id)
 
     def require(self, model_id: str | None) -> Model:
         """The model for a request: ready, or loading so that the request may wait.
@@ -119,10 +104,7 @@ class ModelRegistry:
             WireError: As for `get`; ``model_not_ready`` if it is unloaded or has failed.
         """
         model = self.get(model_id)
-        if model.status is ModelStatus.FAILED:
-            raise WireError(ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} failed: {model.reason}")
-        if model.status is ModelStatus.UNLOADED or model.is_unloading:
-            raise WireError(ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} is not loaded.")
+        require_servable(model)
         model.used_at = asyncio.get_running_loop().time()
         return model
 
@@ -207,6 +189,9 @@ class ModelRegistry:
     def load(self, model: Model, *, makes_place: bool = False) -> None:
         """Start loading a model that is unloaded or has failed."""
         self._loads.begin(model, makes_place=makes_place)
+
+    async def begun(self, model_id: str) -> None:
+        """Return at once: loads begin here."""
 
     async def loaded(
         self, view: ModelView, on_progress: Callable[[LoadProgress], None] | None = None

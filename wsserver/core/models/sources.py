@@ -17,7 +17,7 @@ from wsserver.core.engine import ModelSpec
 from wsserver.core.models.placement import OPTIONS, Placement, with_options
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
 
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
+SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class SourcePolicy:
         own = dict(settings)
         places = {name: own.pop(name) for name in OPTIONS if name in own}
         configured = self.configured.get(source)
-        scheme = _SCHEME.match(source)
+        scheme = SCHEME.match(source)
         if configured is not None:
             found = replace(configured, settings={**configured.settings, **own})
         elif scheme is not None:
