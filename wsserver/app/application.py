@@ -163,7 +163,7 @@ class Application:
             models=models,
             rooms=rooms,
             room_asks=RoomAsks(rooms, answers, RoomContexts(broker, models)),
-            clients=Clients(config.resume.window_seconds, gone),
+            clients=backend.make_clients(config.resume.window_seconds, gone, rooms.vacate),
             limits=backend.limits,
             limit_policy=limit_policy(config),
             idempotency=Idempotency(config.idempotency.retention_seconds),
