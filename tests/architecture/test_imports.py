@@ -44,12 +44,9 @@ THIRD_PARTIES = {
     "msgpack": {PROTOCOL},
     "msgspec": {
         *(PROTOCOL, CONFIG, "wsserver.archive", "wsserver.supervisor", "wsserver.gateway.repeats"),
-        *(
-            "wsserver.core.engine",
-            "wsserver.core.models",
-            "wsserver.core.streams.record",
-            "wsserver.gateway.handlers",
-        ),
+        *("wsserver.core.engine", "wsserver.core.models", "wsserver.core.streams.record"),
+        *("wsserver.core.rooms", "wsserver.core.shared.meta", "wsserver.gateway.handlers"),
+        *("wsserver.stores.memory", "wsserver.stores.redis"),
         *("wsserver.engines.link", "wsserver.engines.llamacpp", "wsserver.engines.openai"),
     },
     "orjson": {PROTOCOL, "wsserver.core.idempotency", "wsserver.gateway", "wsserver.observe"},

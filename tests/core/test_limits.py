@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,7 +114,7 @@ def test_places_are_given_and_taken_back() -> None:
     limits.begin("a", "str_3")
     for key in "aab":
         limits.end(key, "str_1")
-    assert limits.report("a", 0.0).concurrent_remaining == 2
+    assert asyncio.run(limits.report("a", 0.0)).concurrent_remaining == 2
 
 
 def test_a_refused_request_spends_nothing() -> None:
@@ -124,5 +126,5 @@ def test_a_refused_request_spends_nothing() -> None:
         limits.admit("a", 1, 0.0)
     assert refused.value.code is ErrorCode.RATE_LIMITED
     assert refused.value.retry_after == pytest.approx(31 * 6000, abs=2)
-    report = limits.report("a", 0.0)
+    report = asyncio.run(limits.report("a", 0.0))
     assert (report.requests_remaining, report.tokens_remaining) == (4, 0)

@@ -19,11 +19,13 @@ from wsserver.core.limits import LimitPolicy, MemoryLimits
 from wsserver.core.local_answers import LocalAnswers
 from wsserver.core.models import Bounds, Model, ModelRegistry, ModelSource, SourcePolicy
 from wsserver.core.restarts import RestartPolicy
-from wsserver.core.rooms import Rooms
+from wsserver.core.rooms import RoomBounds, Rooms
 from wsserver.core.telemetry import NullTelemetry
 from wsserver.engines.catalog import engine_for
 from wsserver.stores.memory.job_queue import MemoryJobQueue
 from wsserver.stores.memory.response_cache import MemoryResponseCache
+from wsserver.stores.memory.room_broker import MemoryRoomBroker
+from wsserver.stores.memory.room_state import MemoryRooms
 from wsserver.stores.memory.stream_log import MemoryStreamLog
 from wsserver_protocol.options import GenerationOptions
 
@@ -70,7 +72,11 @@ class Core:
         )
         self.models.keeper = self.answers
         self.batches = Batches(self.answers, self.limits)
-        self.rooms = Rooms(log_bound=100, stop=self.answers.stop)
+        self.rooms = Rooms(
+            MemoryRoomBroker(MemoryRooms(RoomBounds(entries=100))),
+            find=self.answers.retained,
+            stop=self.answers.stop,
+        )
         self.departures = Departures(self.answers, self.batches, self.rooms)
         self._numbers = itertools.count()
 
@@ -135,5 +141,5 @@ class Core:
         assert self.answers.active == 0
         assert all(model.busy == 0 for model in self.models.all())
         for owner in ("ada", "bob", "eve"):
-            report = self.limits.report(owner, asyncio.get_running_loop().time())
+            report = await self.limits.report(owner, asyncio.get_running_loop().time())
             assert report.concurrent_remaining == report.concurrent_limit

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 
-from wsserver.core.ask import Answer, Ask, ClosingHook
+from wsserver.core.ask import Answer, Ask, Claim, ClosingHook
 from wsserver.core.engine import ChatMessage
 from wsserver.core.ids import new_id
 from wsserver.core.models import ModelDirectory
@@ -147,6 +147,14 @@ class Answers(ABC):
             record.take(StreamStep.WAIT_FOR_MODEL)
         elif record.state is StreamState.LOADING and model.is_ready:
             record.take(StreamStep.QUEUE)
+
+    async def admitted(self, answer: Answer) -> bool:
+        """Wait until an accepted answer may go on. False if it has ended meanwhile."""
+        return True
+
+    @abstractmethod
+    def claim_id(self, answer: Answer, claim: Claim) -> None:
+        """The asker gave the request an id: told in the same step as its acceptance."""
 
     def hold(self, answer: Answer) -> None:
         """Have the start of an answer not told before as many calls of `release`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from wsserver.core.engine import ChatMessage, Sampling
 from wsserver.core.identity import Identity
@@ -23,6 +24,14 @@ MOST_TOKENS_WHOLE = 100_000
 A longer one ends there with ``length``; a `stream` has no such bound."""
 
 
+class Claim(NamedTuple):
+    """A request as its identity named it: the same one again is not run again."""
+
+    identity_key: str
+    request_id: str
+    fingerprint: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A request for one answer, checked by the gateway and not yet admitted."""
@@ -35,6 +44,7 @@ class Ask:
     model: str | None = None
     room_id: str | None = None
     is_stream: bool = True  # False: a `generate` or an item of a batch
+    is_patient: bool = False  # waits for a place of its owner's, as a batch's items do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +67,8 @@ class Answer:
     request_id: str | None = None  # the asker's
     closing: list[ClosingHook] = field(default_factory=list)
     on_end: list[Callable[[Answer], object]] = field(default_factory=list)
+    on_replaced: Callable[[Answer], object] | None = None  # by the same request's earlier answer
+    claim: Claim | None = None  # where its repeats are recognised by a whole fleet
     ask_seq: int | None = None  # the ask's place in its room's log
     deadline: asyncio.TimerHandle | None = None
     patience: asyncio.TimerHandle | None = None  # until a slot must have been found

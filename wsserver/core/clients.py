@@ -14,8 +14,10 @@ from typing import Protocol
 
 from wsserver.core.ask import Answer, Ask
 from wsserver.core.batches import Batch
+from wsserver.core.broadcast import Broadcast
 from wsserver.core.identity import Identity
 from wsserver.core.ids import new_id, new_token
+from wsserver.core.lane import Lane
 from wsserver_protocol.errors import CloseCode
 from wsserver_protocol.events import Event
 
@@ -31,6 +33,9 @@ class Attached(Protocol):
 
     def send(self, event: Event) -> None:
         """Queue an event; never blocks."""
+
+    def send_shared(self, broadcast: Broadcast) -> None:
+        """Queue an event that others get, too; never blocks."""
 
     def show_stream(self, answer: Answer, prompt: str | None) -> None:
         """Follow a stream from its beginning, as a watcher."""
@@ -52,6 +57,7 @@ class Client:
         self.tokens: list[str] = []  # all are good: the one in use, then its successors
         self.connection: Attached | None = None
         self.room_ids: list[str] = []  # in the order joined
+        self.lane = Lane()  # its work on rooms
         self.session_ids: list[str] = []  # in the order of their last use here
         self.answers: dict[str, Answer] = {}  # what it asked for and has not ended, by streamId
         self.batches: dict[str, Batch] = {}  # likewise, by batchId

@@ -48,10 +48,7 @@ class Departures:
 
     def gone(self, client: Client) -> None:
         """A client's resume window is over."""
-        for room_id in list(client.room_ids):
-            room = self._rooms.get(room_id)
-            if room is not None:
-                self._rooms.leave(client, room, "timeout")
+        self._rooms.depart(client)
         for answer in list(client.answers.values()):
             answer.asker_is_gone = True
             self._stop_unless_watched(answer)

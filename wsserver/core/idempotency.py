@@ -52,11 +52,8 @@ class Idempotency:
         """
         self._expire(now)
         entry = self._entries.get((identity.key, request_id))
-        if entry is not None and entry.fingerprint != _fingerprint(fields):
-            raise WireError(
-                ErrorCode.DUPLICATE_REQUEST,
-                "This requestId was used for another request; use a new one for each.",
-            )
+        if entry is not None and entry.fingerprint != fingerprint(fields):
+            raise duplicate_request()
         return entry
 
     def outcome(self, identity: Identity, request_id: str) -> object | None:
@@ -69,7 +66,7 @@ class Idempotency:
     ) -> Remembered:
         """Note what a request became, now that it is accepted."""
         key = (identity.key, request_id)
-        entry = Remembered(key, _fingerprint(fields), outcome)
+        entry = Remembered(key, fingerprint(fields), outcome)
         self._entries[key] = entry
         return entry
 
@@ -91,7 +88,15 @@ class Idempotency:
                 del self._entries[entry.key]
 
 
-def _fingerprint(fields: dict[str, Any]) -> bytes:
+def duplicate_request() -> WireError:
+    """``duplicate_request``: the id was used for something else."""
+    return WireError(
+        ErrorCode.DUPLICATE_REQUEST,
+        "This requestId was used for another request; use a new one for each.",
+    )
+
+
+def fingerprint(fields: dict[str, Any]) -> bytes:
     """A digest of a request without its id; the order of fields does not count."""
     body = {name: value for name, value in fields.items() if name != "requestId"}
     return hashlib.blake2b(

@@ -11,7 +11,7 @@ import asyncio
 import logging
 
 from wsserver.core.answers import Answers
-from wsserver.core.ask import Answer, make_job
+from wsserver.core.ask import Answer, Claim, make_job
 from wsserver.core.cache import (
     CachedAnswer,
     ResponseCache,
@@ -121,6 +121,9 @@ class LocalAnswers(Answers):
         task = asyncio.get_running_loop().create_task(self._close_slowly(answer, fence, ending))
         self._closings.add(task)
         task.add_done_callback(self._closings.discard)
+
+    def claim_id(self, answer: Answer, claim: Claim) -> None:
+        """Nothing to note: `wsserver.core.idempotency` recognises all repeats there are."""
 
     async def closed(self) -> None:
         while self._closings:

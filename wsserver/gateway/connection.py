@@ -13,6 +13,7 @@ from typing import Protocol
 
 from wsserver.core.ask import Answer
 from wsserver.core.batches import Batch
+from wsserver.core.broadcast import Broadcast
 from wsserver.core.clients import Client
 from wsserver.core.limits import Meter
 from wsserver.core.results import generation_terminal, stream_terminal
@@ -85,6 +86,11 @@ class Connection:
         if self.is_open:
             self.outbox.send(encode(event, self.encoding))
 
+    def send_shared(self, broadcast: Broadcast) -> None:
+        """Queue an event that others get, too; never blocks."""
+        if self.is_open:
+            self.outbox.send(broadcast.frame(self.encoding))
+
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run something that takes its time, for as long as the connection lives."""
         task = asyncio.get_running_loop().create_task(work)
@@ -129,6 +135,15 @@ class Connection:
         """Follow a stream from its beginning, as a watcher."""
         if answer.stream_id not in self._views:
             self.open_view(answer, started(answer, prompt, None), request_id=None)
+
+    def follow_instead(self, answer: Answer, other: Answer, *, request_id: str) -> None:
+        """Follow another answer from its beginning instead of one whose start was never told."""
+        generation = self._generations.pop(answer.stream_id, None)
+        if generation is not None:
+            generation.close()
+            self.await_generation(other, request_id=request_id)
+        if self.close_view(answer.stream_id) and self.view_of(other.stream_id) is None:
+            self.open_view(other, started(other, None, request_id), request_id=request_id)
 
     def view_of(self, stream_id: str) -> StreamView | None:
         return self._views.get(stream_id)

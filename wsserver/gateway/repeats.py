@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 
-from wsserver.core.ask import Answer
+from wsserver.core.ask import Answer, Claim
 from wsserver.core.batches import Batch
+from wsserver.core.idempotency import Remembered
 from wsserver.gateway.dispatch import Call
 
 Outcome = TypeVar("Outcome")
@@ -39,6 +41,10 @@ def once(call: Call, kind: type[Outcome], begin: Callable[[], Outcome]) -> Outco
     entry = idempotency.remember(identity, call.request_id, body, outcome)
     loop = asyncio.get_running_loop()
     is_named = call.request.request_id is not None
+    if isinstance(outcome, Answer) and is_named:
+        claim = Claim(identity.key, call.request_id, entry.fingerprint)
+        connection.services.answers.claim_id(outcome, claim)
+        outcome.on_replaced = partial(_replace, call, entry, outcome)
 
     def ended(what: object) -> None:
         # Under an id that the server made nobody can ask again.
@@ -55,6 +61,16 @@ def once(call: Call, kind: type[Outcome], begin: Callable[[], Outcome]) -> Outco
     else:
         ended(outcome)
     return outcome
+
+
+def _replace(call: Call, entry: Remembered, answer: Answer, earlier: Answer) -> None:
+    """The same request was accepted before, elsewhere: it is shown instead."""
+    entry.outcome = earlier
+    client = call.connection.client
+    client.answers.pop(answer.stream_id, None)
+    if not earlier.record.is_ended and earlier.ask.client_id == client.client_id:
+        client.begin(earlier)
+    call.connection.follow_instead(answer, earlier, request_id=call.request_id)
 
 
 async def once_done(call: Call, work: Callable[[], Coroutine[None, None, Outcome]]) -> Outcome:

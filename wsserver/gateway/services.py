@@ -12,10 +12,9 @@ from wsserver.core.departures import Departures
 from wsserver.core.idempotency import Idempotency
 from wsserver.core.limits import LimitPolicy, Limits
 from wsserver.core.models import ModelDirectory
-from wsserver.core.room_context import RoomContexts
 from wsserver.core.rooms import Rooms
+from wsserver.core.rooms.asks import RoomAsks
 from wsserver.core.sessions.services import SessionServices
-from wsserver.core.streams import StreamLog
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, WireError
 
@@ -28,7 +27,6 @@ class EdgePolicy:
     max_connections: int = 10_000
     connections_per_second: int = 0
     max_batch: int = 20
-    max_rooms: int = 10_000
     max_rooms_per_client: int = 100
     frames_per_second: int = 50
     frames_burst: int = 200
@@ -64,13 +62,12 @@ class Services:
     departures: Departures
     models: ModelDirectory
     rooms: Rooms
-    room_contexts: RoomContexts
+    room_asks: RoomAsks
     clients: Clients
     limits: Limits
     limit_policy: LimitPolicy
     idempotency: Idempotency
     sessions: SessionServices
-    log: StreamLog
     telemetry: Telemetry
     policy: EdgePolicy
     started_at: float  # loop seconds

@@ -22,6 +22,7 @@ from wsserver.core.ask import Answer, Place
 from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.context import Context
 from wsserver.core.sessions.contexts import ContextMaker
+from wsserver.core.sessions.elsewhere import Elsewhere
 from wsserver.core.sessions.model import Message
 from wsserver.core.sessions.placing import Placing
 from wsserver.core.sessions.refusals import in_time, or_refused, refusal, store_unavailable
@@ -57,10 +58,18 @@ class Conversations:
         store: Where histories are.
         answers: Makes the answers.
         models: Counts tokens.
+        elsewhere: Where the answers are made by other processes, which keep them, too.
     """
 
-    def __init__(self, store: SessionStore, answers: Answers, models: ModelDirectory) -> None:
+    def __init__(
+        self,
+        store: SessionStore,
+        answers: Answers,
+        models: ModelDirectory,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         self._store = store
+        self._elsewhere = elsewhere
         self._answers = answers
         self._models = models
         self._placing = Placing(store, answers, models)
@@ -75,7 +84,10 @@ class Conversations:
         turn = Turn(answer, wish, turns[-1] if turns else None)
         turns.append(turn)
         self._answers.hold(answer)
-        answer.closing.append(partial(self._close, turn))
+        if self._elsewhere is None:
+            answer.closing.append(partial(self._close, turn))
+        else:
+            answer.on_end.append(lambda ended: _kept_elsewhere(turn, ended))
         task = asyncio.get_running_loop().create_task(self._lead(turn))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -124,8 +136,11 @@ class Conversations:
 
     async def _lead(self, turn: Turn) -> None:
         try:
-            await self._start(turn)
-            await self._keep(turn)
+            if self._elsewhere is None:
+                await self._start(turn)
+                await self._keep(turn)
+            else:
+                await self._lead_elsewhere(turn, self._elsewhere)
         except WireError as error:
             self._answers.refuse(turn.answer, error)
         except Exception:
@@ -145,6 +160,14 @@ class Conversations:
             turns.remove(turn)
             if not turns:
                 del self._turns[turn.key]
+
+    async def _lead_elsewhere(self, turn: Turn, elsewhere: Elsewhere) -> None:
+        """The same way where other processes serve the session, too, and a worker keeps it."""
+        if not await self._answers.admitted(turn.answer):
+            return
+        async with elsewhere.turn(turn.key, turn.answer.stream_id):
+            await self._start(turn)
+            await turn.ended.wait()
 
     async def _start(self, turn: Turn) -> None:
         """Give a turn its place and its start, then its context and a place in the model's line.
@@ -194,6 +217,8 @@ class Conversations:
         try:
             await self._store_rows(turn)
         except StoreUnavailable as error:
+            if self._elsewhere is not None:
+                raise refusal(error) from error
             log.warning("a turn can't be stored yet: %s", error)
         except SessionError as error:
             raise refusal(error) from error
@@ -210,6 +235,8 @@ class Conversations:
             context_tokens=context.tokens if context is not None else None,
             dropped_messages=context.dropped if context is not None else None,
         )
+        if self._elsewhere is not None:
+            self._elsewhere.keep(turn.answer, *turn.key, spot.message)
         self._answers.release(turn.answer)
 
     def _enqueue(self, turn: Turn, building: asyncio.Task[Context]) -> None:
@@ -281,6 +308,12 @@ class Conversations:
         turn.ended.set()
         await _first_of(turn.settled.wait(), timeout=SAVED_WITHIN)
         record.saved = turn.saved is True
+
+
+def _kept_elsewhere(turn: Turn, answer: Answer) -> None:
+    turn.saved = answer.record.saved is True
+    turn.ending = answer.record.ending
+    turn.ended.set()
 
 
 async def _ended(answer: Answer) -> None:

@@ -7,6 +7,7 @@ a rewind is told of it before it is woken, so that it never sends text of two co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from wsserver.core.streams.follower import End, Follower, Read, Rewind, Step, Take
 from wsserver.core.streams.record import StreamRecord
@@ -21,16 +22,27 @@ class Mirror:
         follower: Who decides.
         on_rewind: Told the new length after the text was cut, for the cursors of the readers.
             Whatever was made of the text past it (a frame kept for others) is wrong from then on.
+        on_end: Called when the record has taken its end in, before its readers are woken.
+
+    Attributes:
+        early: Log probabilities that came with the text of the newest fence, by the byte offset at
+            which their piece ends: they join the record with that text.
     """
 
-    __slots__ = ("_on_rewind", "follower", "record")
+    __slots__ = ("_on_end", "_on_rewind", "early", "follower", "record")
 
     def __init__(
-        self, record: StreamRecord, follower: Follower, on_rewind: Callable[[int], None]
+        self,
+        record: StreamRecord,
+        follower: Follower,
+        on_rewind: Callable[[int], None],
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.record = record
         self.follower = follower
+        self.early: dict[int, Any] = {}
         self._on_rewind = on_rewind
+        self._on_end = on_end
 
     def apply(self, steps: Iterable[Step], now: float) -> Read | None:
         """Do the steps, wake the readers if anything changed; returns the reading to ask for.
@@ -39,7 +51,11 @@ class Mirror:
         """
         record, follower = self.record, self.follower
         wanted: Read | None = None
-        has_changed = record.state is not follower.state
+        state = follower.state
+        if state is StreamState.QUEUED and record.state is StreamState.LOADING:
+            state = record.state  # what it waits for is this process' own knowledge
+        has_changed = record.state is not state
+        has_ended = False
         for step in steps:
             match step:
                 case Read():
@@ -54,11 +70,16 @@ class Mirror:
                     record.ended_at = now
                     if ending.facts is not None:
                         record.learn(ending.facts)
+                        hidden = ending.facts.tokens - record.transcript.generated
+                        record.transcript.append("", max(0, hidden))
+                    has_ended = True
             has_changed = True
         record.fence = follower.fence
-        record.state = follower.state
-        if record.state is not StreamState.QUEUED:
+        record.state = state
+        if state not in (StreamState.QUEUED, StreamState.LOADING):
             record.queue_position = None
+        if has_ended:
+            self._on_end()
         if has_changed:
             record.wake()
         return wanted
@@ -69,6 +90,16 @@ class Mirror:
             record.first_token_at = now
         # What was cut may have counted a token that the log counts differently: never below 0.
         record.transcript.append(text, max(0, tokens - record.transcript.generated))
+        if self.early:
+            self._take_logprobs()
+
+    def _take_logprobs(self) -> None:
+        kept, length = self.record.logprobs, len(self.record.transcript)
+        last = kept[-1][0] if kept else -1
+        due = sorted(offset for offset in self.early if offset <= length)
+        kept += [(offset, self.early[offset]) for offset in due if offset > last]
+        for offset in due:
+            del self.early[offset]
 
     def _rewind(self, offset: int) -> None:
         record = self.record

@@ -69,6 +69,10 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     details: tuple[FieldError, ...] = ()  # ERROR
     facts: Facts | None = None  # where it is read from a log that lives elsewhere
 
+    def told_with(self, facts: Facts) -> Ending:
+        """The same ending, with what its writer knows."""
+        return msgspec.structs.replace(self, facts=facts)
+
     @classmethod
     def stopped(cls, reason: StopReason, by: str) -> Ending:
         return cls(
@@ -174,6 +178,11 @@ class StreamRecord:
     @property
     def is_ended(self) -> bool:
         return self.ending is not None
+
+    def end_here(self, ending: Ending, now: float) -> None:
+        """End an answer that no log has: it was never told of. Whoever calls it wakes."""
+        self.ending, self.ended_at, self.queue_position = ending, now, None
+        self.state = next_stream_state(self.state, StreamStep.END)
 
     def facts(self, now: float) -> Facts:
         """What readers elsewhere need to know at its end; ``now`` is loop time."""

@@ -89,6 +89,22 @@ class LogWriter:
     def text(self) -> bytes:
         return bytes(self._text)
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the log does not have, as far as we know."""
+        return len(self._text) - self._held
+
+    @property
+    def is_finishing(self) -> bool:
+        """Whether the end is still to be written."""
+        return self._ending is not None and not self.is_over
+
+    @property
+    def rest(self) -> Append:
+        """What the log does not have, be it nothing."""
+        data = bytes(self._text[self._held :])
+        return Append(self.fence, self._held, data, self._tokens)
+
     def write(self, text: bytes, tokens: int) -> None:
         """Add what the engine made: whole characters."""
         assert self._ending is None, "text after the end"
@@ -104,8 +120,7 @@ class LogWriter:
         if self.is_over:
             return None
         if self._held < len(self._text):
-            data = bytes(self._text[self._held :])
-            return Append(self.fence, self._held, data, self._tokens)
+            return self.rest
         if self._ending is not None:
             return Finish(self.fence, len(self._text), self._ending)
         return None

@@ -9,10 +9,11 @@ from collections.abc import Coroutine, Mapping
 from wsserver.core.ask import Answer
 from wsserver.core.clients import Client
 from wsserver.core.identity import Identity
+from wsserver.core.rooms import Joined
 from wsserver.core.wallclock import wall_iso, wall_ms
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
-from wsserver.gateway.handlers.rooms import joined, watch_room
+from wsserver.gateway.handlers.rooms import in_lane, joined, position, watch_room
 from wsserver.gateway.handlers.streams import may_watch
 from wsserver.gateway.services import Services
 from wsserver_protocol import events, requests
@@ -75,11 +76,12 @@ def authenticate(call: Call) -> Reply:
     )
 
 
-def get_status(call: Call) -> Reply:
+async def get_status(call: Call) -> Reply:
     """What this client runs, where it is, and what it may still ask for."""
     connection = call.connection
     client, services = connection.client, connection.services
-    report = services.limits.report(client.identity.limit_key, asyncio.get_running_loop().time())
+    now = asyncio.get_running_loop().time()
+    report = await services.limits.report(client.identity.limit_key, now)
     return events.Status(
         request_id=call.request_id,
         client_id=client.client_id,
@@ -122,29 +124,35 @@ def resume(call: Call) -> Reply | Coroutine[None, None, Reply]:
         for stream_id in request.streams or ()
         if services.answers.retained(stream_id) is None
     ]
-    if unknown and services.clients.find(request.resume_token) is not None:
-        return _resume_knowing(call, unknown)
-    return _resume(call, {})
+    client = services.clients.find(request.resume_token)
+    if client is None:
+        return _resume(call, {}, {})
+    if unknown or client.room_ids or not client.lane.is_idle:
+        # In the newcomer's lane, too: what was sent behind the resume counts on it.
+        return in_lane(
+            call.connection.client,
+            lambda: in_lane(client, lambda: _resume_knowing(call, client, unknown)),
+        )
+    return _resume(call, {}, {})
 
 
-async def _resume_knowing(call: Call, gone: list[str]) -> Reply:
-    """Resume, having looked up first where the text of streams is kept that are gone."""
+async def _resume_knowing(call: Call, client: Client, gone: list[str]) -> Reply:
+    """Resume, having looked first where the text of gone streams is kept, and at the rooms."""
     services = call.connection.services
-    client = services.clients.find(call.request.resume_token)
     kept: dict[str, tuple[str, str]] = {}
-    if client is not None:
-        with contextlib.suppress(TimeoutError):  # to be back soon matters more than to know all
-            async with asyncio.timeout(LOOK_UP_WITHIN):
-                for stream_id in gone[:MAX_LOOKED_UP]:
-                    found = await services.sessions.library.find_stream(
-                        client.identity.key, stream_id
-                    )
-                    if found is not None:
-                        kept[stream_id] = found
-    return _resume(call, kept)
+    with contextlib.suppress(TimeoutError):  # to be back soon matters more than to know all
+        async with asyncio.timeout(LOOK_UP_WITHIN):
+            for stream_id in gone[:MAX_LOOKED_UP]:
+                found = await services.sessions.library.find_stream(client.identity.key, stream_id)
+                if found is not None:
+                    kept[stream_id] = found
+    positions = {
+        room_id: position(last_seq) for room_id, last_seq in (call.request.rooms or {}).items()
+    }
+    return _resume(call, kept, await services.rooms.look_again(client, positions))
 
 
-def _resume(call: Call, kept: Mapping[str, tuple[str, str]]) -> Reply:
+def _resume(call: Call, kept: Mapping[str, tuple[str, str]], seen: Mapping[str, Joined]) -> Reply:
     request: requests.Resume = call.request
     connection = call.connection
     services = connection.services
@@ -158,7 +166,7 @@ def _resume(call: Call, kept: Mapping[str, tuple[str, str]]) -> Reply:
     token = services.clients.redeem(request.resume_token)
     _take_place(connection, client)
     services.telemetry.resume_answered("resumed")
-    connection.send(_resumed(call, client, token, kept))
+    connection.send(_resumed(call, client, token, kept, seen))
     for stream_id, offset in (request.streams or {}).items():
         answer = services.answers.retained(stream_id)
         if answer is not None and may_watch(connection, answer):
@@ -194,7 +202,11 @@ def _take_place(connection: Connection, client: Client) -> None:
 
 
 def _resumed(
-    call: Call, client: Client, token: str, kept: Mapping[str, tuple[str, str]]
+    call: Call,
+    client: Client,
+    token: str,
+    kept: Mapping[str, tuple[str, str]],
+    seen: Mapping[str, Joined],
 ) -> events.Resumed:
     request: requests.Resume = call.request
     connection = call.connection
@@ -209,11 +221,10 @@ def _resumed(
         for answer in client.answers.values()
         if answer.is_stream and answer.stream_id not in asked
     ]
-    positions = request.rooms or {}
     rooms = [
-        joined(room, client, positions.get(room_id), request_id=None)
+        joined(connection, room, seen[room_id], request_id=None)
         for room_id in client.room_ids
-        if (room := services.rooms.get(room_id)) is not None
+        if room_id in seen and (room := services.rooms.get(room_id)) is not None
     ]
     return events.Resumed(
         request_id=call.request_id,
@@ -258,7 +269,7 @@ def _rename(connection: Connection, identity: Identity) -> None:
     if identity.key == client.identity.key:
         client.identity = identity
         return
-    if client.room_ids:
+    if client.room_ids or not client.lane.is_idle:
         raise WireError(
             ErrorCode.INVALID_PARAMETERS,
             "Leave your rooms before you take another userId.",

@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 
 from wsserver.core.ask import Answer
 from wsserver.core.batches import Batch
+from wsserver.core.rooms.rights import moderates
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver_protocol import events, requests
@@ -118,8 +119,7 @@ def _stop_right(connection: Connection, answer: Answer) -> StopReason | None:
         return StopReason.CLIENT
     if ask.room_id is not None and ask.room_id in client.room_ids:
         room = connection.services.rooms.get(ask.room_id)
-        member = room.members.get(client.identity.key) if room is not None else None
-        if member is not None and member.moderates:
+        if room is not None and moderates(room.role_of(client)):
             return StopReason.MODERATOR
     return None
 

@@ -1,0 +1,141 @@
+"""The ports of a fleet: what its processes share, and how they reach it.
+
+Each step is atomic for all processes. All may raise `StoreUnavailable`: it is then unknown whether
+the step took place, and each can be repeated.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from wsserver.core.cache import CachedAnswer
+from wsserver.core.limits import LimitReport
+from wsserver.core.streams import Ending, StreamRecord
+from wsserver_protocol.lifecycle import StreamState
+
+
+class Cancelled(NamedTuple):
+    """What a cancel found."""
+
+    is_first: bool  # False: the answer has ended, or someone asked for its end before
+    state: StreamState
+
+
+class SharedStreams(Protocol):
+    """Answers as gateways see them: mirrors of the log, one for each answer that is needed here.
+
+    Attributes:
+        on_end: Called once for each mirrored record that has taken its end in, before its
+            watchers are woken.
+        on_rewind: Called after a record's text was cut to so many bytes, before anyone looks.
+    """
+
+    on_end: StreamHook
+    on_rewind: RewindHook
+
+    async def create(self, record: StreamRecord, meta: bytes) -> None:
+        """Begin an answer in the log; ``record`` is its mirror from now on."""
+
+    async def open(self, stream_id: str) -> tuple[StreamRecord, bytes] | None:
+        """The mirror of any answer in the log, true from now on, and its meta; None if gone."""
+
+    def get(self, stream_id: str) -> StreamRecord | None:
+        """The mirror that is here."""
+
+    def release(self, stream_id: str) -> None:
+        """Nobody here needs the mirror any more; it goes after a while."""
+
+    async def cancel(self, stream_id: str, ending: Ending) -> Cancelled:
+        """Ask for an end, durably; the first one asked of a living answer counts."""
+
+    async def end(self, stream_id: str, ending: Ending) -> bool:
+        """End an answer that no writer holds, where its text ends. False if it had ended."""
+
+    async def fill(self, stream_id: str, text: str, tokens: int) -> None:
+        """Put a whole text into an answer that no writer holds."""
+
+    async def view(self, stream_id: str, *, has_viewers: bool) -> bool:
+        """Tell whether anyone looks at an answer in this process.
+
+        Returns:
+            True if nobody looks at it in any living process, and its asker is gone.
+        """
+
+    async def asker_gone(self, stream_id: str) -> bool:
+        """Note that the asker is gone for good. Returns as `view`."""
+
+
+class StreamHook(Protocol):
+    def __call__(self, record: StreamRecord) -> None:
+        """Told of a record."""
+
+
+class RewindHook(Protocol):
+    def __call__(self, record: StreamRecord, offset: int) -> None:
+        """Told of a record and the length that it was cut to."""
+
+
+class SharedLimits(Protocol):
+    """Allowances over the whole fleet."""
+
+    async def admit(self, key: str, requests: int) -> None:
+        """Charge requests.
+
+        Raises:
+            WireError: ``rate_limited``.
+        """
+
+    async def begin(self, key: str, stream_id: str) -> None:
+        """Take a place for a running or waiting answer.
+
+        Raises:
+            WireError: ``too_many_streams``.
+        """
+
+    async def end(self, key: str, stream_id: str) -> None:
+        """Give an answer's place back. Idempotent."""
+
+    async def use_tokens(self, key: str, tokens: int) -> None:
+        """Charge tokens that were used."""
+
+    async def report(self, key: str) -> LimitReport:
+        """What is left of a key's allowances."""
+
+
+class Repeats(Protocol):
+    """Requests by identity and requestId, over the whole fleet."""
+
+    async def claim(
+        self, identity_key: str, request_id: str, fingerprint: bytes, outcome: bytes
+    ) -> bytes | None:
+        """Note what a request becomes; what the same request became before, else None.
+
+        Raises:
+            WireError: ``duplicate_request`` if the id was used for another request.
+        """
+
+    async def settle(self, identity_key: str, request_id: str, outcome: bytes | None) -> None:
+        """The request has ended with this outcome; None: it never was, the id is free again."""
+
+
+class SharedCache(Protocol):
+    """Answers that are given again, over the whole fleet."""
+
+    async def get(self, key: bytes) -> CachedAnswer | None:
+        """The answer under a key."""
+
+    async def put(self, key: bytes, answer: CachedAnswer) -> None:
+        """Keep an answer."""
+
+
+class TurnOrder(Protocol):
+    """The turns of a session, over all processes: one at a time, in order of arrival."""
+
+    async def arrive(self, session: str, stream_id: str) -> None:
+        """Take the last place in the session's line. Again: nothing happens."""
+
+    async def wait(self, session: str, stream_id: str) -> None:
+        """Wait until all that arrived before have ended, wherever they were led."""
+
+    def leave(self, session: str, stream_id: str) -> None:
+        """The turn has ended: the next one's begins."""

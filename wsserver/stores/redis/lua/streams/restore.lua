@@ -1,0 +1,25 @@
+-- ARGV: 1 fence, 2 writer, 3 claims, 4 text, 5 tokens, 6 model, 7 meta, 8 attempts,
+-- 9 number of log probabilities, then these, last publish.
+-- A writer gives back what was lost here: the answer, or its claim. Only where nobody has claimed
+-- since: the claims that are left must be the first ones of its own.
+local fence, writer, claims = ARGV[1], ARGV[2], ARGV[3]
+local left = redis.call('HMGET', META, 'fence', 'claims', 'state', 'writer')
+if left[1] then
+    if left[1] == fence and left[4] == writer then
+        return {'ok', redis.call('STRLEN', TEXT), field('cancel') or '', 0}
+    end
+    local is_first = left[2] == '' or string.sub(claims, 1, #left[2] + 1) == left[2] .. ','
+    if left[3] == 'ended' or not is_first then
+        return {'fenced'}
+    end
+end
+redis.call('HSET', META, 'fence', fence, 'claims', claims, 'writer', writer, 'state', 'running')
+redis.call('HSET', META, 'tokens', ARGV[5], 'model', ARGV[6], 'meta', ARGV[7], 'attempts', ARGV[8])
+redis.call('SET', TEXT, ARGV[4])
+redis.call('DEL', LOGPROBS)
+for index = 10, 9 + tonumber(ARGV[9]) do
+    redis.call('RPUSH', LOGPROBS, ARGV[index])
+end
+keep_for(LIVING_TTL)
+ring(CHANNEL, 'C|' .. fence .. '|' .. string.match(claims, ':(%d+)$') .. '|running|' .. writer)
+return {'ok', #ARGV[4], field('cancel') or '', 0}

@@ -1,0 +1,22 @@
+-- ARGV: 1 node ('': nobody's), 2 milliseconds for which it looks (0: no more), 3 '1' if the asker
+-- is gone. Returns whether nobody looks any more and the asker is gone.
+local state = field('state')
+if not state then
+    return 0
+end
+if ARGV[1] ~= '' then
+    if ARGV[2] == '0' then
+        redis.call('ZREM', VIEWERS, ARGV[1])
+    else
+        redis.call('ZADD', VIEWERS, now_ms() + tonumber(ARGV[2]), ARGV[1])
+        local ttl = redis.call('PTTL', META)
+        redis.call('PEXPIRE', VIEWERS, ttl)
+    end
+end
+if ARGV[3] == '1' then
+    redis.call('HSET', META, 'gone', '1')
+end
+if state ~= 'ended' then
+    keep_alive()
+end
+return is_orphan()

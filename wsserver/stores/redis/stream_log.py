@@ -1,0 +1,325 @@
+"""The writer's side of answers on Redis: what a runner calls, and how its text gets there.
+
+The engine is never kept waiting. What it makes is taken at once into a buffer (`LogWriter`), and
+goes out with that of all other answers of this process in one writing: the first text of an answer
+in the same tick, later text every `FLUSH_SECONDS`. So whether a write was refused is known a little
+later: the next one raises `Fenced`, and `on_fenced` is called before.
+
+While Redis is away text is held back, and viewers in this process are rung past it; after
+`AWAY_SECONDS` or `MAX_UNSENT` bytes the answer's owner is told to end it. What Redis lost of an
+answer it gets back from here: a tail, its newest claims, all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from wsserver.core.engine import TokenLogprob
+from wsserver.core.ids import new_id
+from wsserver.core.sessions.store import StoreUnavailable
+from wsserver.core.streams import Claim, Ending, Fenced, StreamRecord
+from wsserver.core.streams.writer import Finish
+from wsserver.stores.redis.link import PUBLISH, RedisLink
+from wsserver.stores.redis.stream_format import (
+    Asked,
+    Rung,
+    bell_of,
+    channel,
+    ending_of,
+    pack_ending,
+    stream_keys,
+)
+from wsserver.stores.redis.stream_writing import Claimant, Writing, claimed
+from wsserver_protocol.lifecycle import StopReason, StreamStep
+
+FLUSH_SECONDS = 0.025
+"""Between two writings of an answer's text."""
+
+RETRY_SECONDS = 0.25
+"""Between two tries while Redis is away."""
+
+CLAIM_SECONDS = 10.0
+"""For a claim while Redis is away: less than the lease of the job, which is another's then."""
+
+AWAY_SECONDS, MAX_UNSENT = 60.0, 4 * 1024 * 1024
+"""How long, and how many bytes of text, an answer can do without Redis."""
+
+
+class RedisStreamLog:
+    """What a runner needs of a `StreamLog`, and `cancelled`.
+
+    Args:
+        link: The way to Redis.
+        retention: Seconds for which ended answers are kept.
+        near: Rings the mirrors of this process with text that was just made.
+
+    Attributes:
+        on_finished: Called with an answer's id when its end is written for good.
+        on_cancelled: Called when someone asked for a running answer's end, with that.
+        on_fenced: Called with an answer's id when another writer has taken it over, or ended it.
+        on_lost: Called when Redis was away for too long for an answer to go on.
+    """
+
+    def __init__(
+        self,
+        link: RedisLink,
+        *,
+        retention: float,
+        near: Callable[[str, Rung], None] = lambda _, __: None,
+    ) -> None:
+        self._link = link
+        self._retention = round(retention * 1000)
+        self._near = near
+        self._writings: dict[str, Writing] = {}
+        self._flushing: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._flushed_at = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.on_finished: Callable[[str], None] = lambda _: None
+        self.on_cancelled: Callable[[StreamRecord, Ending], None] = lambda _, __: None
+        self.on_fenced: Callable[[str], None] = lambda _: None
+        self.on_lost: Callable[[StreamRecord], None] = lambda _: None
+        link.on_up.append(self._flush_soon)
+
+    def __len__(self) -> int:
+        """Answers that are written here, those with an end that is not written yet included."""
+        return len(self._writings)
+
+    def get(self, stream_id: str) -> StreamRecord | None:
+        """The record of an answer that is written here: its writer's own, no mirror."""
+        writing = self._writings.get(stream_id)
+        return None if writing is None else writing.record
+
+    async def claim(self, stream_id: str) -> Claim | None:
+        """Become the writer. None when ended, cancelled or gone, or Redis stays away."""
+        claimant = Claimant(stream_id, new_id("wri"))
+        loop = asyncio.get_running_loop()
+        until = loop.time() + CLAIM_SECONDS
+        while True:
+            try:
+                return await self._claim(claimant)
+            except StoreUnavailable:
+                if loop.time() > until:
+                    return None
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def cancelled(self, stream_id: str) -> Ending | None:
+        """The end that was asked for an answer.
+
+        Raises:
+            StoreUnavailable: If Redis is away.
+        """
+        kept = await self._link.command("HGET", stream_keys(stream_id)[0], "cancel")
+        return None if kept is None else ending_of(kept)
+
+    def append(
+        self,
+        stream_id: str,
+        fence: int,
+        offset: int,
+        text: str,
+        tokens: int,
+        logprobs: tuple[TokenLogprob, ...] | None = None,
+    ) -> int:
+        """As the port says; `Fenced` comes as soon as it is known here."""
+        writing = self._writable(stream_id, fence)
+        record = writing.record
+        length = writing.take(offset, text, tokens, logprobs)
+        if record.first_token_at is None:
+            record.first_token_at = asyncio.get_running_loop().time()
+            self._flush_soon()
+        elif self._flushing is None:
+            loop = asyncio.get_running_loop()
+            self._flushing = loop.call_at(self._flushed_at + FLUSH_SECONDS, self._flush)
+        return length
+
+    def finish(self, stream_id: str, fence: int, total: int, ending: Ending) -> None:
+        """End the answer at ``total`` bytes. Written once all text is; `on_finished` tells.
+
+        Raises:
+            Fenced: If it is known by now that another writer has it.
+            ValueError: If the text is not ``total`` bytes long.
+        """
+        writing = self._writable(stream_id, fence)
+        record = writing.record
+        if len(record.transcript) != total:
+            raise ValueError(f"finish at {total}, but the text ends at {len(record.transcript)}")
+        record.ending = ending
+        record.ended_at = asyncio.get_running_loop().time()
+        record.take(StreamStep.END)
+        writing.writer.finish(ending)
+        self._flush_soon()
+
+    def release(self, stream_id: str, fence: int) -> None:
+        """Give the claim back after an engine died; text that is not written yet goes first.
+
+        Raises:
+            Fenced: As for `finish`.
+        """
+        writing = self._writable(stream_id, fence)
+        self._forget(writing)
+        writing.record.attempts += 1
+        writing.record.take(StreamStep.QUEUE)
+        self._spawn(self._release(writing))
+
+    async def close(self) -> None:
+        """Wait until every end and release is written, or Redis has been away for too long."""
+        while self._tasks or any(w.writer.is_finishing for w in self._writings.values()):
+            self._flush_soon()
+            await asyncio.sleep(FLUSH_SECONDS)
+        if self._flushing is not None:
+            self._flushing.cancel()
+        for writing in list(self._writings.values()):
+            self._forget(writing)
+        self._link.on_up.remove(self._flush_soon)
+
+    async def _claim(self, claimant: Claimant) -> Claim | None:
+        stream_id = claimant.stream_id
+        # First: an end that is asked for after the claim must be heard, also before any text.
+        leave = await self._link.bells.subscribe(
+            channel(stream_id), lambda data: self._hear(stream_id, data), lambda: None
+        )
+        try:
+            args = (claimant.writer, PUBLISH)
+            reply = await self._link.call("streams/claim", stream_keys(stream_id), args)
+        except BaseException:
+            leave()
+            raise
+        if reply[0] != b"ok":
+            leave()
+            return None
+        before = self._writings.pop(stream_id, None)
+        if before is not None:
+            before.leave()
+        writing = claimed(claimant, reply, asyncio.get_running_loop().time(), leave)
+        self._writings[stream_id] = writing
+        transcript = writing.record.transcript
+        return Claim(writing.writer.fence, transcript.text, transcript.generated)
+
+    def _hear(self, stream_id: str, data: bytes) -> None:
+        writing = self._writings.get(stream_id)
+        if writing is None:
+            return
+        rung = bell_of(data)
+        if isinstance(rung, Asked):
+            self._note_cancel(writing, rung.ending)
+        elif rung.bell.fence > writing.writer.fence:
+            self._fence_off(writing)
+
+    # Writing.
+
+    def _writable(self, stream_id: str, fence: int) -> Writing:
+        writing = self._writings.get(stream_id)
+        if writing is None or writing.writer.fence != fence or writing.record.is_ended:
+            raise Fenced(stream_id)
+        return writing
+
+    def _flush_soon(self) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
+        self._flushing = asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Write what there is, of all answers, in one tick."""
+        self._flushing = None
+        self._flushed_at = asyncio.get_running_loop().time()
+        for writing in list(self._writings.values()):
+            self._send(writing)
+
+    def _send(self, writing: Writing) -> None:
+        rung = writing.fresh()
+        if rung is not None:
+            self._near(writing.record.stream_id, rung)
+        if not writing.is_sending and writing.writer.next_operation() is not None:
+            writing.is_sending = True
+            self._spawn(self._write(writing))
+
+    async def _write(self, writing: Writing) -> None:
+        """Write until there is nothing more that is urgent."""
+        try:
+            while (operation := writing.writer.next_operation()) is not None:
+                reply = await self._link.call(*writing.call_for(operation, self._retention))
+                if reply[0] in (b"gone", b"behind"):
+                    operation = writing.writer.rest
+                    reply = await self._link.call(*writing.call_to_restore())
+                writing.away_since = None
+                writing.replied(operation, reply)
+                if not self._go_on(writing, reply):
+                    break
+        except StoreUnavailable:
+            self._hold_back(writing)
+        finally:
+            writing.is_sending = False
+
+    def _go_on(self, writing: Writing, reply: list[Any]) -> bool:
+        """After a reply; whether to write on at once."""
+        writer, record = writing.writer, writing.record
+        if writer.is_over:
+            if writer.is_fenced:
+                self._fence_off(writing)
+            else:
+                self._forget(writing)
+                self.on_finished(record.stream_id)
+            return False
+        _, _, cancel, is_orphan = reply
+        if cancel:
+            self._note_cancel(writing, ending_of(cancel))
+        elif is_orphan and not writing.is_orphan:
+            writing.is_orphan = True
+            self._spawn(self._end_orphan(writing))
+        return reply[0] == b"short" or isinstance(writer.next_operation(), Finish)
+
+    def _hold_back(self, writing: Writing) -> None:
+        """Redis is away: try again in a while; for too long, and the owner is told."""
+        loop = asyncio.get_running_loop()
+        if writing.away_since is None:
+            writing.away_since = loop.time()
+        is_too_long = loop.time() - writing.away_since > AWAY_SECONDS
+        if (is_too_long or writing.writer.unsent > MAX_UNSENT) and not writing.is_lost:
+            writing.is_lost = True
+            if writing.record.is_ended:  # nobody is left to end it: its job's lease runs out
+                self._forget(writing)
+            self.on_lost(writing.record)
+        if self._flushing is None:
+            self._flushing = loop.call_later(RETRY_SECONDS, self._flush)
+
+    async def _release(self, writing: Writing) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + AWAY_SECONDS
+        while loop.time() < until:
+            try:
+                reply = await self._link.call(*writing.call_to_release())
+                if reply[0] != b"short":  # fenced: it was done before, or someone was faster
+                    return
+                writing.replied(writing.writer.rest, reply)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _end_orphan(self, writing: Writing) -> None:
+        """Nobody wants the answer: its asker is gone, and who looked died without a word."""
+        ending = pack_ending(Ending.stopped(StopReason.DISCONNECT, "server"))
+        keys = stream_keys(writing.record.stream_id)
+        try:
+            await self._link.call("streams/cancel", keys, (ending, new_id("can"), PUBLISH))
+        except StoreUnavailable:
+            writing.is_orphan = False  # the next reply says it again
+
+    def _note_cancel(self, writing: Writing, ending: Ending) -> None:
+        if writing.record.cancel is None and not writing.record.is_ended:
+            writing.record.cancel = ending
+            self.on_cancelled(writing.record, ending)
+
+    def _fence_off(self, writing: Writing) -> None:
+        if self._writings.get(writing.record.stream_id) is writing:
+            self._forget(writing)
+            self.on_fenced(writing.record.stream_id)
+
+    def _forget(self, writing: Writing) -> None:
+        del self._writings[writing.record.stream_id]
+        writing.leave()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

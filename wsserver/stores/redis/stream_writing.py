@@ -1,0 +1,170 @@
+"""One answer that is written here: its record, its buffer, and the calls that carry it to Redis."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from wsserver.core.engine import TokenLogprob
+from wsserver.core.streams import StreamRecord
+from wsserver.core.streams.doorbells import Appended
+from wsserver.core.streams.writer import Append, Finish, LogWriter, Refusal, Reply
+from wsserver.stores.redis.link import PUBLISH, Argument
+from wsserver.stores.redis.stream_format import (
+    Logprobs,
+    Rung,
+    logprobs_of,
+    pack_ending,
+    pack_logprobs,
+    stream_keys,
+)
+from wsserver_protocol.lifecycle import StreamStep
+
+Call = tuple[str, list[str], list[Argument]]
+"""A script, its keys, its arguments."""
+
+_REFUSALS = {b"ok": None, b"short": Refusal.SHORT, b"fenced": Refusal.FENCED}
+
+
+class Claimant(NamedTuple):
+    """Who claims what: ``writer`` is never used again, so that a claim repeated is the same."""
+
+    stream_id: str
+    writer: str
+
+
+class Writing:
+    """What stands between a runner and the log.
+
+    Attributes:
+        record: The writer's own, with all text that was made.
+        writer: What of it is still to be written.
+        leave: Ends the subscription to the answer's bells.
+        is_sending: An operation is under way.
+        is_lost: Its owner was told that Redis has been away for too long.
+        is_orphan: Its end was asked for because nobody wants it.
+        away_since: Loop time of the first failure in a row.
+    """
+
+    __slots__ = (
+        "_claims",
+        "_id",
+        "_meta",
+        "_rung",
+        "away_since",
+        "is_lost",
+        "is_orphan",
+        "is_sending",
+        "leave",
+        "record",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        record: StreamRecord,
+        writer: LogWriter,
+        *,
+        own: str,
+        claims: bytes,
+        meta: bytes,
+        leave: Callable[[], None],
+    ) -> None:
+        self.record = record
+        self.writer = writer
+        self.leave = leave
+        self.is_sending = self.is_lost = self.is_orphan = False
+        self.away_since: float | None = None
+        self._id = own
+        self._claims = claims
+        self._meta = meta
+        self._rung = len(record.transcript)  # bytes that mirrors here were rung for
+
+    def take(
+        self, offset: int, text: str, tokens: int, logprobs: tuple[TokenLogprob, ...] | None
+    ) -> int:
+        """Add text at a byte offset, without what is there already; the length afterwards.
+
+        Raises:
+            ValueError: If it would leave a hole.
+        """
+        transcript = self.record.transcript
+        have = len(transcript)
+        if offset != have:
+            if offset > have:
+                raise ValueError(f"append at {offset}, but the text ends at {have}")
+            text = text.encode()[have - offset :].decode()
+            tokens = max(0, tokens - (transcript.tokens - transcript.position_at(offset)))
+            if not text:
+                return have
+        transcript.append(text, tokens)
+        if logprobs is not None:
+            self.record.logprobs.append((len(transcript), logprobs))
+        self.writer.write(text.encode(), tokens)
+        return len(transcript)
+
+    def fresh(self) -> Rung | None:
+        """What was made since the mirrors here were rung last."""
+        transcript = self.record.transcript
+        start, end = self._rung, len(transcript)
+        if start == end or self.writer.is_fenced:
+            return None
+        self._rung = end
+        data = transcript.slice(start, end).encode()
+        bell = Appended(self.writer.fence, start, data, transcript.generated)
+        return Rung(bell, self._logprobs(start, end))
+
+    def replied(self, operation: Append | Finish, reply: list[Any]) -> None:
+        """Redis answered: a verdict and the length of its text."""
+        length = reply[1] if len(reply) > 1 else 0
+        self.writer.replied(operation, Reply(length, _REFUSALS[reply[0]]))
+
+    def call_for(self, operation: Append | Finish, retention: int) -> Call:
+        """The call of an operation; ``retention`` in milliseconds."""
+        if isinstance(operation, Append):
+            return self._call("append", *self._text(operation))
+        ending = pack_ending(operation.ending)
+        return self._call("finish", operation.fence, self._id, operation.total, ending, retention)
+
+    def call_to_release(self) -> Call:
+        """The claim back, with all text."""
+        return self._call("release", *self._text(self.writer.rest))
+
+    def call_to_restore(self) -> Call:
+        """All that there is: for a Redis that has lost it."""
+        record, writer = self.record, self.writer
+        logprobs = [f"{end}|".encode() + pack_logprobs([(end, e)]) for end, e in record.logprobs]
+        tokens = record.transcript.generated
+        what = (writer.fence, self._id, self._claims, writer.text, tokens, record.model_id)
+        return self._call("restore", *what, self._meta, record.attempts, len(logprobs), *logprobs)
+
+    def _text(self, rest: Append) -> tuple[Argument, ...]:
+        logprobs = pack_logprobs(self._logprobs(rest.offset, rest.offset + len(rest.data)))
+        return (rest.fence, self._id, rest.offset, rest.data, rest.tokens, logprobs)
+
+    def _logprobs(self, start: int, end: int) -> Logprobs:
+        """Those of the pieces that ended in ``(start, end]``."""
+        kept = self.record.logprobs
+        if not kept:
+            return []
+        first = bisect_right(kept, start, key=itemgetter(0))
+        return kept[first : bisect_right(kept, end, key=itemgetter(0))]
+
+    def _call(self, name: str, *args: Argument) -> Call:
+        return f"streams/{name}", stream_keys(self.record.stream_id), [*args, PUBLISH]
+
+
+def claimed(claimant: Claimant, reply: list[Any], now: float, leave: Callable[[], None]) -> Writing:
+    """The writing that a claim began: ``reply`` is the script's, ``now`` loop time."""
+    (fence, claims, tokens, model, meta, attempts), text, logprobs = reply[1:]
+    record = StreamRecord(claimant.stream_id, model.decode(), now)
+    record.transcript.restore(text.decode(), int(tokens))
+    record.logprobs = list(logprobs_of(logprobs))
+    record.attempts = int(attempts)
+    record.fence = int(fence)
+    record.claimed_at = now
+    record.take(StreamStep.RUN)
+    writer = LogWriter(record.fence, text, int(tokens))
+    return Writing(record, writer, own=claimant.writer, claims=claims, meta=meta, leave=leave)
