@@ -58,6 +58,14 @@ class Answers(ABC):
         """
         return self.retained(stream_id)
 
+    async def place(self, answer: Answer, offset: int) -> int:
+        """Where a reader stands that has ``offset`` bytes of an answer: it drops what is past.
+
+        Waits for a log that lives elsewhere and may be ahead of what is known here. Let the reader
+        in at what this returns without awaiting anything in between.
+        """
+        return offset
+
     def submit(
         self,
         ask: Ask,

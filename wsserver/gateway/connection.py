@@ -22,6 +22,7 @@ from wsserver.gateway.outbox import Link as OutboxLink
 from wsserver.gateway.outbox import Outbox
 from wsserver.gateway.services import Services
 from wsserver.gateway.views import BatchView, GenerationView, Opening, StreamView, snapshot, started
+from wsserver_protocol import events
 from wsserver_protocol.codec import Encoding, encode
 from wsserver_protocol.errors import CloseCode
 from wsserver_protocol.events import Event
@@ -117,11 +118,24 @@ class Connection:
         self.outbox.mark(view)
         return view
 
-    def watch(self, answer: Answer, *, request_id: str | None = None, from_offset: int = 0) -> None:
+    def watch(
+        self,
+        answer: Answer,
+        *,
+        request_id: str | None = None,
+        from_offset: int = 0,
+        has: int | None = None,
+    ) -> None:
         """Follow a stream from an offset, also one that has ended, or begin again with it.
 
-        ``request_id`` is that of the `watch_stream`. The pieces carry the asker's own.
+        ``request_id`` is that of the `watch_stream`. The pieces carry the asker's own. A reader
+        that ``has`` more than the offset is told first to drop it.
         """
+        if has is not None and has > from_offset:
+            room_id = answer.ask.room_id
+            self.send(
+                events.StreamRewind(stream_id=answer.stream_id, offset=from_offset, room_id=room_id)
+            )
         asked_here = answer.ask.client_id == self.client.client_id
         asked_as = answer.request_id if asked_here else None
         opening = snapshot(request_id or asked_as, from_offset)

@@ -103,18 +103,22 @@ class RoomAsks:
         await ask.tried.wait()
         if not ask.is_open:
             return
-        draft = Draft(
-            role="assistant",
-            client_id="server",
-            user_id=record.model_id,
-            name=record.model_id,
-            text=record.transcript.text,
-            stream_id=record.stream_id,
-        )
         try:
-            entry = await self._broker.answer(ask.room_id, draft)
+            entry = await self._broker.answer(ask.room_id, answer_draft(record))
         except WireError as error:
             log.warning("an answer could not be put into its room's log: %s", error.message)
             record.saved = False
             return
         record.seq = entry.seq if entry is not None else None
+
+
+def answer_draft(record: StreamRecord) -> Draft:
+    """The entry of an answer that has its last text."""
+    return Draft(
+        role="assistant",
+        client_id="server",
+        user_id=record.model_id,
+        name=record.model_id,
+        text=record.transcript.text,
+        stream_id=record.stream_id,
+    )

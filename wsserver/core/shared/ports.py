@@ -45,6 +45,13 @@ class SharedStreams(Protocol):
     def release(self, stream_id: str) -> None:
         """Nobody here needs the mirror any more; it goes after a while."""
 
+    async def place(self, stream_id: str, offset: int) -> int:
+        """Where a reader stands that has ``offset`` bytes; see `Answers.place`.
+
+        Raises:
+            KeyError: If there is no mirror here.
+        """
+
     async def cancel(self, stream_id: str, ending: Ending) -> Cancelled:
         """Ask for an end, durably; the first one asked of a living answer counts."""
 

@@ -129,6 +129,13 @@ class StreamView(BaseView):
         """The reader has more than there is: tell it to drop what lies past the cursor."""
         self._rewind = True
 
+    def rewound(self, offset: int) -> None:
+        """The text was cut: a reader who has more is told before anything else."""
+        if self.cursor > offset:
+            self.cursor = offset
+            self._rewind = True
+            self.wake()
+
     def told_place(self, position: int | None) -> None:
         """The opening has told this place in line."""
         self._place = position
