@@ -35,7 +35,7 @@ from wsserver.core.engine import (
 from wsserver.core.fairness import ANSWER_WEIGHT, PROMPT_WEIGHT, prompt_estimate
 from wsserver.core.jobs import AnswerKeeper, Job, WorkQueue
 from wsserver.core.restarts import RestartPolicy
-from wsserver.core.streams import Ending, Fenced, StreamLog, StreamRecord
+from wsserver.core.streams import Ending, Fenced, RunnerLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode
 from wsserver_protocol.lifecycle import FinishReason
@@ -72,7 +72,7 @@ class Runner:
         *,
         factory: EngineFactory,
         queue: WorkQueue,
-        log: StreamLog,
+        log: RunnerLog,
         keeper: AnswerKeeper,
         on_ready: Callable[[ModelInfo], None],
         on_progress: Callable[[LoadProgress], None],
@@ -325,9 +325,29 @@ class Runner:
                     ),
                 )
             else:
-                self._free(run)
-                self._log.release(record.stream_id, run.fence)
-                self._queue.resubmit(run.job, record)
+                self._give_back(run)
+
+    def hand_over(self) -> None:
+        """Give every running answer back to the queue, for another process to go on with."""
+        self._admitting = False
+        for run in reversed(self._runs.copy().values()):
+            if run.record.cancel is not None:
+                self._end(run, run.record.cancel)
+                continue
+            if self._host is not None:
+                self._host.cancel(run.job.stream_id)
+            self._give_back(run)
+
+    def _give_back(self, run: _Run) -> None:
+        self._free(run)
+        job = run.job
+        self._keeper.released(job)
+        try:
+            self._log.release(job.stream_id, run.fence)
+        except Fenced:
+            self._queue.abandon(job.model_id, job.owner, job.stream_id)
+        else:
+            self._queue.resubmit(job, run.record)
 
     def give_up(self, ending: Ending) -> None:
         """End every answer still here; for a replica that will not come back."""

@@ -84,6 +84,11 @@ class Pool:
         """Claim nothing more, and wait until the running answers have ended."""
         await asyncio.gather(*(runner.drained() for runner in self._runners))
 
+    def hand_over(self) -> None:
+        """Give every answer in a slot back to the queue."""
+        for runner in self._runners:
+            runner.hand_over()
+
     def give_up(self, ending: Ending) -> None:
         """End every answer still in a slot."""
         for runner in self._runners:
