@@ -190,6 +190,18 @@ class Answers(ABC):
         return self.end_early(answer, Ending.stopped(reason, by))
 
     @abstractmethod
+    def followed(self, answer: Answer) -> None:
+        """Someone here follows an answer from now on."""
+
+    @abstractmethod
+    def unfollowed(self, answer: Answer) -> None:
+        """Someone here follows an answer no longer: it ends if nobody is left for it."""
+
+    @abstractmethod
+    def orphaned(self, answer: Answer) -> None:
+        """Its asker is gone: it ends unless it survives that, or anyone follows it anywhere."""
+
+    @abstractmethod
     def end_early(self, answer: Answer, ending: Ending) -> bool:
         """Have an answer end as ``ending`` says. False if it has ended or will end otherwise."""
 

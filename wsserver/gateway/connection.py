@@ -115,6 +115,7 @@ class Connection:
             on_done=self._view_done,
         )
         self._views[answer.stream_id] = view
+        self.services.answers.followed(answer)
         self.outbox.mark(view)
         return view
 

@@ -23,7 +23,7 @@ from wsserver.core.shared.meta import answer_of, unpack
 from wsserver.core.shared.ports import SharedCache, SharedStreams
 from wsserver.core.shared.work import end_unclaimed
 from wsserver.core.streams import Ending, StreamRecord
-from wsserver_protocol.lifecycle import StreamState
+from wsserver_protocol.lifecycle import StopReason, StreamState
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,20 @@ class SharedAnswers(LedAnswers):
         except KeyError:  # its mirror has gone since it was found
             return min(offset, len(answer.record.transcript))
 
+    def followed(self, answer: Answer) -> None:
+        record = answer.record
+        is_first = len(record.watchers) <= 1 and not record.is_ended
+        if is_first and answer.stream_id not in self._led:  # before, nobody else knows of it
+            self._spawn(self._tell_viewers(answer))
+
+    def unfollowed(self, answer: Answer) -> None:
+        if not answer.record.watchers and not answer.record.is_ended:
+            self._spawn(self._tell_viewers(answer))
+
+    def orphaned(self, answer: Answer) -> None:
+        if not answer.survives_its_asker and not answer.record.is_ended:
+            self._spawn(self._tell_orphaned(answer))
+
     def end_early(self, answer: Answer, ending: Ending) -> bool:
         record = answer.record
         if record.is_ended or record.cancel is not None:
@@ -113,11 +127,6 @@ class SharedAnswers(LedAnswers):
             await asyncio.wait(self._tasks)
         await self._endings.settled()
 
-    def forget(self, answer: Answer) -> None:
-        """Nobody here looks at an answer that another process accepted."""
-        if self._answers.get(answer.stream_id) is answer and answer.stream_id not in self._led:
-            self._streams.release(answer.stream_id)
-
     async def _ask_for_end(self, record: StreamRecord, ending: Ending) -> None:
         """Have an answer end that is in the log: by its writer, or here if it has none."""
         stream_id = record.stream_id
@@ -131,6 +140,28 @@ class SharedAnswers(LedAnswers):
                     # its claim refused, and ends it instead.
                     await self._end_here(stream_id, None)
                     self._queue.settled(stream_id)
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_EVERY)
+
+    async def _tell_viewers(self, answer: Answer) -> None:
+        """Tell the others whether anyone looks here; end what nobody is left for."""
+        has_viewers = bool(answer.record.watchers)
+        try:
+            is_alone = await self._streams.view(answer.stream_id, has_viewers=has_viewers)
+        except StoreUnavailable:
+            return  # its lease tells the same, later
+        if is_alone and not answer.survives_its_asker and not answer.record.watchers:
+            self.stop(answer, StopReason.DISCONNECT, "server")
+
+    async def _tell_orphaned(self, answer: Answer) -> None:
+        stream_id = answer.stream_id
+        while not answer.record.is_ended:
+            try:
+                if answer.record.watchers:
+                    await self._streams.view(stream_id, has_viewers=True)
+                if await self._streams.asker_gone(stream_id) and not answer.record.watchers:
+                    self.stop(answer, StopReason.DISCONNECT, "server")
                 return
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_EVERY)

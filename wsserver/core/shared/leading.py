@@ -149,6 +149,8 @@ class LedAnswers(Answers):
         finally:
             self._led.pop(answer.stream_id, None)
             led.step()
+        if record.watchers and not record.is_ended:
+            self._spawn(self._tell_viewers(answer))
         if led.is_in_line and record.cancel is not None:
             # Asked for while the last step was on its way.
             self._stop_here(answer.stream_id, record.cancel)
@@ -182,6 +184,7 @@ class LedAnswers(Answers):
 
     async def _line_up(self, led: Led, job: Job) -> None:
         answer, record = led.answer, led.answer.record
+        await self._models.begun(record.model_id)
         if answer.cache_key is not None and await self._give_again(led):
             return
         job = replace(job, meta=pack(answer, led.kept, with_input=False))
@@ -252,6 +255,10 @@ class LedAnswers(Answers):
     @abstractmethod
     async def _ask_for_end(self, record: StreamRecord, ending: Ending) -> None:
         """Have an answer end that is in the log."""
+
+    @abstractmethod
+    async def _tell_viewers(self, answer: Answer) -> None:
+        """Tell the others whether anyone looks at an answer here."""
 
     @abstractmethod
     async def _end_here(self, stream_id: str, ending: Ending | None) -> None:

@@ -32,7 +32,7 @@ def greet(connection: Connection) -> None:
     connection.send(
         events.Connected(
             client_id=client.client_id,
-            resume_token=client.tokens[-1],
+            resume_token=services.clients.issue_token(client),
             protocol_version=PROTOCOL_VERSION,
             server_time=wall_iso(),
             auth_required=False,
@@ -119,6 +119,8 @@ def resume(call: Call) -> Reply | Coroutine[None, None, Reply]:
     """Take a client's place up again: its id, rooms and streams, to the byte."""
     request: requests.Resume = call.request
     services = call.connection.services
+    if services.clients.is_shared:
+        return in_lane(call.connection.client, lambda: _resume_from_anywhere(call))
     unknown = [
         stream_id
         for stream_id in request.streams or ()
@@ -134,6 +136,29 @@ def resume(call: Call) -> Reply | Coroutine[None, None, Reply]:
             lambda: in_lane(client, lambda: _resume_knowing(call, client, unknown)),
         )
     return _resume(call, {}, {})
+
+
+async def _resume_from_anywhere(call: Call) -> Reply:
+    """Resume a client that may have been another process's, with all that it had there."""
+    request: requests.Resume = call.request
+    services = call.connection.services
+    client = await services.clients.recall(request.resume_token)
+    if client is None:
+        return _resume(call, {}, {})
+    gone: list[str] = []
+    asked = request.streams or {}
+    for stream_id in dict.fromkeys((*asked, *client.stream_ids)):
+        answer = await services.answers.find(stream_id)
+        if answer is None:
+            gone.append(stream_id)
+        elif stream_id in client.stream_ids and not answer.record.is_ended:
+            client.begin(answer)
+    for stream_id, offset in asked.items():
+        answer = services.answers.retained(stream_id)
+        if answer is not None and offset > len(answer.record.transcript):
+            await services.answers.place(answer, offset)  # it may have more than is known here
+    client.stream_ids = ()
+    return await in_lane(client, lambda: _resume_knowing(call, client, gone))
 
 
 async def _resume_knowing(call: Call, client: Client, gone: list[str]) -> Reply:
@@ -170,7 +195,11 @@ def _resume(call: Call, kept: Mapping[str, tuple[str, str]], seen: Mapping[str, 
     for stream_id, offset in (request.streams or {}).items():
         answer = services.answers.retained(stream_id)
         if answer is not None and may_watch(connection, answer):
-            connection.watch(answer, from_offset=offset)
+            have = len(answer.record.transcript)
+            if services.clients.is_shared and offset > have:
+                connection.watch(answer, from_offset=have, has=offset)
+            else:
+                connection.watch(answer, from_offset=offset)
     for answer in list(client.answers.values()):
         if not answer.is_stream and answer.request_id is not None:
             connection.await_generation(answer, request_id=answer.request_id)

@@ -5,6 +5,7 @@
 steps as Lua scripts in ``lua/<area>`` and its keys in a table.
 """
 
+from wsserver.stores.redis.clients import RedisClients
 from wsserver.stores.redis.idempotency import RedisIdempotency
 from wsserver.stores.redis.job_queue import RedisJobQueue
 from wsserver.stores.redis.limits import RedisLimits
@@ -14,6 +15,7 @@ from wsserver.stores.redis.sessions import RedisSessionStore
 
 __all__ = [
     "PUBLISH",
+    "RedisClients",
     "RedisIdempotency",
     "RedisJobQueue",
     "RedisLimits",
