@@ -36,6 +36,16 @@ def test_an_adopted_client_is_resumed_as_one_of_its_own() -> None:
     assert clients.find(successor) is clients.find(newer) is client
 
 
+def test_others_may_decide_which_tokens_are_good() -> None:
+    """What the fleet says of a client's tokens holds here, and nothing else."""
+    clients = Clients(60.0, lambda gone: None)
+    client, (older, newer) = arrival(clients)
+    successor = token_for(client.client_id)
+    clients.take_tokens(client, [token_digest(newer), token_digest(successor)])
+    assert clients.find(older) is None
+    assert clients.find(newer) is clients.find(successor) is client
+
+
 @virtual
 async def test_an_adopted_client_is_gone_after_its_window() -> None:
     """Whoever does not come back here either is ended once."""

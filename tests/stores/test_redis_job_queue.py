@@ -87,6 +87,23 @@ async def test_a_full_queue_refuses(process: MakeQueue) -> None:
     await queue.submit(make_job("other", "other"), free_slots=0)
 
 
+async def test_a_place_behind_a_great_many_is_never_too_large(process: MakeQueue) -> None:
+    """Past the owners that are counted exactly each counts as one, and the follower knows all."""
+    queue = process(max_depth=1000)
+    jobs = [make_job(f"s{number}", owner=f"o{number % 100}") for number in range(200)]
+    for place, job in enumerate(jobs[:100], start=1):
+        assert await queue.submit(job, free_slots=0) == place
+    await asyncio.gather(*(queue.submit(job, free_slots=0) for job in jobs[100:]))
+    late = make_job("late", owner="o0")
+    told_place = await queue.submit(late, free_slots=0)
+    waiting = record(late)
+    queue.follow(waiting)
+    await eventually(lambda: waiting.queue_position is not None)
+    assert told_place <= 201
+    assert waiting.queue_position == 201
+    assert told_place > 100
+
+
 async def test_what_a_dead_process_held_waits_again_at_the_head(
     process: MakeQueue, link: RedisLink
 ) -> None:

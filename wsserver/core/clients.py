@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from wsserver.core.ask import Answer, Ask
@@ -154,6 +154,13 @@ class Clients:
     def adopt(self, client: Client) -> None:
         """Take in a client that was another process's until now, away and with its good tokens."""
         self._clients[client.client_id] = client
+        self.take_tokens(client, client.tokens)
+
+    def take_tokens(self, client: Client, digests: Sequence[str]) -> None:
+        """Have exactly these tokens be good for a client: others decided so."""
+        for digest in client.tokens:
+            self._by_token.pop(digest, None)
+        client.tokens = list(digests)
         for digest in client.tokens:
             self._by_token[digest] = client
 

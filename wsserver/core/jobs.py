@@ -127,7 +127,8 @@ class SharedJobQueue(WorkQueue, Protocol):
             free_slots: Jobs that engines could begin at once; they do not count as waiting.
 
         Returns:
-            The place in line, from 1; 0 if it was claimed already.
+            The place in line, from 1; 0 if it was claimed already. Behind a great many owners it
+            may be too small, which `follow` sets right.
 
         Raises:
             QueueFull: If as many requests wait for the model as may.

@@ -11,6 +11,7 @@ from wsserver.stores.redis.job_queue import RedisJobQueue
 from wsserver.stores.redis.limits import RedisLimits
 from wsserver.stores.redis.link import PUBLISH, RedisLink
 from wsserver.stores.redis.nodes import RedisNodes
+from wsserver.stores.redis.response_cache import RedisResponseCache
 from wsserver.stores.redis.sessions import RedisSessionStore
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "RedisLimits",
     "RedisLink",
     "RedisNodes",
+    "RedisResponseCache",
     "RedisSessionStore",
 ]

@@ -5,6 +5,7 @@ local JOBS, NOTES, LEASES, COUNTS = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 
 local OWNER, RANK = 32, 10 -- characters of an owner's digest, and of a priority as it is sorted
 local TYPICAL_COST = 512
+local EXACT = 64 -- see place_of
 -- Longer than anything waits: what is left when a model never comes back ends by itself.
 local KEPT_MS = 86400000
 
@@ -187,40 +188,48 @@ local function ring_places()
     ring(ARGV[1] .. ':places', '')
 end
 
+-- How many of an owner's jobs of one priority come before a counter, the first of them being the
+-- number `from` of all his. Guessed by division, then set right: rounding must not decide.
+local function count_before(row, from, count, is_before)
+    local guess = math.floor((is_before.counter - row.counter) / TYPICAL_COST) - from
+    local taken = math.max(0, math.min(count, guess))
+    while taken < count and is_before.test(row, from + taken) do
+        taken = taken + 1
+    end
+    while taken > 0 and not is_before.test(row, from + taken - 1) do
+        taken = taken - 1
+    end
+    return taken
+end
+
 -- The place of a waiting job in the order in which all would be served if all cost the same.
--- The line is sorted by where each owner's head stands, so it can end early: whoever stands
--- behind this job with his first is behind it with all.
+-- Exact as long as not more than EXACT owners stand before it; of those beyond only the first job
+-- is counted, since this runs for every job that comes and Redis has one thread for all.
 local function place_of(stream, note)
     local owner, mine = note.owner, row_of(note.owner)
     local my_rank = rank(note.priority)
-    local from = '[' .. owner
-    local ahead = redis.call('ZLEXCOUNT', WAITING, from, '(' .. note.member)
-    local my_counter, place = mine.counter + ahead * TYPICAL_COST, ahead + 1
-    for _, member in ipairs(redis.call('ZRANGE', LINE, 0, -1)) do
-        local other = owner_of(member)
+    local ahead = redis.call('ZLEXCOUNT', WAITING, '[' .. owner, '(' .. note.member)
+    local counter, place = mine.counter + ahead * TYPICAL_COST, ahead + 1
+    local before = {counter = counter}
+    function before.test(row, index)
+        local other = row.counter + index * TYPICAL_COST
+        if other ~= counter then
+            return other < counter
+        end
+        return row.turn < mine.turn or (row.turn == mine.turn and row.number < mine.number)
+    end
+    local stand = my_rank .. sortable_float(counter) .. sortable_integer(mine.turn)
+    stand = stand .. sortable_integer(mine.number)
+    local standing = redis.call('ZLEXCOUNT', LINE, '-', '(' .. stand)
+    local some = redis.call('ZRANGE', LINE, 0, EXACT - 1)
+    for index = 1, math.min(standing, #some) do
+        local other = owner_of(some[index])
         if other ~= owner then
-            local row = row_of(other)
-            local head_rank = member:sub(1, RANK)
-            if head_rank > my_rank or (head_rank == my_rank and row.counter > my_counter) then
-                break
-            end
             local prefix = other .. my_rank
             local higher = redis.call('ZLEXCOUNT', WAITING, '[' .. other, '(' .. prefix)
             local same = redis.call('ZLEXCOUNT', WAITING, '[' .. prefix, '(' .. prefix .. '\255')
-            place = place + higher
-            for index = higher, higher + same - 1 do
-                local counter = row.counter + index * TYPICAL_COST
-                local is_behind = counter > my_counter
-                if counter == my_counter then
-                    is_behind = row.turn > mine.turn
-                        or (row.turn == mine.turn and row.number > mine.number)
-                end
-                if is_behind then
-                    break
-                end
-                place = place + 1
-            end
+            place = place + higher + count_before(row_of(other), higher, same, before)
         end
     end
-    return place
+    return place + math.max(0, standing - EXACT)
 end
