@@ -93,6 +93,8 @@ class Loads:
         if model.task is None:
             return
         model.is_unloading = True
+        if model.pool is not None and model.is_ready:
+            model.pool.admit_nothing()  # before a slot is freed: what is claimed then would be lost
         self._waiting.end_waiting(
             model.id,
             Ending.error(

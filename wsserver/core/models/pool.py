@@ -80,6 +80,11 @@ class Pool:
         """The answers in slots."""
         return [record for runner in self._runners for record in runner.running()]
 
+    def admit_nothing(self) -> None:
+        """Claim nothing more."""
+        for runner in self._runners:
+            runner.admit_nothing()
+
     async def drained(self) -> None:
         """Claim nothing more, and wait until the running answers have ended."""
         await asyncio.gather(*(runner.drained() for runner in self._runners))
