@@ -45,7 +45,7 @@ THIRD_PARTIES = {
     "msgspec": {
         *(PROTOCOL, CONFIG, "wsserver.archive", "wsserver.supervisor", "wsserver.gateway.repeats"),
         *("wsserver.core.engine", "wsserver.core.streams.record", "wsserver.gateway.handlers"),
-        *("wsserver.core.rooms", "wsserver.core.models"),
+        *("wsserver.core.rooms", "wsserver.core.room_context", "wsserver.core.models"),
         *("wsserver.core.shared.meta", "wsserver.core.shared.clients"),
         *("wsserver.engines.link", "wsserver.engines.llamacpp", "wsserver.engines.openai"),
         *("wsserver.stores.memory", "wsserver.stores.redis"),

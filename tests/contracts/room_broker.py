@@ -238,12 +238,11 @@ class RoomBrokerContract:
         """Both are entries, and whoever joins in between sees that it is open."""
         await one.join("ada")
         await two.join("bob")
-        ask = await one.ask("ada", "s1")
-        assert ask.seq == 1
+        assert await one.ask("ada", "s1") == (1, ())
         (asked,) = two.heard(Asked)
         assert asked.entry is not None
-        assert (asked.ask, asked.entry.text, asked.steered) == (ask, "ask s1", ())
-        assert (await two.join("cyd")).open_asks == (ask,)
+        assert (asked.ask.seq, asked.entry.text, asked.steered) == (1, "ask s1", ())
+        assert (await two.join("cyd")).open_asks == (asked.ask,)
         assert await one.answer("s1") == 2
         (logged,) = two.heard(Logged)
         assert (logged.entry.role, logged.entry.stream_id) == ("assistant", "s1")
@@ -257,7 +256,7 @@ class RoomBrokerContract:
             await one.ask("ada", "s2", is_alone=True)
         assert refused.value.code is ErrorCode.OVERLOADED
         await one.ask("ada", "s3", steers=True)
-        await one.ask("ada", "s4", steers=True)
+        assert await one.ask("ada", "s4", steers=True) == (3, ("s1", "s3"))
         assert [c.steered for c in one.heard(Asked)] == [(), ("s1",), ("s1", "s3")]
         assert [c.ask.seq for c in one.heard(Asked)] == [1, 2, 3]
 

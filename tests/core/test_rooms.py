@@ -7,54 +7,13 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsserver.core.ask import Answer
-from wsserver.core.broadcast import Broadcast
-from wsserver.core.clients import Client
-from wsserver.core.identity import Identity
-from wsserver.core.rooms import Draft, Position, RoomBounds, Rooms
+from tests.support.seats import make_client, make_rooms
+from wsserver.core.rooms import Draft, Origin, Position
 from wsserver.core.rooms.log import REPLAY_PAGE, replay
-from wsserver.stores.memory.room_broker import MemoryRoomBroker
-from wsserver.stores.memory.room_state import MemoryRooms, RoomState
+from wsserver.stores.memory.room_state import RoomState
 from wsserver_protocol import events
-from wsserver_protocol.errors import CloseCode
+from wsserver_protocol.codec import Encoding
 from wsserver_protocol.fields import Role
-
-
-class Seat:
-    """A client's connection that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.events: list[events.Event] = []
-
-    def send(self, event: events.Event) -> None:
-        self.events.append(event)
-
-    def send_shared(self, broadcast: Broadcast) -> None:
-        self.events.append(broadcast.event)
-
-    def show_stream(self, answer: Answer, prompt: str | None) -> None:
-        raise AssertionError("no stream is asked for here")
-
-    def close_view(self, stream_id: str) -> bool:
-        return False
-
-    def close(self, code: CloseCode, reason: str = "") -> None:
-        raise AssertionError("nobody is closed here")
-
-
-def make_client(user: str) -> tuple[Client, Seat]:
-    """A client of a user, with a connection."""
-    client, seat = Client("127.0.0.1"), Seat()
-    client.identity = Identity.named(user, user.title(), "127.0.0.1")
-    client.connection = seat
-    return client, seat
-
-
-def make_rooms(log_bound: int = 1000) -> Rooms:
-    shared = MemoryRooms(RoomBounds(entries=log_bound))
-    return Rooms(
-        MemoryRoomBroker(shared), find=lambda stream_id: None, stop=lambda answer, reason, by: None
-    )
 
 
 def say(room: RoomState, text: str) -> events.RoomEntry:
@@ -175,3 +134,20 @@ async def test_the_first_in_an_empty_room_owns_it() -> None:
     _, again = await rooms.join(bob, "r")
     assert again.role is Role.OWNER
     assert again.epoch != joined.epoch
+
+
+async def test_one_encoding_serves_all() -> None:
+    """However many are there, each event is encoded once for each encoding in use."""
+    rooms = make_rooms()
+    speaker, _ = make_client("ada")
+    room, _ = await rooms.join(speaker, "r")
+    seats = []
+    for number in range(40):
+        client, seat = make_client(f"u{number}", (Encoding.JSON, Encoding.MSGPACK)[number % 2])
+        await rooms.join(client, "r")
+        seats.append(seat)
+    await rooms.say(speaker, room, "hello", None, Origin(speaker.client_id, "q"))
+    for kind in (0, 1):
+        first, *others = [seat.frames[-1] for seat in seats[kind::2]]
+        assert all(frame is first for frame in others)
+        assert b"hello" in first

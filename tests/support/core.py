@@ -21,6 +21,7 @@ from wsserver.core.models import Bounds, Model, ModelRegistry, ModelSource, Sour
 from wsserver.core.models.waiting import LocalWaiting
 from wsserver.core.restarts import RestartPolicy
 from wsserver.core.rooms import RoomBounds, Rooms
+from wsserver.core.rooms.answering import RoomAnswers
 from wsserver.core.telemetry import NullTelemetry
 from wsserver.engines.catalog import engine_for
 from wsserver.stores.memory.job_queue import MemoryJobQueue
@@ -77,8 +78,7 @@ class Core:
         self.batches = Batches(self.answers, self.limits)
         self.rooms = Rooms(
             MemoryRoomBroker(MemoryRooms(RoomBounds(entries=100))),
-            find=self.answers.retained,
-            stop=self.answers.stop,
+            RoomAnswers(find=self.answers.retained, stop=self.answers.stop),
         )
         self.departures = Departures(self.answers, self.batches, self.rooms)
         self._numbers = itertools.count()

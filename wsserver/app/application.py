@@ -27,6 +27,7 @@ from wsserver.core.idempotency import Idempotency
 from wsserver.core.identity import Identity
 from wsserver.core.room_context import RoomContexts
 from wsserver.core.rooms import PresenceKeeper, Rooms
+from wsserver.core.rooms.answering import RoomAnswers
 from wsserver.core.rooms.asks import RoomAsks
 from wsserver.core.sessions.services import SessionServices
 from wsserver.core.sessions.store import SessionError
@@ -138,7 +139,14 @@ class Application:
         config, backend = self.config, self._backend
         answers, models, broker = backend.answers, backend.models, backend.broker
         batches = Batches(answers, backend.limits)
-        rooms = Rooms(broker, find=answers.retained, stop=answers.stop)
+        rooms = Rooms(
+            broker,
+            RoomAnswers(
+                find=answers.retained,
+                stop=answers.stop,
+                fetch=answers.find if backend.is_shared else None,
+            ),
+        )
         self._presence = PresenceKeeper(backend.presence, rooms.lapse, broker.sweep)
         departures = Departures(answers, batches, rooms)
         sessions = SessionServices(self._store, answers, models, backend.elsewhere)
@@ -154,7 +162,7 @@ class Application:
             departures=departures,
             models=models,
             rooms=rooms,
-            room_asks=RoomAsks(broker, answers, RoomContexts(broker, models)),
+            room_asks=RoomAsks(rooms, answers, RoomContexts(broker, models)),
             clients=Clients(config.resume.window_seconds, gone),
             limits=backend.limits,
             limit_policy=limit_policy(config),

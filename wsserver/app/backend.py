@@ -38,6 +38,7 @@ class Backend:
         presence: This process's leases on seats in rooms.
         load_models: Begins to load what the configuration wants to be there.
         close: Ends what it runs; answers should have ended before.
+        is_shared: Whether other processes have answers that can be found.
         elsewhere: How turns of sessions go on where other processes make the answers.
         tasks: Run for the life of the process; each only ever ends by a fault.
     """
@@ -49,6 +50,7 @@ class Backend:
     presence: Presence
     load_models: Callable[[], None]
     close: Callable[[], Awaitable[None]]
+    is_shared: bool = False
     elsewhere: Elsewhere | None = None
     tasks: tuple[Task, ...] = ()
 

@@ -30,6 +30,7 @@ def edge_policy(config: Config) -> EdgePolicy:
         connections_per_second=server.connections_per_second,
         max_batch=limits.max_batch,
         max_rooms_per_client=config.rooms.max_rooms_per_client,
+        max_invite_seconds=config.rooms.invite_seconds,
         frames_per_second=limits.frames_per_second,
         frames_burst=limits.frames_burst,
         token_interval_ms=config.streams.token_interval_ms,

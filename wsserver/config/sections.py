@@ -215,7 +215,23 @@ class Rooms(Section, frozen=True):
     history_entries: Annotated[
         Positive, Meta(description="Newest entries of a room's log that are kept.")
     ] = 1000
-    max_rooms: Annotated[Positive, Meta(description="Rooms in all.")] = 10_000
+    history_seconds: Annotated[
+        Seconds, Meta(description="Entries older than this are dropped. 0: not for their age.")
+    ] = 0.0
+    keep_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="Time a room without members keeps its log, roles and settings. "
+            "0: it is forgotten with its last member."
+        ),
+    ] = 0.0
+    invite_seconds: Annotated[
+        Seconds, Meta(description="Time an invite is good, unless a shorter one is asked for.")
+    ] = 604_800.0
+    max_rooms: Annotated[
+        Positive,
+        Meta(description="Rooms in all; one too many ends the one that is empty longest."),
+    ] = 10_000
     max_rooms_per_client: Annotated[Positive, Meta(description="Rooms one client may be in.")] = 100
 
 

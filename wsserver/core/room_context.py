@@ -7,8 +7,10 @@ name. Of the log as many of the newest turns go in as fit, like a session's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+
+import msgspec
 
 from wsserver.core.ask import Answer
 from wsserver.core.engine import ChatMessage
@@ -68,8 +70,34 @@ class RoomContexts:
 
 
 def said_before(said: Iterable[RoomEntry], seq: int) -> list[RoomEntry]:
-    """What of a log came before an ask."""
-    return [entry for entry in said if entry.seq < seq]
+    """What of a log came before an ask, each answer behind the ask that it answers.
+
+    It knew nothing of what was said while it was made; and an ask that has waited its turn knows
+    the answers to those before it, which stand behind it in the log.
+    """
+    entries = list(said)
+    asked = {entry.stream_id for entry in entries if entry.role == "user" and entry.stream_id}
+    answers = {entry.stream_id: entry for entry in entries if entry.role != "user"}
+    further = {entry.continues: entry for entry in entries if entry.continues is not None}
+    before: list[RoomEntry] = []
+    for entry in entries:
+        if entry.seq >= seq:
+            break
+        if entry.role == "user":
+            before.append(entry)
+            if entry.stream_id in answers:
+                before.append(_whole(answers[entry.stream_id], further))
+        elif entry.stream_id not in asked and entry.continues not in answers:
+            before.append(_whole(entry, further))  # what it answers is kept no more
+    return before
+
+
+def _whole(answer: RoomEntry, further: Mapping[str, RoomEntry]) -> RoomEntry:
+    """An answer with what continued it."""
+    text, last = answer.text, answer
+    while (more := further.get(last.stream_id or "")) is not None and more.seq > last.seq:
+        text, last = text + more.text, more
+    return answer if last is answer else msgspec.structs.replace(answer, text=text)
 
 
 def spoken_turns(said: Iterable[RoomEntry]) -> tuple[list[list[ChatMessage]], list[str]]:

@@ -100,7 +100,14 @@ class Connection:
 
     # Views -------------------------------------------------------------------------------------
 
-    def open_view(self, answer: Answer, opening: Opening, *, request_id: str | None) -> StreamView:
+    def open_view(
+        self,
+        answer: Answer,
+        opening: Opening,
+        *,
+        request_id: str | None,
+        is_of_all: bool = False,
+    ) -> StreamView:
         """Follow a stream that is not followed yet."""
         interval = answer.ask.options.token_interval
         if interval is None:
@@ -112,6 +119,7 @@ class Connection:
             opening=opening,
             request_id=request_id,
             interval=interval / 1000,
+            is_of_all=is_of_all,
             on_done=self._view_done,
         )
         self._views[answer.stream_id] = view
@@ -149,7 +157,8 @@ class Connection:
     def show_stream(self, answer: Answer, prompt: str | None) -> None:
         """Follow a stream from its beginning, as a watcher."""
         if answer.stream_id not in self._views:
-            self.open_view(answer, started(answer, prompt, None), request_id=None)
+            opening = started(answer, prompt, None)
+            self.open_view(answer, opening, request_id=None, is_of_all=True)
 
     def follow_instead(self, answer: Answer, other: Answer, *, request_id: str) -> None:
         """Follow another answer from its beginning instead of one whose start was never told."""

@@ -28,6 +28,7 @@ class EdgePolicy:
     connections_per_second: int = 0
     max_batch: int = 20
     max_rooms_per_client: int = 100
+    max_invite_seconds: float = 604_800.0
     frames_per_second: int = 50
     frames_burst: int = 200
     token_interval_ms: int = 25

@@ -21,7 +21,13 @@ class RoomStores(NamedTuple):
 def open_room_stores(config: Config) -> RoomStores:
     """Rooms in memory."""
     rooms = config.rooms
-    shared = MemoryRooms(RoomBounds(entries=rooms.history_entries, rooms=rooms.max_rooms))
+    bounds = RoomBounds(
+        entries=rooms.history_entries,
+        entry_seconds=rooms.history_seconds,
+        rooms=rooms.max_rooms,
+        keep_seconds=rooms.keep_seconds,
+    )
+    shared = MemoryRooms(bounds)
     broker = MemoryRoomBroker(shared)
     presence = MemoryPresence(shared, broker.node, config.resume.window_seconds)
     return RoomStores(broker, presence)

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from wsserver.core.rooms.changes import Change, Draft, OpenAsk, Origin
 from wsserver_protocol.events import Member, RoomEntry, RoomSummary
@@ -103,6 +103,13 @@ class Joined:
     open_asks: tuple[OpenAsk, ...]  # in order of asking
 
 
+class Opened(NamedTuple):
+    """An ask that stands in its room's line."""
+
+    seq: int  # of its entry; 0 where nothing was said
+    ahead: tuple[str, ...]  # streams of the asks that were open before it, in order
+
+
 class RoomBroker(Protocol):
     """Rooms that several processes share. One instance a process."""
 
@@ -164,7 +171,7 @@ class RoomBroker(Protocol):
         *,
         is_alone: bool = False,
         steers: bool = False,
-    ) -> OpenAsk:
+    ) -> Opened:
         """Open an ask, and add it to the log unless it continues an answer (no ``draft``).
 
         Atomic. Tells `Asked`. Asks stay open, in this order, until `answer`.

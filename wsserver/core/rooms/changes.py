@@ -113,3 +113,4 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     data: Any = None
     stream_id: str | None = None
+    continues: str | None = None  # of an answer: the stream that it goes on with

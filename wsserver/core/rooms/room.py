@@ -14,6 +14,7 @@ from wsserver.core.broadcast import Broadcast
 from wsserver.core.clients import Client
 from wsserver.core.rooms.broker import Joined
 from wsserver.core.rooms.changes import OpenAsk, Origin
+from wsserver.core.rooms.digest import PresenceDigest
 from wsserver_protocol import events
 from wsserver_protocol.fields import Role
 from wsserver_protocol.requests import RoomSettings
@@ -29,6 +30,7 @@ class Room:
         self.clients: dict[str, Client] = {}  # by clientId
         self.asks: dict[str, OpenAsk] = {}  # in order of asking, by streamId
         self.heard = 0  # changes that were told
+        self.digest = PresenceDigest(room_id, self.announce)
 
     def seat(self, client: Client, joined: Joined) -> None:
         """A client sits here now, and the room is as it was told."""
@@ -61,11 +63,12 @@ class Room:
         for client in self.present(besides=whose):
             if client.connection is not None:
                 client.connection.send_shared(broadcast)
-        if whose is not None and whose in self.clients:
-            answer(self.clients[whose], event, origin)
+        self.answer(event, origin)
 
-
-def answer(client: Client, event: events.Event, origin: Origin | None) -> None:
-    """Send an event as the reply to the request that it comes from."""
-    if client.connection is not None and origin is not None:
-        client.connection.send(msgspec.structs.replace(event, request_id=origin.request_id))
+    def answer(self, event: events.Event, origin: Origin | None) -> None:
+        """Send an event as the reply to the request that it comes from, if that came from here."""
+        if origin is None or origin.request_id is None:
+            return
+        client = self.clients.get(origin.client_id)
+        if client is not None and client.connection is not None:
+            client.connection.send(msgspec.structs.replace(event, request_id=origin.request_id))

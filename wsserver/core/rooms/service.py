@@ -11,9 +11,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from wsserver.core.ask import Answer
 from wsserver.core.clients import Client
-from wsserver.core.rooms import refusals
+from wsserver.core.rooms import refusals, shown
+from wsserver.core.rooms.answering import RoomAnswers
 from wsserver.core.rooms.broker import Joined, Position, RoomBroker, Seat
 from wsserver.core.rooms.changes import (
     Asked,
@@ -44,21 +47,14 @@ class Rooms:
 
     Args:
         broker: What is shared.
-        find: The answer of a stream, running or retained; None if nobody here knows it.
-        stop: Stops an answer.
+        answers: Finds and stops the answers of rooms.
     """
 
-    def __init__(
-        self,
-        broker: RoomBroker,
-        *,
-        find: Callable[[str], Answer | None],
-        stop: Callable[[Answer, StopReason, str], object],
-    ) -> None:
+    def __init__(self, broker: RoomBroker, answers: RoomAnswers) -> None:
         self.broker = broker
-        self._find = find
-        self._stop = stop
+        self.answers = answers
         self._rooms: dict[str, Room] = {}
+        self.on_answered: Callable[[str], object] = lambda stream_id: None
         broker.listen(self._told)
 
     def __len__(self) -> int:
@@ -81,7 +77,7 @@ class Rooms:
 
     def answers_in(self, room: Room) -> list[Answer]:
         """The answers that a room is getting and that can be followed here."""
-        found = (self._find(stream_id) for stream_id in room.asks)
+        found = (self.answers.find(stream_id) for stream_id in room.asks)
         return [answer for answer in found if answer is not None and not answer.record.is_ended]
 
     # Coming and going --------------------------------------------------------------------------
@@ -185,10 +181,12 @@ class Rooms:
                 await self.leave(client, room, "timeout")
             except WireError as error:
                 log.warning("a client could not leave its room: %s", error.message)
+            except Exception:
+                log.exception("a client could not leave its room")
 
     async def _give_up(self, room_id: str, user_key: str, client_id: str, reason: str) -> None:
         for stream_id in await self.broker.leave(room_id, user_key, client_id, reason):
-            self._stop_stream(stream_id, StopReason.DISCONNECT, "server")
+            self.answers.stop(stream_id, StopReason.DISCONNECT, "server")
 
     def _unseat(self, client: Client, room: Room) -> None:
         for stream_id in room.asks:
@@ -197,12 +195,13 @@ class Rooms:
         room.unseat(client)
         client.room_ids.remove(room.room_id)
         if not room.clients:
+            room.digest.close()
             del self._rooms[room.room_id]
 
-    def _stop_stream(self, stream_id: str, reason: StopReason, by: str) -> None:
-        answer = self._find(stream_id)
-        if answer is not None and not answer.record.is_ended:
-            self._stop(answer, reason, by)
+    def vacate(self, client: Client) -> None:
+        """A client has moved to another process, and its seats with it: nobody is told."""
+        for room_id in list(client.room_ids):
+            self._lost(client, room_id)
 
     # Talking -----------------------------------------------------------------------------------
 
@@ -237,6 +236,12 @@ class Rooms:
     # What is told ------------------------------------------------------------------------------
 
     def _told(self, room_id: str, change: Change) -> None:
+        match change:  # asks of this process may be open where nobody sits here any more
+            case Asked(steered=(_, *_)):
+                for stream_id in change.steered:
+                    self.answers.stop(stream_id, StopReason.INTERRUPT, change.ask.client_id)
+            case Logged() if change.entry.stream_id is not None:
+                self.on_answered(change.entry.stream_id)
         room = self._rooms.get(room_id)
         if room is None:
             return
@@ -247,12 +252,14 @@ class Rooms:
             case Asked():
                 self._asked(room, change)
             case Entered():
-                room.announce(_entered(room, change))
+                if room.digest.takes(change.participants):
+                    room.digest.add(change)
+                else:
+                    room.announce(shown.entered(room_id, change))
             case Left():
                 self._left(room, change)
             case Stated():
-                event = events.RoomPresence(room_id=room_id, member=change.member)
-                room.announce(event, origin=change.origin)
+                self._stated(room, change)
             case Configured():
                 room.settings = change.settings
                 updated = events.RoomUpdated(
@@ -265,69 +272,46 @@ class Rooms:
     def _logged(self, room: Room, change: Logged) -> None:
         entry = change.entry
         if entry.stream_id is None:
-            room.announce(entry_event(room.room_id, entry), origin=change.origin)
+            room.announce(shown.entry(room.room_id, entry), origin=change.origin)
         else:  # an answer: its stream's events have shown it
             room.asks.pop(entry.stream_id, None)
 
     def _asked(self, room: Room, change: Asked) -> None:
         ask = change.ask
         room.asks[ask.stream_id] = ask
-        answer = self._find(ask.stream_id)
-        if answer is None:
-            return
         prompt = change.entry.text if change.entry is not None else None
-        for client in room.present(besides=ask.client_id):
-            if client.connection is not None:
-                client.connection.show_stream(answer, prompt)
+
+        def show(answer: Answer) -> None:
+            for client in room.present(besides=ask.client_id):
+                if client.connection is not None:
+                    client.connection.show_stream(answer, prompt)
+
+        self.answers.when_found(ask.stream_id, show, while_=lambda: ask.stream_id in room.asks)
+
+    def _stated(self, room: Room, change: Stated) -> None:
+        event = events.RoomPresence(room_id=room.room_id, member=change.member)
+        if room.digest.takes(change.participants):
+            room.digest.add(change)
+            room.answer(event, change.origin)
+        else:
+            room.announce(event, origin=change.origin)
 
     def _left(self, room: Room, change: Left) -> None:
-        event = events.RoomUserLeft(
-            room_id=room.room_id,
-            client_id=change.client_ids[-1],
-            participants=change.participants,
-            reason=change.reason,
-            user_id=change.user_id,
-        )
-        room.announce(event, origin=change.origin)  # also to who is thrown out
-        for client_id in change.client_ids:
-            client = room.clients.get(client_id)
-            if client is not None:
-                self._unseat(client, room)
+        event = shown.left(room.room_id, change)
+        gone = [room.clients[one] for one in change.client_ids if one in room.clients]
+        for client in gone:  # thrown out: each is told of itself
+            self._unseat(client, room)
+            if client.connection is not None:
+                own = msgspec.structs.replace(event, client_id=client.client_id)
+                client.connection.send(own)
+        if room.digest.takes(change.participants):
+            room.digest.add(change)
+            room.answer(event, change.origin)
+        else:
+            room.announce(event, origin=change.origin)
 
     def _ranked(self, room: Room, change: Ranked) -> None:
         if change.role is not None and change.user_key in room.roles:
             room.roles[change.user_key] = change.role
-        event = events.RoomRole(
-            room_id=room.room_id,
-            user_id=change.user_id,
-            role="banned" if change.role is None else change.role.value,
-            by=change.by,
-        )
+        event = shown.ranked(room.room_id, change)
         room.announce(event, origin=change.origin)
-
-
-def _entered(room: Room, change: Entered) -> events.RoomUserJoined:
-    (client_id,) = change.member.client_ids
-    return events.RoomUserJoined(
-        room_id=room.room_id,
-        client_id=client_id,
-        participants=change.participants,
-        member=change.member,
-    )
-
-
-def entry_event(room_id: str, entry: events.RoomEntry) -> events.RoomEntryEvent:
-    """A log entry as it is made, for everyone."""
-    return events.RoomEntryEvent(
-        room_id=room_id,
-        seq=entry.seq,
-        message_id=entry.message_id,
-        role=entry.role,
-        client_id=entry.client_id,
-        user_id=entry.user_id,
-        name=entry.name,
-        text=entry.text,
-        data=entry.data,
-        stream_id=entry.stream_id,
-        timestamp=entry.timestamp,
-    )

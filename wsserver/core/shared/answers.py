@@ -182,7 +182,7 @@ class SharedAnswers(LedAnswers):
     def _mirror_rewound(self, record: StreamRecord, offset: int) -> None:
         answer = self.retained(record.stream_id)
         if answer is not None:
-            answer.shared_frame = None  # its text is not the answer's any more
+            answer.shared_frames.clear()  # their text is not the answer's any more
         for watcher in tuple(record.watchers):
             watcher.rewound(offset)
 

@@ -13,7 +13,7 @@ from wsserver.core.rooms import Joined
 from wsserver.core.wallclock import wall_iso, wall_ms
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
-from wsserver.gateway.handlers.rooms import in_lane, joined, position, watch_room
+from wsserver.gateway.handlers.rooms import in_lane, joined, position, reply_of, watch_room
 from wsserver.gateway.handlers.streams import may_watch
 from wsserver.gateway.services import Services
 from wsserver_protocol import events, requests
@@ -130,11 +130,11 @@ def resume(call: Call) -> Reply | Coroutine[None, None, Reply]:
     if client is None:
         return _resume(call, {}, {})
     if unknown or client.room_ids or not client.lane.is_idle:
-        # In the newcomer's lane, too: what was sent behind the resume counts on it.
-        return in_lane(
-            call.connection.client,
-            lambda: in_lane(client, lambda: _resume_knowing(call, client, unknown)),
-        )
+        newcomer = call.connection.client
+        resumed = client.lane.begin(lambda: _resume_knowing(call, client, unknown))
+        if newcomer is not client:  # what was sent behind the resume counts on it
+            newcomer.lane.begin(lambda: asyncio.wait({resumed}))
+        return reply_of(resumed)
     return _resume(call, {}, {})
 
 

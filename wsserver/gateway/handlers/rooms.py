@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 
+from wsserver.core.ask import Answer
 from wsserver.core.clients import Client
-from wsserver.core.rooms import Joined, Origin, Position, Room
-from wsserver.core.rooms.service import entry_event
+from wsserver.core.rooms import Joined, Origin, Position, Room, shown
+from wsserver.core.rooms.digest import chunks
+from wsserver.core.rooms.rights import require_voice
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver.gateway.repeats import once_done
@@ -23,10 +25,11 @@ ENTRIES_PER_PAGE = 50
 
 def in_lane(client: Client, work: Callable[[], Awaitable[Reply]]) -> Work:
     """Do a request after what this client asked of its rooms before, to its end."""
-    return _reply_of(client.lane.begin(work))
+    return reply_of(client.lane.begin(work))
 
 
-async def _reply_of(task: asyncio.Task[Reply]) -> Reply:
+async def reply_of(task: asyncio.Task[Reply]) -> Reply:
+    """What a client's work on rooms ends with. It goes on if the connection is lost meanwhile."""
     return await asyncio.shield(task)
 
 
@@ -87,11 +90,12 @@ async def _say(call: Call) -> Reply:
     async def say() -> events.RoomEntryEvent:
         nonlocal is_told
         room = services.rooms.of_member(client, request.room_id)
+        require_voice(room.role_of(client))
         is_told = True
         entry = await services.rooms.say(
             client, room, request.text or "", request.data, origin(call)
         )
-        return entry_event(room.room_id, entry)
+        return shown.entry(room.room_id, entry)
 
     event = await once_done(call, say)
     # The sender gets its copy where all get theirs, so that its log has the same order.
@@ -171,7 +175,7 @@ def joined(
         request_id=request_id,
         room_id=room.room_id,
         participants=seen.participants,
-        members=seen.members,
+        members=next(chunks(seen.members), ()),
         epoch=seen.epoch,
         seq=seen.seq,
         recovered=seen.recovered,
@@ -193,6 +197,15 @@ def joined(
 
 def watch_room(connection: Connection, room: Room) -> None:
     """Follow the answers that a room is getting, from their beginnings."""
-    for answer in connection.services.rooms.answers_in(room):
-        if connection.view_of(answer.stream_id) is None:
+    client = connection.client
+
+    def watch(answer: Answer) -> None:
+        if connection.view_of(answer.stream_id) is None and not answer.record.is_ended:
             connection.watch(answer)
+
+    for stream_id in list(room.asks):
+        connection.services.rooms.answers.when_found(
+            stream_id,
+            watch,
+            while_=lambda: connection.is_open and client.client_id in room.clients,
+        )

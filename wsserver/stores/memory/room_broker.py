@@ -15,6 +15,7 @@ from wsserver.core.rooms.broker import (
     MEMBERS_SHOWN,
     Joined,
     Listener,
+    Opened,
     Position,
     Seat,
 )
@@ -139,18 +140,19 @@ class MemoryRoomBroker:
         *,
         is_alone: bool = False,
         steers: bool = False,
-    ) -> OpenAsk:
+    ) -> Opened:
         room = self._shared.require(room_id)
         room.require_seat(origin)
         if is_alone and room.asks:
             raise refusals.busy()
-        steered = tuple(room.asks) if steers else ()
+        ahead = tuple(room.asks)
+        steered = ahead if steers else ()
         entry = room.append(draft, self._shared.clock()) if draft is not None else None
         if entry is not None:
             ask = msgspec.structs.replace(ask, seq=entry.seq)
         room.asks[ask.stream_id] = (ask, self.node)
         self._shared.tell(room, Asked(ask=ask, entry=entry, steered=steered, origin=origin))
-        return ask
+        return Opened(ask.seq, ahead)
 
     async def answer(self, room_id: str, draft: Draft) -> RoomEntry | None:
         room = self._shared.rooms.get(room_id)

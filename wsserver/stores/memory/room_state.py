@@ -109,6 +109,7 @@ class RoomState:
             text=draft.text,
             data=draft.data,
             stream_id=draft.stream_id,
+            continues=draft.continues,
             timestamp=now,
         )
         self.entries.append(entry)

@@ -81,6 +81,10 @@ class RedisNodes:
         alive, dead = await self._link.call("nodes/list", KEYS)
         return NodeList([node.decode() for node in alive], [node.decode() for node in dead])
 
+    async def dead(self) -> list[str]:
+        """Those that have died and are not buried."""
+        return (await self.all()).dead
+
     async def may_reap(self) -> bool:
         """Whether this node is the one that cleans up, for the next `REAPER_SECONDS`."""
         is_reaper: int = await self._link.call("nodes/reap", KEYS, (self.node_id, REAPER_MS))
