@@ -12,6 +12,7 @@ from wsserver.core.clients import Client, Clients
 from wsserver.core.limits import Limits, MemoryLimits
 from wsserver.core.local_answers import LocalAnswers
 from wsserver.core.models import ModelDirectory, ModelRegistry
+from wsserver.core.models.waiting import LocalWaiting
 from wsserver.core.rooms import Presence, RoomBroker
 from wsserver.core.sessions.elsewhere import Elsewhere
 from wsserver.core.telemetry import Telemetry
@@ -68,11 +69,13 @@ def embedded(config: Config, telemetry: Telemetry) -> Backend:
     limits = MemoryLimits(limit_policy(config))
     stream_log = MemoryStreamLog(config.streams.retention_seconds)
     queue = MemoryJobQueue(config.limits.queue_per_model)
+    waiting = LocalWaiting(queue, stream_log)
     models = ModelRegistry(
         sources=source_policy(config),
         factory=create_host,
         queue=queue,
         log=stream_log,
+        waiting=waiting,
         telemetry=telemetry,
         bounds=model_bounds(config.models),
         estimate=estimate_memory,
@@ -89,7 +92,7 @@ def embedded(config: Config, telemetry: Telemetry) -> Backend:
             entries=config.cache.entries, size=config.cache.bytes, ttl=config.cache.ttl_seconds
         ),
     )
-    models.keeper = answers
+    models.keeper = waiting.keeper = answers
     broker, presence = open_room_stores(config)
     return Backend(
         answers=answers,

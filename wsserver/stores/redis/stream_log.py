@@ -201,11 +201,11 @@ class RedisStreamLog:
         writing = self._writings.get(stream_id)
         if writing is None:
             return
-        rung = bell_of(data)
-        if isinstance(rung, Asked):
-            self._note_cancel(writing, rung.ending)
-        elif rung.bell.fence > writing.writer.fence:
-            self._fence_off(writing)
+        match bell_of(data):
+            case Asked(ending):
+                self._note_cancel(writing, ending)
+            case Rung(bell) if bell.fence > writing.writer.fence:
+                self._fence_off(writing)
 
     # Writing.
 

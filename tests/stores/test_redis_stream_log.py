@@ -1,0 +1,377 @@
+"""Answers on Redis: the contract of shared logs, and what only Redis can do to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.stream_log import COMPLETE, STOPPED, LogUnderTest, SharedStreamLogContract
+from tests.support.redis import running_redis
+from tests.support.redis_streams import RedisLogUnderTest, Writer
+from tests.support.waiting import eventually
+from wsserver.core.engine import TokenLogprob
+from wsserver.core.streams import StreamRecord
+from wsserver.stores.redis import RedisLink, stream_log
+from wsserver.stores.redis.stream_format import stream_keys
+from wsserver.stores.redis.stream_log import RedisStreamLog
+from wsserver.stores.redis.streams import RedisStreams
+from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamState
+
+
+@pytest.fixture
+async def log(redis_url: str) -> AsyncIterator[RedisLogUnderTest]:
+    """A log on an empty Redis."""
+    async with AsyncExitStack() as stack:
+        yield RedisLogUnderTest(redis_url, stack)
+
+
+@pytest.fixture
+async def other(redis_url: str) -> AsyncIterator[RedisStreams]:
+    """Mirrors of another process."""
+    link = RedisLink.open(redis_url)
+    streams = RedisStreams(link, "nod_other", retention=60)
+    yield streams
+    await streams.close()
+    await link.close()
+
+
+class TestRedisStreamLog(SharedStreamLogContract):
+    """The contract, on one Redis and on a cluster."""
+
+    @pytest.fixture(autouse=True)
+    def made(self, log: RedisLogUnderTest) -> None:
+        """What `make` gives."""
+        self._log = log
+
+    def make(self) -> LogUnderTest:
+        return self._log
+
+
+async def begun(log: RedisLogUnderTest) -> tuple[StreamRecord, Writer, int]:
+    """An answer, its writer, and the fence."""
+    record = StreamRecord("s", "model", 0.0)
+    await log.create(record)
+    writer = Writer(log.open_link())
+    claim = await writer.log.claim("s")
+    assert claim is not None
+    return record, writer, claim.fence
+
+
+def shows(record: StreamRecord, text: str) -> bool:
+    return record.transcript.text == text
+
+
+async def test_all_of_a_tick_is_one_operation(log: RedisLogUnderTest) -> None:
+    """The first text goes out at once; what is made within the next 25 ms goes out together."""
+    record, writer, fence = await begun(log)
+    offset = writer.log.append("s", fence, 0, "first ", 1)
+    await eventually(lambda: shows(record, "first "))
+    before = await calls(log, "evalsha")
+    for number in range(200):
+        offset = writer.log.append("s", fence, offset, f"{number} ", 1)
+    await eventually(lambda: record.transcript.generated == 201)
+    assert await calls(log, "evalsha") <= before + 2
+    assert record.transcript.text == "first " + "".join(f"{n} " for n in range(200))
+
+
+async def calls(log: RedisLogUnderTest, command: str) -> int:
+    """How often a command ran, on all hosts."""
+    total = 0
+    for lane in log.link._topology.lanes:
+        for line in (await lane.ask(("INFO", "commandstats"))).decode().splitlines():
+            if line.startswith(f"cmdstat_{command}:calls="):
+                total += int(line.split("=")[1].split(",")[0])
+    return total
+
+
+async def test_another_process_joins_midway(log: RedisLogUnderTest, other: RedisStreams) -> None:
+    """It gets what there is with its creator's words, then all that comes, and the end's facts."""
+    record, writer, fence = await begun(log)
+    entries = (TokenLogprob("he", -0.5, (("ho", -1.0),)),)
+    offset = writer.log.append("s", fence, 0, "he", 1, entries)
+    await eventually(lambda: shows(record, "he"))
+    opened = await other.open("s")
+    assert opened is not None
+    mirror, meta = opened
+    assert (mirror.transcript.text, mirror.model_id, meta) == ("he", "model", b"meta")
+    assert mirror.state is StreamState.RUNNING
+    assert await other.open("s") == (mirror, b"meta")
+    offset = writer.log.append("s", fence, offset, "llo", 1, entries)
+    written = writer.log.get("s")
+    assert written is not None
+    written.prompt_tokens = 7
+    ended: list[bool] = []
+    other.on_end = lambda record: ended.append(record.is_ended)
+    writer.log.finish("s", fence, offset, COMPLETE.told_with(written.facts(1.0)))
+    await eventually(lambda: mirror.is_ended)
+    assert ended == [True]
+    assert (mirror.transcript.text, mirror.prompt_tokens) == ("hello", 7)
+    assert mirror.logprobs == record.logprobs == [(2, entries), (5, entries)]
+
+
+async def test_what_is_not_there_is_none(other: RedisStreams) -> None:
+    """An unknown answer has no mirror, also for two who ask at once."""
+    first, second = await asyncio.gather(other.open("no"), other.open("no"))
+    assert first is second is None
+    assert other.get("no") is None
+    assert len(other) == 0
+
+
+async def test_cancel_reaches_the_writer_by_a_bell(
+    log: RedisLogUnderTest, other: RedisStreams
+) -> None:
+    """Also while it has no text to write; only the first one who asks is the first."""
+    record, writer, _ = await begun(log)
+    heard: list[object] = []
+    writer.log.on_cancelled = lambda record, ending: heard.append((record.cancel, ending))
+    assert await other.cancel("s", STOPPED) == (True, StreamState.RUNNING)
+    await eventually(lambda: heard == [(STOPPED, STOPPED)])
+    assert await other.cancel("s", STOPPED) == (False, StreamState.RUNNING)
+    assert await writer.log.cancelled("s") == STOPPED
+    assert record.cancel == STOPPED
+
+
+async def test_a_lost_tail_is_written_again(log: RedisLogUnderTest, other: RedisStreams) -> None:
+    """Redis lost some of the text: it gets it back from the writer, and no reader is rewound."""
+    record, writer, fence = await begun(log)
+    rewinds: list[int] = []
+    log.streams.on_rewind = lambda record, offset: rewinds.append(offset)
+    offset = writer.log.append("s", fence, 0, "kept and lost ", 3)
+    await eventually(lambda: shows(record, "kept and lost "))
+    await log.link.command("SET", stream_keys("s")[1], "kept ")
+    offset = writer.log.append("s", fence, offset, "end", 1)
+    writer.log.finish("s", fence, offset, COMPLETE)
+    await eventually(lambda: record.is_ended)
+    opened = await other.open("s")
+    assert opened is not None
+    assert opened[0].transcript.text == record.transcript.text == "kept and lost end"
+    assert rewinds == []
+
+
+async def test_a_lost_answer_is_given_back(log: RedisLogUnderTest, other: RedisStreams) -> None:
+    """Redis lost all of it: the writer makes it again, with all text, under the same fence."""
+    record, writer, fence = await begun(log)
+    entries = (TokenLogprob("a", -0.5),)
+    offset = writer.log.append("s", fence, 0, "all of it ", 3, entries)
+    await eventually(lambda: shows(record, "all of it "))
+    await log.link.command("DEL", *stream_keys("s"))
+    assert await other.open("s") is None
+    writer.log.append("s", fence, offset, "is back", 2)
+    await eventually(lambda: shows(record, "all of it is back"))
+    opened = await other.open("s")
+    assert opened is not None
+    mirror, meta = opened
+    assert (mirror.transcript.text, meta, mirror.logprobs) == (
+        "all of it is back",
+        b"meta",
+        [(10, entries)],
+    )
+    assert record.fence == mirror.fence == fence
+
+
+async def test_a_lost_claim_is_made_good(log: RedisLogUnderTest) -> None:
+    """Redis forgot the newest claim, and only that: its writer puts it back."""
+    record, old, first = await begun(log)
+    old.log.append("s", first, 0, "one ", 1)
+    await eventually(lambda: shows(record, "one "))
+    meta = stream_keys("s")[0]
+    fields = ("fence", "claims", "writer", "state")
+    before = await log.link.command("HMGET", meta, *fields)
+    writer = Writer(log.open_link())
+    claim = await writer.log.claim("s")
+    assert claim is not None
+    pairs = [part for pair in zip(fields, before, strict=True) for part in pair]
+    await log.link.command("HSET", meta, *pairs)
+    writer.log.append("s", claim.fence, 4, "two", 1)
+    await eventually(lambda: shows(record, "one two"))
+    assert int(await log.link.command("HGET", meta, "fence")) == claim.fence
+
+
+async def test_another_history_replaces_the_one_that_was_lost(log: RedisLogUnderTest) -> None:
+    """Redis forgot a claim, and another one took its number: readers begin anew, and converge."""
+    record, zombie, first = await begun(log)
+    zombie.log.append("s", first, 0, "one text", 1)
+    await eventually(lambda: shows(record, "one text"))
+    cuts: list[int] = []
+    log.streams.on_rewind = lambda record, offset: cuts.append(offset)
+    meta, text, *_ = stream_keys("s")
+    await log.link.command("HSET", meta, "fence", 0, "claims", "", "writer", "", "state", "queued")
+    await log.link.command("DEL", text)
+    writer = Writer(log.open_link())
+    claim = await writer.log.claim("s")
+    assert claim is not None
+    assert claim.fence == first
+    writer.log.append("s", claim.fence, 0, "quite another", 1)
+    await eventually(lambda: shows(record, "quite another"))
+    assert cuts == [0]
+    zombie.log.append("s", first, 8, " goes on", 1)
+    await eventually(lambda: zombie.fenced == ["s"])
+
+
+async def test_a_released_text_is_whole(log: RedisLogUnderTest) -> None:
+    """What an engine made just before it died goes back with the claim."""
+    record, writer, fence = await begun(log)
+    offset = writer.log.append("s", fence, 0, "first ", 1)
+    writer.log.append("s", fence, offset, "last", 1)
+    writer.log.release("s", fence)
+    await writer.log.close()
+    claim = await Writer(log.open_link()).claim("s")
+    assert claim is not None
+    assert (claim.text, claim.tokens) == ("first last", 2)
+    await eventually(lambda: shows(record, "first last"))
+
+
+async def test_a_mirror_keeps_for_a_while_and_goes(
+    log: RedisLogUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Released it stays, so that who comes back finds it; then it goes with its subscription."""
+    monkeypatch.setattr("wsserver.stores.redis.streams.KEPT_SECONDS", 0.05)
+    record, _, _ = await begun(log)
+    log.streams.release("s")
+    opened = await log.streams.open("s")
+    assert opened is not None
+    assert opened[0] is record
+    log.streams.release("s")
+    await eventually(lambda: log.streams.get("s") is None)
+    assert log.link.bells._channels == {}
+
+
+async def test_who_looks_is_known_for_all_nodes(
+    log: RedisLogUnderTest, other: RedisStreams
+) -> None:
+    """Nobody is left only when the last one has left and the asker is gone."""
+    await log.create(StreamRecord("s", "model", 0.0))
+    assert not await log.streams.view("s", has_viewers=True)
+    assert not await other.view("s", has_viewers=True)
+    assert not await log.streams.asker_gone("s")
+    assert not await log.streams.view("s", has_viewers=False)
+    assert await other.view("s", has_viewers=False)
+    assert not await other.view("gone", has_viewers=False)
+
+
+async def test_an_answer_for_nobody_is_ended_by_its_writer(
+    log: RedisLogUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node where it was looked at died without a word: its time runs out, the writer stops."""
+    monkeypatch.setattr("wsserver.stores.redis.streams.LOOKED_FOR", 0.2)
+    record, writer, fence = await begun(log)
+    await log.streams.view("s", has_viewers=True)
+    assert not await log.streams.asker_gone("s")
+    offset = 0
+    while record.cancel is None:
+        offset = writer.log.append("s", fence, offset, "x", 1)
+        shown = offset
+        await eventually(lambda: len(record.transcript) >= shown)  # noqa: B023
+    assert record.cancel.stop_reason is StopReason.DISCONNECT
+
+
+async def test_a_whole_text_is_put_in(log: RedisLogUnderTest) -> None:
+    """An answer that is given again gets its text and its end without a writer."""
+    record = StreamRecord("s", "model", 0.0)
+    await log.create(record)
+    await log.streams.fill("s", "as before", 2)
+    assert await log.streams.living(["s", "no"]) == {"s"}
+    assert await log.streams.end("s", COMPLETE)
+    assert not await log.streams.end("s", STOPPED)
+    await eventually(lambda: record.is_ended)
+    assert (record.transcript.text, record.transcript.generated) == ("as before", 2)
+    assert record.ending == COMPLETE
+    assert await log.streams.living(["s"]) == set()
+
+
+async def test_every_key_ends_by_itself(log: RedisLogUnderTest, other: RedisStreams) -> None:
+    """At each moment of an answer's life none of its keys is without a time to live."""
+    record, writer, fence = await begun(log)
+    keys = stream_keys("s")
+
+    async def times() -> list[int]:
+        return [int(await log.link.command("PTTL", key)) for key in keys]
+
+    assert -1 not in await times()
+    await other.view("s", has_viewers=True)
+    writer.log.append("s", fence, 0, "x", 1, (TokenLogprob("x", 0.0),))
+    await eventually(lambda: shows(record, "x"))
+    assert all(3_500_000 < time <= 3_600_000 for time in await times())
+    await log.link.command("DEL", *keys)
+    offset = writer.log.append("s", fence, 1, "y", 1, (TokenLogprob("y", 0.0),))
+    await eventually(lambda: shows(record, "xy"))
+    assert -1 not in await times()
+    writer.log.finish("s", fence, offset, COMPLETE)
+    await eventually(lambda: record.is_ended)
+    assert all(time <= 60_000 for time in await times())
+
+
+async def test_a_reader_ahead_waits(
+    log: RedisLogUnderTest, other: RedisStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has more than the mirror keeps it if the text is there, and is cut if it is not."""
+    monkeypatch.setattr("wsserver.stores.redis.streams.PLACE_SECONDS", 0.3)
+    record, writer, fence = await begun(log)
+    writer.log.append("s", fence, 0, "four", 1)
+    await eventually(lambda: shows(record, "four"))
+    await other.open("s")
+    other._followed["s"]._leave()  # deaf from now on
+    writer.log.append("s", fence, 4, "and on", 1)
+    await eventually(lambda: shows(record, "fourand on"))
+    assert await other.place("s", 2) == 2
+    assert await other.place("s", 10) == 10
+    assert await other.place("s", 99) == 10
+
+
+async def test_viewers_here_go_on_while_redis_is_away(
+    tmp_path: Path,
+) -> None:
+    """Text reaches the mirrors of the writer's own process; the end waits for Redis."""
+    with running_redis(tmp_path) as server:
+        link = RedisLink.open(server.url)
+        streams = RedisStreams(link, "nod", retention=60, patience=0.2)
+        log = RedisStreamLog(link, retention=60, near=streams.ring)
+        finished: list[str] = []
+        log.on_finished = finished.append
+        record = StreamRecord("s", "model", 0.0)
+        await streams.create(record, b"")
+        claim = await log.claim("s")
+        assert claim is not None
+        offset = log.append("s", claim.fence, 0, "before ", 1)
+        await eventually(lambda: shows(record, "before "))
+        server.kill()
+        server.forget()
+        offset = log.append("s", claim.fence, offset, "while ", 1)
+        await eventually(lambda: shows(record, "before while "))
+        log.finish("s", claim.fence, offset, COMPLETE)
+        await eventually(lambda: not link.is_up)
+        assert not record.is_ended
+        server.start()
+        await eventually(lambda: record.is_ended and finished == ["s"])
+        assert record.ending is not None
+        assert record.ending.finish_reason is FinishReason.STOP
+        await log.close()
+        await streams.close()
+        await link.close()
+
+
+async def test_an_answer_is_given_up_when_redis_stays_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while its owner is told, once."""
+    monkeypatch.setattr(stream_log, "AWAY_SECONDS", 0.5)
+    with running_redis(tmp_path) as server:
+        link = RedisLink.open(server.url)
+        log = RedisStreamLog(link, retention=60)
+        lost: list[StreamRecord] = []
+        log.on_lost = lost.append
+        streams = RedisStreams(link, "nod", retention=60)
+        await streams.create(StreamRecord("s", "model", 0.0), b"")
+        claim = await log.claim("s")
+        assert claim is not None
+        server.stop()
+        log.append("s", claim.fence, 0, "x", 1)
+        await eventually(lambda: len(lost) == 1)
+        assert lost == [log.get("s")]
+        await streams.close()
+        await link.close()
+        await log.close()
