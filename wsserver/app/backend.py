@@ -43,8 +43,7 @@ class Backend:
         close: Ends what it runs; answers should have ended before.
         make_clients: The clients of this process: window in seconds, what follows when one is
             gone, what follows when one has moved to another process.
-        drained: Waits until this process makes no answers any more; None where all that it knows
-            of are its own.
+        drained: Waits until this process makes no answers any more.
         is_shared: Whether other processes have answers that can be found.
         elsewhere: How turns of sessions go on where other processes make the answers.
         tasks: Run for the life of the process; each only ever ends by a fault.
@@ -58,7 +57,7 @@ class Backend:
     load_models: Callable[[], None]
     close: Callable[[], Awaitable[None]]
     make_clients: MakeClients
-    drained: Callable[[], Awaitable[None]] | None = None
+    drained: Callable[[], Awaitable[None]]
     is_shared: bool = False
     elsewhere: Elsewhere | None = None
     tasks: tuple[Task, ...] = ()
@@ -102,6 +101,7 @@ def embedded(config: Config, telemetry: Telemetry) -> Backend:
         presence=presence,
         load_models=lambda: load_models(models, config.models.start),
         close=models.close,
+        drained=answers.idle,
         make_clients=lambda window, gone, moved: Clients(window, gone),
     )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 
-from wsserver.app.backend import Backend, Task
+from wsserver.app.backend import Backend
 from wsserver.app.commons import Commons
 from wsserver.app.worker import Worker
 from wsserver.config import Config
@@ -139,13 +139,12 @@ class FleetGateway:
     async def _end_led(self, stream_id: str) -> None:
         """End what a gateway had accepted, and died before it could line it up."""
         commons = self._commons
+        streams, store, endings = commons.streams, commons.store, commons.endings
         died = Ending.error(
             ErrorCode.INTERNAL_ERROR, "The server that accepted this died.", retryable=True
         )
-        if await commons.streams.living([stream_id]):
-            await end_unclaimed(
-                stream_id, died, streams=commons.streams, store=commons.store, endings=commons.endings
-            )
+        if await streams.living([stream_id]):
+            await end_unclaimed(stream_id, died, streams=streams, store=store, endings=endings)
 
     async def _tell(self, node: str, client_id: str) -> None:
         """Tell another node that a client of its is here now; it finds out by itself, too."""
@@ -175,5 +174,3 @@ class FleetGateway:
 
 async def _at_once() -> None:
     """Nothing is made here."""
-
-

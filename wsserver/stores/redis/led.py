@@ -1,4 +1,4 @@
-"""Answers whose start may have been told and that no line has yet: who ends them if their node dies.
+"""Answers that are in the log and in no line yet: who ends them if their node dies.
 
 | key | type | holds |
 |---|---|---|
