@@ -11,7 +11,9 @@ from tests.support.redis_streams import RedisLogUnderTest, Writer, begun, shows
 from tests.support.waiting import eventually
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.streams import StreamRecord
-from wsserver.stores.redis.stream_format import stream_keys
+from wsserver.stores.redis import PUBLISH, RedisLink
+from wsserver.stores.redis.link import Argument
+from wsserver.stores.redis.stream_format import pack_ending, pack_logprobs, stream_keys
 from wsserver.stores.redis.streams import RedisStreams
 from wsserver_protocol.lifecycle import StopReason, StreamState
 
@@ -206,3 +208,36 @@ async def test_a_reader_ahead_waits(
     assert await other.place("s", 2) == 2
     assert await other.place("s", 10) == 10
     assert await other.place("s", 99) == 10
+
+
+async def test_every_step_may_run_twice(link: RedisLink) -> None:
+    """Redis did it and the reply was lost: the same step again changes and says nothing else."""
+    keys, ending = stream_keys("s"), pack_ending(COMPLETE)
+    steps: list[tuple[str, tuple[Argument, ...]]] = [
+        ("create", ("model", b"meta")),
+        ("claim", ("w1",)),
+        ("append", (1, "w1", 0, "four", 1, b"")),
+        ("append", (1, "w1", 4, "more", 2, pack_logprobs([(8, (TokenLogprob("m", 0.0),))]))),
+        ("cancel", (ending, "c1")),
+        ("view", ("nod", 1000, "1")),
+        ("finish", (1, "w1", 8, ending, 60_000)),
+    ]
+    for name, args in steps:
+        once = await link.call(f"streams/{name}", keys, (*args, PUBLISH))
+        seen = await link.call("streams/read", keys, (0,))
+        assert await link.call(f"streams/{name}", keys, (*args, PUBLISH)) == once, name
+        assert await link.call("streams/read", keys, (0,)) == seen, name
+
+
+@pytest.mark.parametrize(("step", "args"), [("fill", ("w1", "all", 3)), ("end", ("w1", 60_000))])
+async def test_what_needs_no_writer_may_run_twice(
+    link: RedisLink, step: str, args: tuple[Argument, ...]
+) -> None:
+    """A text that is put in is put in once; who ended an answer is told so again."""
+    keys = stream_keys("s")
+    await link.call("streams/create", keys, ("model", b"", PUBLISH))
+    given = (*((pack_ending(COMPLETE),) if step == "end" else ()), *args, PUBLISH)
+    assert await link.call(f"streams/{step}", keys, given) == 1
+    seen = await link.call("streams/read", keys, (0,))
+    assert await link.call(f"streams/{step}", keys, given) == 1
+    assert await link.call("streams/read", keys, (0,)) == seen

@@ -46,6 +46,12 @@ return #text - kept
 """Redis fails over: the last bytes of a running answer, whole characters, were never written."""
 
 
+async def pause(seconds: float) -> None:
+    """Let real time pass: of what makes a storm nothing tells when it is to come."""
+    # Nothing is waited for: this is the time between two tokens, two faults, two visits.
+    await asyncio.sleep(seconds)
+
+
 class FaultyBells:
     """Bells of which a quarter are lost, an eighth come twice, and a tenth late."""
 
@@ -97,9 +103,9 @@ class Reader:
                 assert opened is not None, "an answer is gone"
                 self._enter(opened[0], await gateway.place(self.stream_id, len(self.text)))
             except StoreUnavailable:
-                await asyncio.sleep(0.02)
+                await pause(0.02)
                 continue
-            await asyncio.sleep(self._rng.uniform(0.01, 0.25))
+            await pause(self._rng.uniform(0.01, 0.25))
             opened[0].watchers.discard(self)
             self._record = None
             gateway.release(self.stream_id)
@@ -226,7 +232,7 @@ class Storm:
             text = "".join(rng.choices(alphabet, k=rng.randint(1, 6)))
             offset = log.append(stream_id, claim.fence, offset, text, 1)
             tokens += 1
-            await asyncio.sleep(rng.uniform(0, 0.008))
+            await pause(rng.uniform(0, 0.008))
             chance = rng.random()
             if chance < 0.03 and rng.random() < 0.5:
                 await self._lose_tail(stream_id)
@@ -245,20 +251,20 @@ class Storm:
 
     async def _come_back(self, log: RedisStreamLog, stream_id: str) -> None:
         """A worker that was only slow goes on writing until it is told not to."""
-        await asyncio.sleep(self.rng.uniform(0.0, 0.2))
+        await pause(self.rng.uniform(0.0, 0.2))
         record = log.get(stream_id)
         try:
             while record is not None:
                 offset = len(record.transcript)
                 log.append(stream_id, record.fence, offset, "zombie ", 1)
-                await asyncio.sleep(0.01)
+                await pause(0.01)
         except Fenced:
             self.fenced += 1
 
     async def _break_connections(self) -> None:
         """Cut all connections of some kind, at each host: replies and bells under way are lost."""
         while True:
-            await asyncio.sleep(self.rng.uniform(0.05, 0.4))
+            await pause(self.rng.uniform(0.05, 0.4))
             kind = self.rng.choice(("normal", "normal", "pubsub"))
             for lane in self.link._topology.lanes:
                 with suppress(Lost):
@@ -267,7 +273,7 @@ class Storm:
 
     async def _lose_tails(self) -> None:
         while True:
-            await asyncio.sleep(self.rng.uniform(0.01, 0.1))
+            await pause(self.rng.uniform(0.01, 0.1))
             await self._lose_tail(self.rng.choice(list(self.writers)))
 
     async def _lose_tail(self, stream_id: str) -> None:
