@@ -74,10 +74,6 @@ def test_faults_are_listed_and_end_in_exit_code_2(tmp_path: Path) -> None:
     [
         (["--redis-url", "redis://x"], "redis.url: Redis is not built yet in this version"),
         (
-            ["--redis-url", "redis://x", "--processes", "2"],
-            "server.processes: more than one process is not built yet in this version",
-        ),
-        (
             ["--set", "auth.api_keys=k", "--set", "auth.enabled=true"],
             "auth.enabled: authentication is not built yet in this version",
         ),

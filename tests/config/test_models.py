@@ -124,3 +124,24 @@ def test_a_server_is_the_operators_to_name(folder: Path) -> None:
     assert models.start == ("openai", "big")
     assert sources(models)["openai"] == "openai:http://10.0.0.8/v1?model=m"
     assert models.schemes == ("synthetic",)
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        ("gpus = [0]\nplacement = [[0]]", "gpus and placement say the same thing twice"),
+        ("replicas = 3\nplacement = [[0], [1]]", "replicas = 3, but placement has 2"),
+        ("gpus = [1, 1]", "a GPU is named twice: [1, 1]"),
+        ("placement = [[0], []]", "placement has a replica without a GPU"),
+        ("gpus = [0, 1]\ngpu_split = [1]", "gpu_split has 1 shares for 2 GPUs"),
+        ("gpu_split = [1]", "gpu_split has 1 shares for 0 GPUs"),
+        ("gpus = [-1]", "int >= 0"),
+        ('memory = "much"', 'a size such as "12GiB"'),
+    ],
+)
+def test_a_place_that_cannot_be_ends_the_start(lines: str, fault: str, folder: Path) -> None:
+    """Placements are checked when the configuration is read, and the fault names the model."""
+    table = f'[[models.model]]\nid = "first"\nsource = "synthetic:"\n{lines}\n'
+    with pytest.raises(ConfigError) as caught:
+        models_of(folder, toml=table)
+    assert fault in str(caught.value)

@@ -45,7 +45,7 @@ def test_defaults_ask_for_nothing_unbuilt() -> None:
 @pytest.mark.parametrize("path", UNBUILT)
 def test_what_is_not_built_is_refused_with_its_origin(path: str) -> None:
     """Each such key, set to anything else, is a fault that names who set it."""
-    values = {"redis.url": "redis://x", "server.processes": "2", "auth.enabled": "true"}
+    values = {"redis.url": "redis://x", "auth.enabled": "true"}
     needs = ["redis.url=redis://x", "auth.api_keys=k"]  # what other keys must have beside them
     settings = [*needs, f"{path}={values.get(path, '7')}"]
     loaded = load(Request(settings=settings), {"XDG_CONFIG_HOME": "/none"}, Path("/here"))

@@ -87,6 +87,9 @@ class Reader:
     def wake(self) -> None:
         self.seen.append((self.record.transcript.text, self.record.is_ended))
 
+    def rewound(self, offset: int) -> None:
+        self.wake()
+
 
 class StreamLogContract:
     """Derive, and give a log."""

@@ -6,19 +6,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsserver.core.room_context import spoken_turns
-from wsserver.core.rooms import Room
+from wsserver.core.rooms import Draft
+from wsserver.stores.memory.room_state import RoomState
 
 
-def logged(*said: tuple[str, str]) -> Room:
+def logged(*said: tuple[str, str]) -> RoomState:
     """A room in which people (by name) and the model ("") have said things."""
-    room = Room("r", 1000)
+    room = RoomState("r", 1000)
     for name, text in said:
         room.append(
-            role="user" if name else "assistant",
-            client_id="c",
-            user_id=name or "m",
-            name=name or "m",
-            text=text,
+            Draft(
+                role="user" if name else "assistant",
+                client_id="c",
+                user_id=name or "m",
+                name=name or "m",
+                text=text,
+            ),
+            0,
         )
     return room
 

@@ -8,6 +8,7 @@ import stat
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from wsserver.engines.process import own_directory, spawn
@@ -80,3 +81,31 @@ async def test_child_imports_nothing_from_where_the_server_stands(
     child.socket.close()
     assert await child.process.wait() == 0
     assert await child.stderr.read() == b""
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """What a process was started with."""
+    return psutil.Process(pid).environ()
+
+
+async def test_child_sees_the_gpus_it_is_given(folder: Path) -> None:
+    """The GPUs of its replica stand in its environment, numbered as the driver's tools do."""
+    child = await spawn(str(folder), (2, 0))
+    environment = environment_of(child.process.pid)
+    child.socket.close()
+    await child.process.wait()
+    assert environment["CUDA_VISIBLE_DEVICES"] == environment["HIP_VISIBLE_DEVICES"] == "2,0"
+    assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+async def test_child_without_gpus_named_sees_what_the_server_sees(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator's own CUDA_VISIBLE_DEVICES is handed on as it is."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    child = await spawn(str(folder))
+    environment = environment_of(child.process.pid)
+    child.socket.close()
+    await child.process.wait()
+    assert environment["CUDA_VISIBLE_DEVICES"] == "5"
+    assert "CUDA_DEVICE_ORDER" not in environment

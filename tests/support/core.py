@@ -13,17 +13,20 @@ from tests.support.engines import LocalEngines
 from wsserver.core.ask import Answer, Ask
 from wsserver.core.batches import Batches
 from wsserver.core.departures import Departures
-from wsserver.core.engine import ChatMessage
+from wsserver.core.engine import ChatMessage, ModelSpec
 from wsserver.core.identity import Identity
 from wsserver.core.limits import LimitPolicy, MemoryLimits
 from wsserver.core.local_answers import LocalAnswers
-from wsserver.core.models import Model, ModelRegistry, ModelSource, SourcePolicy
+from wsserver.core.models import Bounds, Model, ModelRegistry, ModelSource, SourcePolicy
 from wsserver.core.restarts import RestartPolicy
-from wsserver.core.rooms import Rooms
+from wsserver.core.rooms import RoomBounds, Rooms
+from wsserver.core.rooms.answering import RoomAnswers
 from wsserver.core.telemetry import NullTelemetry
 from wsserver.engines.catalog import engine_for
 from wsserver.stores.memory.job_queue import MemoryJobQueue
 from wsserver.stores.memory.response_cache import MemoryResponseCache
+from wsserver.stores.memory.room_broker import MemoryRoomBroker
+from wsserver.stores.memory.room_state import MemoryRooms
 from wsserver.stores.memory.stream_log import MemoryStreamLog
 from wsserver_protocol.options import GenerationOptions
 
@@ -31,7 +34,15 @@ from wsserver_protocol.options import GenerationOptions
 class Core:
     """A server without an edge."""
 
-    def __init__(self, *, places: int = 64, queue: int = 1000, max_wait: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        places: int = 64,
+        queue: int = 1000,
+        max_wait: float = 0.0,
+        bounds: Bounds | None = None,
+    ) -> None:
+        self.sizes: dict[str, int] = {}  # modelId to the bytes that its load is told to take
         self.engines = LocalEngines()
         self.log = MemoryStreamLog(600.0)
         self.queue = MemoryJobQueue(queue)
@@ -47,6 +58,8 @@ class Core:
             log=self.log,
             telemetry=NullTelemetry(),
             restarts=RestartPolicy(first_delay=0.1, max_delay=1.0),
+            bounds=bounds,
+            estimate=self._estimate,
         )
         self.answers = LocalAnswers(
             log=self.log,
@@ -60,22 +73,37 @@ class Core:
         )
         self.models.keeper = self.answers
         self.batches = Batches(self.answers, self.limits)
-        self.rooms = Rooms(log_bound=100, stop=self.answers.stop)
+        self.rooms = Rooms(
+            MemoryRoomBroker(MemoryRooms(RoomBounds(entries=100))),
+            RoomAnswers(find=self.answers.retained, stop=self.answers.stop),
+        )
         self.departures = Departures(self.answers, self.batches, self.rooms)
         self._numbers = itertools.count()
 
-    def load(self, source: str, model_id: str = "m", *, is_default: bool = True) -> Model:
-        """Begin to load a synthetic model."""
+    def load(
+        self,
+        source: str,
+        model_id: str = "m",
+        *,
+        is_default: bool = True,
+        size: int = 0,
+        makes_place: bool = False,
+    ) -> Model:
+        """Begin to load a synthetic model, of ``size`` bytes."""
+        self.sizes[model_id] = size
         wanted = ModelSource(model_id, source, "synthetic")
         model = self.models.add(wanted, is_default=is_default, model_id=model_id)
-        self.models.load(model)
+        self.models.load(model, makes_place=makes_place)
         return model
 
-    async def ready(self, source: str, model_id: str = "m") -> Model:
+    async def ready(self, source: str, model_id: str = "m", *, size: int = 0) -> Model:
         """Load a synthetic model and wait for it."""
-        model = self.load(source, model_id)
+        model = self.load(source, model_id, size=size)
         await self.models.loaded(model)
         return model
+
+    async def _estimate(self, spec: ModelSpec) -> int:
+        return self.sizes.get(spec.id, 0)
 
     def ask(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import socket
+import sys
 
 from wsserver.cli.parser import load_settings
 from wsserver.cli.report import CommandError
@@ -13,6 +14,9 @@ from wsserver.config import Config, ConfigError, unbuilt
 SERVER_PACKAGES = frozenset(
     {"hiredis", "jwt", "prometheus_client", "psutil", "structlog", "uvloop"}
 )
+
+MEMBER = (sys.executable, "-P", "-m", "wsserver.cli.member")
+"""Starts a member of a supervisor; its role follows."""
 
 
 def run_serve(parsed: argparse.Namespace) -> int:
@@ -25,8 +29,19 @@ def run_serve(parsed: argparse.Namespace) -> int:
     loaded = load_settings(parsed)
     if faults := unbuilt(loaded.config, loaded.origins):
         raise ConfigError(faults)
+    config = loaded.config
+    return serve_role("gateway" if config.server.processes == 1 else "supervisor", config)
+
+
+def serve_role(role: str, config: Config) -> int:
+    """Be one of the processes of a server, until told to end. Returns the exit code.
+
+    Raises:
+        CommandError: If it can't start for a reason outside of it.
+    """
     try:
         from wsserver.app import CannotStart, serve
+        from wsserver.supervisor import supervise
     except ModuleNotFoundError as error:
         if error.name not in SERVER_PACKAGES:
             raise
@@ -35,11 +50,11 @@ def run_serve(parsed: argparse.Namespace) -> int:
             "pip install 'wsserver[server,cpu]'"
         ) from None
     try:
-        return serve(loaded.config)
+        return supervise(config, MEMBER) if role == "supervisor" else serve(config)
     except CannotStart as error:
         raise CommandError(str(error)) from error
     except OSError as error:
-        raise _explained(error, loaded.config) from error
+        raise _explained(error, config) from error
 
 
 def _explained(error: OSError, config: Config) -> Exception:

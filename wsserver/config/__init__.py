@@ -5,6 +5,7 @@ Imports nothing else of the server, so that every part may name the section that
 
 from wsserver.config.faults import ConfigError, Fault, Origin
 from wsserver.config.loader import Loaded, Request, load
+from wsserver.config.model_sections import ModelEntry, Models
 from wsserver.config.sections import (
     Auth,
     Config,
@@ -12,8 +13,6 @@ from wsserver.config.sections import (
     Idempotency,
     Limits,
     Log,
-    ModelEntry,
-    Models,
     Redis,
     Resume,
     Rooms,

@@ -14,7 +14,8 @@ from typing import Any, cast, get_args
 
 import msgspec
 
-from wsserver.config.sections import Config, Section
+from wsserver.config.fields import Section
+from wsserver.config.sections import Config
 
 
 @dataclass(frozen=True, slots=True)

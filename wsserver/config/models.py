@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from wsserver.config.faults import Fault, Origin, did_you_mean
-from wsserver.config.sections import ModelEntry, Models
+from wsserver.config.model_sections import ModelEntry, Models
 from wsserver.config.values import absolute
 
 # Two letters at least, so that a Windows drive is no scheme.
@@ -83,6 +83,8 @@ class ModelResolver:
             return
         if entry.default and any(other.default for other in self._known.values()):
             self.faults.append(Fault(key, "a second default = true", self._entry_origin))
+        faults = _placement_faults(entry)
+        self.faults += [Fault(key, message, self._entry_origin) for message in faults]
         source = self._find(entry.source, key, self._entry_origin)
         if source is not None:
             self._known[entry.id] = msgspec.structs.replace(entry, source=source)
@@ -126,6 +128,21 @@ class ModelResolver:
         scheme = SCHEME.match(source)
         stem = (scheme[1] if scheme else Path(source).stem)[:120] or "model"
         return next(name for name in numbered(stem) if name not in self._known)
+
+
+def _placement_faults(entry: ModelEntry) -> Iterator[str]:
+    """What is wrong with where a model is to run, in words."""
+    if entry.gpus and entry.placement:
+        yield "gpus and placement say the same thing twice"
+    if entry.placement and entry.replicas not in (1, len(entry.placement)):
+        yield f"replicas = {entry.replicas}, but placement has {len(entry.placement)}"
+    for one in entry.placement or (entry.gpus,):
+        if len(set(one)) < len(one):
+            yield f"a GPU is named twice: {list(one)}"
+        if entry.placement and not one:
+            yield "placement has a replica without a GPU"
+        if entry.gpu_split and len(one) != len(entry.gpu_split):
+            yield f"gpu_split has {len(entry.gpu_split)} shares for {len(one)} GPUs"
 
 
 def numbered(stem: str) -> Iterator[str]:

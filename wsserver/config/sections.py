@@ -11,22 +11,12 @@ or "no limit" only where the description says so.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
-PATH = {"kind": "path"}  # expanded, and made absolute against the place that named it
-SECRET = {"kind": "secret"}  # never printed
-URL = {"kind": "url"}  # printed without its password
-
-Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
-Count = Annotated[int, Meta(ge=0, le=9_007_199_254_740_991)]
-Positive = Annotated[int, Meta(ge=1, le=9_007_199_254_740_991)]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all sections: immutable, keyword-only, unknown keys refused."""
+from wsserver.config.fields import PATH, SECRET, URL, Count, Positive, Seconds, Section
+from wsserver.config.model_sections import Models
 
 
 class Server(Section, frozen=True):
@@ -164,70 +154,6 @@ class Cache(Section, frozen=True):
     ] = 3600.0
 
 
-class ModelEntry(Section, frozen=True):
-    """A model known by name: ``load_model`` takes its id as source."""
-
-    id: Annotated[str, Meta(min_length=1, max_length=128, description="Name that clients use.")]
-    source: Annotated[
-        str, Meta(min_length=1, description="Path of a GGUF file, or a scheme: source.")
-    ]
-    engine: Annotated[
-        str | None, Meta(description="Engine to use; left out, the source tells.")
-    ] = None
-    settings: Annotated[
-        dict[str, Any], Meta(description="The engine's own keys, over models.engines.<engine>.")
-    ] = {}
-    replicas: Annotated[
-        int, Meta(ge=1, le=64, description="Engines with this model, behind one queue.")
-    ] = 1
-    description: Annotated[str | None, Meta(description="Shown to people in models_list.")] = None
-    default: Annotated[bool, Meta(description="Answers where a request names no model.")] = False
-    load: Annotated[bool, Meta(description="Loaded at start unless models.start says other.")] = (
-        True
-    )
-
-
-class Models(Section, frozen=True):
-    """Which models there are, and which are loaded at start.
-
-    After loading, ``model`` holds every known model with absolute paths, those of ``--model``
-    included, and ``start`` only ids of these: first the default one.
-    """
-
-    start: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="What to load at start, the default first: the id of a [[models.model]], a "
-            "path, a scheme: source, or id=source (flag --model, repeatable). Left out: every "
-            "[[models.model]] with load = true; without any, the shipped demo model."
-        ),
-    ] = ()
-    dir: Annotated[
-        str,
-        Meta(
-            extra=PATH,
-            description="Folder whose GGUF files load_model may name. Empty: no file may be named.",
-        ),
-    ] = ""
-    schemes: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="scheme: sources that load_model and --model accept. openai: works in "
-            "--model and [[models.model]] without it; entered here, clients may name addresses."
-        ),
-    ] = ("synthetic",)
-    max_loaded: Annotated[
-        Positive, Meta(description="Models loaded at once; past it load_model is refused.")
-    ] = 32
-    engines: Annotated[
-        dict[str, dict[str, Any]],
-        Meta(description="Settings for every model of an engine: [models.engines.llamacpp]."),
-    ] = {}
-    model: Annotated[
-        tuple[ModelEntry, ...], Meta(description="Models known by name: [[models.model]] tables.")
-    ] = ()
-
-
 class Data(Section, frozen=True):
     """Where the server keeps what must outlive it."""
 
@@ -289,7 +215,23 @@ class Rooms(Section, frozen=True):
     history_entries: Annotated[
         Positive, Meta(description="Newest entries of a room's log that are kept.")
     ] = 1000
-    max_rooms: Annotated[Positive, Meta(description="Rooms in all.")] = 10_000
+    history_seconds: Annotated[
+        Seconds, Meta(description="Entries older than this are dropped. 0: not for their age.")
+    ] = 0.0
+    keep_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="Time a room without members keeps its log, roles and settings. "
+            "0: it is forgotten with its last member."
+        ),
+    ] = 0.0
+    invite_seconds: Annotated[
+        Seconds, Meta(description="Time an invite is good, unless a shorter one is asked for.")
+    ] = 604_800.0
+    max_rooms: Annotated[
+        Positive,
+        Meta(description="Rooms in all; one too many ends the one that is empty longest."),
+    ] = 10_000
     max_rooms_per_client: Annotated[Positive, Meta(description="Rooms one client may be in.")] = 100
 
 

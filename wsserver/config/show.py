@@ -12,7 +12,7 @@ import msgspec
 
 from wsserver.config.keys import catalogue, keys_of, sections
 from wsserver.config.loader import Loaded
-from wsserver.config.sections import ModelEntry
+from wsserver.config.model_sections import ModelEntry
 
 REDACTED = "<redacted>"
 # Of an engine's setting; api_key_env, say, only names where the secret is.

@@ -15,7 +15,6 @@ from wsserver.config.sections import Config
 
 UNBUILT = {
     "redis.url": "Redis",
-    "server.processes": "more than one process",
     "auth.enabled": "authentication",
     "auth.api_keys": "authentication",
 }

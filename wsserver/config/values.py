@@ -59,6 +59,8 @@ def _explain(error: msgspec.ValidationError, value: Any, key: Key) -> str:
     """msgspec's sentence, in our voice and with the value, unless that is a secret."""
     text = str(error).replace("`", "").replace(" - at $", " at ")
     text = re.sub(r"^(Expected|Object|Invalid)", lambda word: word[0].lower(), text)
+    # The one kind of pattern that there is.
+    text = re.sub(r"str matching regex '[^']*'", 'a size such as "12GiB"', text)
     text = text.replace("length >= 1", "that is not empty").replace("array", "list")
     choices = get_args(_bare_type(key.type))
     if "enum value" in text and choices:

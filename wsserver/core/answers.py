@@ -58,6 +58,14 @@ class Answers(ABC):
         """
         return self.retained(stream_id)
 
+    async def place(self, answer: Answer, offset: int) -> int:
+        """Where a reader stands that has ``offset`` bytes of an answer: it drops what is past.
+
+        Waits for a log that lives elsewhere and may be ahead of what is known here. Let the reader
+        in at what this returns without awaiting anything in between.
+        """
+        return offset
+
     def submit(
         self,
         ask: Ask,
@@ -180,6 +188,18 @@ class Answers(ABC):
         Waiting work ends now and is never begun; running work ends at the engine's next step.
         """
         return self.end_early(answer, Ending.stopped(reason, by))
+
+    @abstractmethod
+    def followed(self, answer: Answer) -> None:
+        """Someone here follows an answer from now on."""
+
+    @abstractmethod
+    def unfollowed(self, answer: Answer) -> None:
+        """Someone here follows an answer no longer: it ends if nobody is left for it."""
+
+    @abstractmethod
+    def orphaned(self, answer: Answer) -> None:
+        """Its asker is gone: it ends unless it survives that, or anyone follows it anywhere."""
 
     @abstractmethod
     def end_early(self, answer: Answer, ending: Ending) -> bool:

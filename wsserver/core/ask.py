@@ -80,7 +80,8 @@ class Answer:
     continues: str | None = None  # the stream that it goes on with
     cache_key: bytes | None = None  # where it may be kept to be given again
     asker_is_gone: bool = False  # past its window: the answer lives as long as someone watches
-    shared_frame: tuple[object, bytes] | None = None  # last piece as encoded for all watchers
+    # What its watchers were last sent, by kind and encoding: what it is of, and the frame.
+    shared_frames: dict[tuple[str, object], tuple[object, bytes]] = field(default_factory=dict)
 
     @property
     def stream_id(self) -> str:

@@ -9,13 +9,16 @@ loses nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from wsserver.core.ask import Answer, Ask
 from wsserver.core.batches import Batch
+from wsserver.core.broadcast import Broadcast
 from wsserver.core.identity import Identity
 from wsserver.core.ids import new_id, new_token
+from wsserver.core.lane import Lane
 from wsserver_protocol.errors import CloseCode
 from wsserver_protocol.events import Event
 
@@ -26,11 +29,29 @@ MAX_SESSIONS_NOTED = 100
 """Sessions that a client is known to work in."""
 
 
+def token_for(client_id: str) -> str:
+    """A new token of a client. It names the client, so that no process must search for it."""
+    return f"{client_id}.{new_token()}"
+
+
+def token_owner(token: str) -> str:
+    """The clientId that a token names, whether or not it is good."""
+    return token.partition(".")[0]
+
+
+def token_digest(token: str) -> str:
+    """What is kept of a token: enough to recognise it, not enough to use it."""
+    return hashlib.blake2b(token.encode(), digest_size=16).hexdigest()
+
+
 class Attached(Protocol):
     """A client's live connection, as core sees it."""
 
     def send(self, event: Event) -> None:
         """Queue an event; never blocks."""
+
+    def send_shared(self, broadcast: Broadcast) -> None:
+        """Queue an event that others get, too; never blocks."""
 
     def show_stream(self, answer: Answer, prompt: str | None) -> None:
         """Follow a stream from its beginning, as a watcher."""
@@ -49,13 +70,15 @@ class Client:
         self.client_id = new_id("cli")
         self.identity = Identity.anonymous(self.client_id, address)
         self.name: str | None = None
-        self.tokens: list[str] = []  # all are good: the one in use, then its successors
+        self.tokens: list[str] = []  # digests of the good ones: the one in use, its successors
         self.connection: Attached | None = None
         self.room_ids: list[str] = []  # in the order joined
+        self.lane = Lane()  # its work on rooms
         self.session_ids: list[str] = []  # in the order of their last use here
         self.answers: dict[str, Answer] = {}  # what it asked for and has not ended, by streamId
         self.batches: dict[str, Batch] = {}  # likewise, by batchId
         self.window: asyncio.TimerHandle | None = None
+        self.stream_ids: tuple[str, ...] = ()  # of ``answers``, before they are looked up here
 
     def asked_for(self, ask: Ask) -> bool:
         """Whether an ask is this user's, or this client's own from before it took its name."""
@@ -97,6 +120,9 @@ class Clients:
         on_gone: Called once for each client whose window is over.
     """
 
+    is_shared = False
+    """Whether a client may come back to another process."""
+
     def __init__(self, window: float, on_gone: Callable[[Client], None]) -> None:
         self._window = window
         self._on_gone = on_gone
@@ -119,25 +145,38 @@ class Clients:
         return self._clients.get(client_id)
 
     def create(self, connection: Attached, address: str) -> Client:
-        """A new client on a new connection, with its first token."""
+        """A new client on a new connection."""
         client = Client(address)
         client.connection = connection
         self._clients[client.client_id] = client
-        self.issue_token(client)
         return client
+
+    def adopt(self, client: Client) -> None:
+        """Take in a client that was another process's until now, away and with its good tokens."""
+        self._clients[client.client_id] = client
+        self.take_tokens(client, client.tokens)
+
+    def take_tokens(self, client: Client, digests: Sequence[str]) -> None:
+        """Have exactly these tokens be good for a client: others decided so."""
+        for digest in client.tokens:
+            self._by_token.pop(digest, None)
+        client.tokens = list(digests)
+        for digest in client.tokens:
+            self._by_token[digest] = client
 
     def issue_token(self, client: Client) -> str:
         """A further token. The one in use stays good until a successor of it is used."""
-        token = new_token()
-        client.tokens.append(token)
-        self._by_token[token] = client
+        token = token_for(client.client_id)
+        digest = token_digest(token)
+        client.tokens.append(digest)
+        self._by_token[digest] = client
         if len(client.tokens) > MAX_TOKENS:
             del self._by_token[client.tokens.pop(1)]
         return token
 
     def find(self, token: str) -> Client | None:
         """The client that a token belongs to, None if it is unknown, used up or too old."""
-        return self._by_token.get(token)
+        return self._by_token.get(token_digest(token))
 
     def redeem(self, token: str) -> str:
         """Use a token found before. Returns a successor of it.
@@ -145,13 +184,25 @@ class Clients:
         The first use of a successor ends the others. Using the same token again ends none: any of
         the replies with its successors may be the one that arrived.
         """
-        client = self._by_token[token]
-        if token != client.tokens[0]:
+        digest = token_digest(token)
+        client = self._by_token[digest]
+        if digest != client.tokens[0]:
             for other in client.tokens:
-                if other != token:
+                if other != digest:
                     del self._by_token[other]
-            client.tokens = [token]
+            client.tokens = [digest]
         return self.issue_token(client)
+
+    def touched(self, client: Client) -> None:
+        """Something of the client may have changed. Here there is nobody to be told."""
+
+    async def recall(self, token: str) -> Client | None:
+        """The client of a token, wherever it was: found by the token here from now on.
+
+        Raises:
+            WireError: ``store_unavailable``.
+        """
+        return self.find(token)
 
     def detach(self, client: Client) -> None:
         """The connection is gone: keep the client's place for the window."""
@@ -174,7 +225,7 @@ class Clients:
         if client.window is not None:
             client.window.cancel()
             client.window = None
-        for token in client.tokens:
-            del self._by_token[token]
+        for digest in client.tokens:
+            del self._by_token[digest]
         client.tokens.clear()
         self._on_gone(client)

@@ -30,7 +30,7 @@ class Departures:
         """A client's connection is gone; ``followed`` is what was followed on it."""
         for answer in list(client.answers.values()):
             if answer.ask.options.on_disconnect == "cancel":
-                self._stop_unless_watched(answer)
+                self._answers.orphaned(answer)
         for batch in list(client.batches.values()):
             if batch.asks[0].options.on_disconnect == "cancel":
                 self._stop_unless_followed(batch)
@@ -39,29 +39,20 @@ class Departures:
 
     def unfollowed(self, work: Answer | Batch) -> None:
         """Someone follows an answer or a batch no longer."""
-        if not work.asker_is_gone:
-            return
-        if isinstance(work, Batch):
+        if isinstance(work, Answer):
+            self._answers.unfollowed(work)
+        elif work.asker_is_gone:
             self._stop_unless_followed(work)
-        else:
-            self._stop_unless_watched(work)
 
     def gone(self, client: Client) -> None:
         """A client's resume window is over."""
-        for room_id in list(client.room_ids):
-            room = self._rooms.get(room_id)
-            if room is not None:
-                self._rooms.leave(client, room, "timeout")
+        self._rooms.depart(client)
         for answer in list(client.answers.values()):
             answer.asker_is_gone = True
-            self._stop_unless_watched(answer)
+            self._answers.orphaned(answer)
         for batch in list(client.batches.values()):
             batch.asker_is_gone = True
             self._stop_unless_followed(batch)
-
-    def _stop_unless_watched(self, answer: Answer) -> None:
-        if not answer.survives_its_asker and not answer.record.watchers:
-            self._answers.stop(answer, StopReason.DISCONNECT, "server")
 
     def _stop_unless_followed(self, batch: Batch) -> None:
         if batch.asks[0].options.on_disconnect != "detach" and not batch.watchers:

@@ -44,6 +44,12 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
     source: str  # as the user wrote it; shown to people
     path: str | None = None  # absolute path on this host; None for engines without files
     settings: dict[str, Any] = {}
+    gpus: tuple[int, ...] = ()  # that the engine may see; none named: all
+
+
+def placed(spec: ModelSpec, gpus: tuple[int, ...]) -> ModelSpec:
+    """The same model, on these GPUs."""
+    return msgspec.structs.replace(spec, gpus=gpus)
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):

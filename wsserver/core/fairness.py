@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
 
 from wsserver.core.jobs import Job
 from wsserver.core.streams import StreamRecord
@@ -62,6 +63,35 @@ class _Owner:
     @property
     def is_active(self) -> bool:
         return self.running > 0 or self.head() is not None
+
+
+T = TypeVar("T")
+
+
+class Standing(NamedTuple, Generic[T]):
+    """An owner as the order sees it."""
+
+    counter: float
+    turn: int
+    number: int  # in which the owners came: decides where all else is equal
+    jobs: list[tuple[int, T]]  # -priority and job, in the owner's own order
+
+
+def in_turn(owners: Iterable[Standing[T]]) -> Iterator[T]:
+    """All waiting jobs in the order in which they would be served if all cost the same."""
+    plan = [
+        (owner.jobs[0][0], owner.counter, owner.turn, owner.number, owner.jobs, 0)
+        for owner in owners
+        if owner.jobs
+    ]
+    heapq.heapify(plan)
+    while plan:
+        _, counter, turn, number, jobs, index = heapq.heappop(plan)
+        yield jobs[index][1]
+        if index + 1 < len(jobs):
+            following = jobs[index + 1][0]
+            later = (following, counter + TYPICAL_COST, turn, number, jobs, index + 1)
+            heapq.heappush(plan, later)
 
 
 class FairQueue:
@@ -150,19 +180,18 @@ class FairQueue:
 
     def in_order(self) -> Iterator[Entry]:
         """The waiting jobs in the order in which they would be served if all cost the same."""
-        plan = []
-        for number, owner in enumerate(self._owners.values()):
-            jobs = sorted(entry for entry in owner.waiting if not entry.removed)
-            if jobs:
-                plan.append((jobs[0].key[0], owner.counter, owner.turn, number, jobs, 0))
-        heapq.heapify(plan)
-        while plan:
-            _, counter, turn, number, jobs, index = heapq.heappop(plan)
-            yield jobs[index]
-            if index + 1 < len(jobs):
-                following = jobs[index + 1].key[0]
-                later = (following, counter + TYPICAL_COST, turn, number, jobs, index + 1)
-                heapq.heappush(plan, later)
+        return in_turn(
+            Standing(
+                owner.counter,
+                owner.turn,
+                number,
+                [
+                    (entry.key[0], entry)
+                    for entry in sorted(one for one in owner.waiting if not one.removed)
+                ],
+            )
+            for number, owner in enumerate(self._owners.values())
+        )
 
     def _add(self, job: Job, record: StreamRecord, arrival: int) -> None:
         owner = self._owners.get(job.owner)

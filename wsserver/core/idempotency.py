@@ -53,10 +53,7 @@ class Idempotency:
         self._expire(now)
         entry = self._entries.get((identity.key, request_id))
         if entry is not None and entry.fingerprint != fingerprint(fields):
-            raise WireError(
-                ErrorCode.DUPLICATE_REQUEST,
-                "This requestId was used for another request; use a new one for each.",
-            )
+            raise duplicate_request()
         return entry
 
     def outcome(self, identity: Identity, request_id: str) -> object | None:
@@ -89,6 +86,14 @@ class Idempotency:
             entry = self._ended.popleft()
             if self._entries.get(entry.key) is entry:
                 del self._entries[entry.key]
+
+
+def duplicate_request() -> WireError:
+    """``duplicate_request``: the id was used for something else."""
+    return WireError(
+        ErrorCode.DUPLICATE_REQUEST,
+        "This requestId was used for another request; use a new one for each.",
+    )
 
 
 def fingerprint(fields: dict[str, Any]) -> bytes:

@@ -27,7 +27,11 @@ class Identity:
     @property
     def key(self) -> str:
         """What ownership is compared by; a proof and a mere name never mix."""
-        return f"{'user' if self.is_proven else 'named'}:{self.user_id}"
+        return self.key_of(self.user_id)
+
+    def key_of(self, user_id: str) -> str:
+        """The key of another user of this server, known by the same kind of proof, or by none."""
+        return f"{'user' if self.is_proven else 'named'}:{user_id}"
 
     @classmethod
     def anonymous(cls, client_id: str, address: str) -> Identity:

@@ -47,8 +47,33 @@ class QueueFull(Exception):
     """The model's queue holds as many requests as it may."""
 
 
-class JobQueue(Protocol):
-    """Waiting work of all models. One order per model."""
+class WorkQueue(Protocol):
+    """Waiting work as runners see it. One order per model. Nothing here raises."""
+
+    def subscribe(self, model_id: str, bell: Callable[[], None]) -> Callable[[], None]:
+        """Have ``bell`` called whenever work comes. Returns the unsubscription."""
+
+    async def claim(self, model_id: str) -> Job | None:
+        """Take the next job, None when nothing waits."""
+
+    def charge(self, model_id: str, owner: str, tokens: float) -> None:
+        """Count tokens that an owner's running work has used, weighted (see `fairness`)."""
+
+    def done(self, model_id: str, owner: str, stream_id: str) -> None:
+        """A claimed job holds its slot no more."""
+
+    def resubmit(self, job: Job, record: StreamRecord) -> None:
+        """Put back at the head what was claimed before and lost its engine. Never refused.
+
+        Its slot is given back in the same step: no `done` goes before.
+        """
+
+    def abandon(self, model_id: str, owner: str, stream_id: str) -> None:
+        """A claimed job is another runner's now: only forget that it was one's own."""
+
+
+class JobQueue(WorkQueue, Protocol):
+    """Waiting work of a single process, which whoever submits it sees at once."""
 
     def submit(self, job: Job, record: StreamRecord, *, free_slots: int) -> None:
         """Add a job at its fair place and ring the model's bell.
@@ -63,18 +88,6 @@ class JobQueue(Protocol):
         Raises:
             QueueFull: If as many requests wait for the model as may.
         """
-
-    def resubmit(self, job: Job, record: StreamRecord) -> None:
-        """Put back at the head what was claimed before and lost its engine. Never refused."""
-
-    async def claim(self, model_id: str) -> Job | None:
-        """Take the next job, None when nothing waits."""
-
-    def charge(self, model_id: str, owner: str, tokens: float) -> None:
-        """Count tokens that an owner's running work has used, weighted (see `fairness`)."""
-
-    def done(self, model_id: str, owner: str, stream_id: str) -> None:
-        """A claimed job has ended, or was put back."""
 
     def remove(self, model_id: str, stream_id: str) -> bool:
         """Take a waiting job out. False if it is not waiting any more."""
@@ -91,5 +104,60 @@ class JobQueue(Protocol):
     def waiting(self, model_id: str) -> list[StreamRecord]:
         """The records of the jobs that wait, in order."""
 
-    def subscribe(self, model_id: str, bell: Callable[[], None]) -> Callable[[], None]:
-        """Have ``bell`` called whenever work comes. Returns the unsubscription."""
+
+class SharedJobQueue(WorkQueue, Protocol):
+    """Waiting work of many processes, any of which may die at any moment.
+
+    What is claimed, removed, drained or given up is held by this process under a lease until it
+    is `settled`, and stays in the queue's keeping so long. When the lease of a process that died
+    runs out, the job waits again, at the head: so there is always one who ends its answer.
+
+    Async methods raise `StoreUnavailable` when the store is away; `claim` returns None then, and
+    the bell rings once it is back.
+    """
+
+    async def submit(self, job: Job, *, free_slots: int) -> int:
+        """Add a job at its fair place and ring the model's bell. Again under its id: once.
+
+        Args:
+            job: The work.
+            free_slots: Jobs that engines could begin at once; they do not count as waiting.
+
+        Returns:
+            The place in line, from 1; 0 if it was claimed already. Behind a great many owners it
+            may be too small, which `follow` sets right.
+
+        Raises:
+            QueueFull: If as many requests wait for the model as may.
+        """
+        ...
+
+    async def remove(self, model_id: str, stream_id: str) -> Job | None:
+        """Take a waiting job out, to end it: exactly one caller gets it, to be `settled`."""
+        ...
+
+    async def drain(self, model_id: str) -> list[Job]:
+        """Take all waiting jobs out, owner by owner, each as `remove` does."""
+        ...
+
+    async def depth(self, model_id: str) -> int:
+        """Jobs that wait."""
+        ...
+
+    def follow(self, record: StreamRecord) -> None:
+        """Keep the record's ``queue_position`` current, until it has ended."""
+
+    def settled(self, stream_id: str) -> None:
+        """The answer's end is written for good: its lease, and all that is kept of it, ends."""
+
+    async def renew(self) -> None:
+        """Prolong the leases of all that this process holds; more often than they last."""
+        ...
+
+    async def reap(self, model_id: str) -> list[Job]:
+        """Put back in line what was held by processes that died.
+
+        Returns:
+            What was claimed too often and is given up, to be ended by the caller and `settled`.
+        """
+        ...

@@ -158,17 +158,12 @@ class MemoryLimits:
     def admit(self, key: str, requests: int, now: float) -> None:
         wait = self._tokens.wait(key, now)
         if wait > 0:
-            raise _rate_limited("The token limit of this minute is used up.", wait)
+            raise tokens_used_up(wait)
         wait = self._requests.take(key, requests, now)
         if wait == float("inf"):
-            raise WireError(
-                ErrorCode.RATE_LIMITED,
-                f"{requests} requests at once are more than a whole minute's limit "
-                f"of {self._requests.capacity}.",
-                retryable=False,
-            )
+            raise too_many_requests(requests, self._requests.capacity)
         if wait > 0:
-            raise _rate_limited("The request limit of this minute is used up.", wait)
+            raise requests_used_up(wait)
 
     def begin(self, key: str, stream_id: str) -> None:
         self.require_place(key)
@@ -184,10 +179,7 @@ class MemoryLimits:
 
     def require_place(self, key: str) -> None:
         if not self.has_place(key):
-            raise WireError(
-                ErrorCode.TOO_MANY_STREAMS,
-                f"At most {self._policy.max_concurrent_streams} answers may run at once.",
-            )
+            raise too_many_streams(self._policy.max_concurrent_streams)
 
     def use_tokens(self, key: str, tokens: int, now: float) -> None:
         self._tokens.charge(key, tokens, now)
@@ -203,6 +195,30 @@ class MemoryLimits:
             concurrent_remaining=policy.max_concurrent_streams - self._running.get(key, 0),
             reset_in=max(self._requests.reset_in(key, now), self._tokens.reset_in(key, now)),
         )
+
+
+def tokens_used_up(wait: float) -> WireError:
+    """``rate_limited`` for ``wait`` seconds, because of the tokens."""
+    return _rate_limited("The token limit of this minute is used up.", wait)
+
+
+def requests_used_up(wait: float) -> WireError:
+    """``rate_limited`` for ``wait`` seconds, because of the requests."""
+    return _rate_limited("The request limit of this minute is used up.", wait)
+
+
+def too_many_requests(requests: int, most: int) -> WireError:
+    """``rate_limited`` for what no wait could help."""
+    return WireError(
+        ErrorCode.RATE_LIMITED,
+        f"{requests} requests at once are more than a whole minute's limit of {most}.",
+        retryable=False,
+    )
+
+
+def too_many_streams(most: int) -> WireError:
+    """``too_many_streams`` with the number that may run."""
+    return WireError(ErrorCode.TOO_MANY_STREAMS, f"At most {most} answers may run at once.")
 
 
 def _rate_limited(message: str, wait: float) -> WireError:

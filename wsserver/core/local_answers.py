@@ -27,6 +27,7 @@ from wsserver.core.results import ending_word
 from wsserver.core.streams import Ending, Fenced, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.lifecycle import StopReason
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,17 @@ class LocalAnswers(Answers):
         task = asyncio.get_running_loop().create_task(self._close_slowly(answer, fence, ending))
         self._closings.add(task)
         task.add_done_callback(self._closings.discard)
+
+    def followed(self, answer: Answer) -> None:
+        """Nothing to note: the record knows its watchers, and there are no others."""
+
+    def unfollowed(self, answer: Answer) -> None:
+        if answer.asker_is_gone:
+            self.orphaned(answer)
+
+    def orphaned(self, answer: Answer) -> None:
+        if not answer.survives_its_asker and not answer.record.watchers:
+            self.stop(answer, StopReason.DISCONNECT, "server")
 
     def claim_id(self, answer: Answer, claim: Claim) -> None:
         """Nothing to note: `wsserver.core.idempotency` recognises all repeats there are."""

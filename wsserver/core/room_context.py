@@ -7,63 +7,43 @@ name. Of the log as many of the newest turns go in as fit, like a session's.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from wsserver.core.answers import Answers
+import msgspec
+
 from wsserver.core.ask import Answer
 from wsserver.core.engine import ChatMessage
 from wsserver.core.models import ModelDirectory
-from wsserver.core.sessions.context import TYPICAL_BYTES, Room, fit_turns
-from wsserver.core.streams import Ending
+from wsserver.core.rooms.broker import RoomBroker
+from wsserver.core.rooms.changes import Draft
+from wsserver.core.sessions.context import BYTES_PER_TOKEN, TYPICAL_BYTES, Room, fit_turns
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.events import RoomEntry
 from wsserver_protocol.options import DEFAULT_MAX_TOKENS
 
-log = logging.getLogger(__name__)
-
 
 class RoomContexts:
-    """Gives each ask in a room its context, and then its place in line."""
+    """Makes the context of each ask in a room."""
 
-    def __init__(self, answers: Answers, models: ModelDirectory) -> None:
-        self._answers = answers
+    def __init__(self, broker: RoomBroker, models: ModelDirectory) -> None:
+        self._broker = broker
         self._models = models
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(
-        self, answer: Answer, said: Sequence[RoomEntry], asked: str, system: str | None
-    ) -> None:
-        """Lead an accepted answer into its model's line. Whatever prevents that ends it.
+    async def make(
+        self, answer: Answer, room_id: str, draft: Draft, system: str | None
+    ) -> tuple[ChatMessage, ...]:
+        """The conversation that an ask belongs to. Waits for a model that is loading.
 
         Args:
             answer: The answer, accepted and not in line.
-            said: The log before the ask.
-            asked: The ask itself, with its speaker's name.
+            room_id: The room, in whose log the ask stands.
+            draft: The ask itself.
             system: A system prompt for this ask.
+
+        Raises:
+            WireError: ``context_length_exceeded``; ``store_unavailable``; the model's refusal.
         """
-        task = asyncio.get_running_loop().create_task(self._lead(answer, said, asked, system))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _lead(
-        self, answer: Answer, said: Sequence[RoomEntry], asked: str, system: str | None
-    ) -> None:
-        try:
-            messages = await self._context(answer, said, asked, system)
-            self._answers.enqueue(answer, messages=messages)
-        except WireError as error:
-            self._answers.end_early(answer, Ending.failed(error))
-        except Exception:
-            log.exception("the context of %s could not be made", answer.stream_id)
-            fault = WireError(ErrorCode.INTERNAL_ERROR, "Something went wrong in the server.")
-            self._answers.end_early(answer, Ending.failed(fault))
-
-    async def _context(
-        self, answer: Answer, said: Sequence[RoomEntry], asked: str, system: str | None
-    ) -> tuple[ChatMessage, ...]:
         model = self._models.require(answer.record.model_id)
         await model.settled.wait()
         info = self._models.require(model.id).info
@@ -71,7 +51,9 @@ class RoomContexts:
             raise WireError(ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} is not ready.")
         most = answer.ask.options.max_tokens or DEFAULT_MAX_TOKENS
         room = Room(info.context_length, most)
-        turns, lines = spoken_turns(said)
+        said = await self._broker.newest(room_id, room.budget * BYTES_PER_TOKEN)
+        turns, lines = spoken_turns(said_before(said, answer.ask_seq or 0))
+        asked = f"{draft.name}: {draft.text}"
         lines = _newest(lines, room.budget * TYPICAL_BYTES // 2 - len(asked.encode()))
 
         async def count(messages: Sequence[ChatMessage]) -> int:
@@ -85,6 +67,37 @@ class RoomContexts:
             new=[ChatMessage(role="user", content="\n".join([*lines, asked]))],
         )
         return context.messages
+
+
+def said_before(said: Iterable[RoomEntry], seq: int) -> list[RoomEntry]:
+    """What of a log came before an ask, each answer behind the ask that it answers.
+
+    It knew nothing of what was said while it was made; and an ask that has waited its turn knows
+    the answers to those before it, which stand behind it in the log.
+    """
+    entries = list(said)
+    asked = {entry.stream_id for entry in entries if entry.role == "user" and entry.stream_id}
+    answers = {entry.stream_id: entry for entry in entries if entry.role != "user"}
+    further = {entry.continues: entry for entry in entries if entry.continues is not None}
+    before: list[RoomEntry] = []
+    for entry in entries:
+        if entry.seq >= seq:
+            break
+        if entry.role == "user":
+            before.append(entry)
+            if entry.stream_id in answers:
+                before.append(_whole(answers[entry.stream_id], further))
+        elif entry.stream_id not in asked and entry.continues not in answers:
+            before.append(_whole(entry, further))  # what it answers is kept no more
+    return before
+
+
+def _whole(answer: RoomEntry, further: Mapping[str, RoomEntry]) -> RoomEntry:
+    """An answer with what continued it."""
+    text, last = answer.text, answer
+    while (more := further.get(last.stream_id or "")) is not None and more.seq > last.seq:
+        text, last = text + more.text, more
+    return answer if last is answer else msgspec.structs.replace(answer, text=text)
 
 
 def spoken_turns(said: Iterable[RoomEntry]) -> tuple[list[list[ChatMessage]], list[str]]:

@@ -33,7 +33,7 @@ from wsserver.core.engine import (
     FinishReason as EngineFinish,
 )
 from wsserver.core.fairness import ANSWER_WEIGHT, PROMPT_WEIGHT, prompt_estimate
-from wsserver.core.jobs import AnswerKeeper, Job, JobQueue
+from wsserver.core.jobs import AnswerKeeper, Job, WorkQueue
 from wsserver.core.restarts import RestartPolicy
 from wsserver.core.streams import Ending, Fenced, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
@@ -71,7 +71,7 @@ class Runner:
         spec: ModelSpec,
         *,
         factory: EngineFactory,
-        queue: JobQueue,
+        queue: WorkQueue,
         log: StreamLog,
         keeper: AnswerKeeper,
         on_ready: Callable[[ModelInfo], None],
@@ -281,10 +281,12 @@ class Runner:
 
     def _end(self, run: _Run, ending: Ending) -> None:
         self._free(run)
+        self._queue.done(self.spec.id, run.job.owner, run.job.stream_id)
         self._keeper.close(run.record, run.fence, ending)
 
     def _abandon(self, run: _Run) -> None:
         self._free(run)
+        self._queue.abandon(self.spec.id, run.job.owner, run.job.stream_id)
         if self._host is not None:
             self._host.cancel(run.job.stream_id)
 
@@ -298,7 +300,6 @@ class Runner:
     def _free(self, run: _Run) -> None:
         self._settle_charges()
         del self._runs[run.job.stream_id]
-        self._queue.done(self.spec.id, run.job.owner, run.job.stream_id)
         if not self._runs:
             self._idle.set()
         self._bell.set()

@@ -40,6 +40,10 @@ class Entry:
 
     ``operator_settings`` are keys that no client may give, not even with a scope that lets it load
     models: they say where this server connects to, and with which secrets.
+
+    ``estimate`` is "module:function" of what a load will take (`wsserver.engines.memory`), left out
+    where that is not worth counting. It is imported in the server's own process, and must import
+    nothing but what the server has. ``split_setting`` is its name for the shares of several GPUs.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Entry:
     extra: str | None = None  # of the wsserver distribution, for the hint how to install it
     cpu_flags: frozenset[str] = frozenset()
     operator_settings: frozenset[str] = frozenset()
+    estimate: str | None = None
+    split_setting: str = "gpu_split"
 
 
 ENTRIES: Final = {
@@ -63,6 +69,8 @@ ENTRIES: Final = {
             requires=("xllamacpp", "llguidance"),
             extra="cpu",
             cpu_flags=_LLAMACPP_CPU_FLAGS,
+            estimate="wsserver.engines.llamacpp.memory:estimate",
+            split_setting="tensor_split",
         ),
         Entry(
             name="synthetic",

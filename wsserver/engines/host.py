@@ -194,7 +194,7 @@ class ChildHost:
         if reason is not None:
             return f"({self._spec.engine}) can't run here: {reason}"
         async with own_directory() as directory:
-            child = await spawn(directory)
+            child = await spawn(directory, self._spec.gpus)
             self._process = child.process
             self._channel = Channel(child.socket, self._take, self._ended)
             if self._phase is Phase.CLOSING:

@@ -17,13 +17,14 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 _PREFIX: Final = "wsserver-engine-"
+_VISIBLE: Final = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 _SETTLED_SECONDS: Final = 60.0  # between making a directory and locking it pass microseconds
 
 
@@ -78,8 +79,10 @@ def _clear_left_behind(folder: Path) -> None:
                 os.close(lock)
 
 
-async def spawn(directory: str) -> Child:
+async def spawn(directory: str, gpus: Sequence[int] = ()) -> Child:
     """Start a child in ``directory``; it waits for a `wsserver.engines.link.Load`.
+
+    Of this machine's GPUs it sees ``gpus``; none named: as many as this process.
 
     Raises:
         OSError: If the system can't start a process.
@@ -95,7 +98,7 @@ async def spawn(directory: str) -> Child:
             stderr=asyncio.subprocess.PIPE,
             pass_fds=(theirs.fileno(),),
             cwd=directory,
-            env=os.environ | {"PYTHONPATH": await asyncio.to_thread(_import_path)},
+            env=await asyncio.to_thread(_environment, gpus),
         )
     except BaseException:
         ours.close()
@@ -105,6 +108,17 @@ async def spawn(directory: str) -> Child:
     assert process.stderr is not None
     ours.setblocking(False)
     return Child(process, ours, process.stderr)
+
+
+def _environment(gpus: Sequence[int]) -> dict[str, str]:
+    """This process's own, with the import path and the GPUs."""
+    environment = os.environ | {"PYTHONPATH": _import_path()}
+    if gpus:
+        numbers = ",".join(map(str, gpus))
+        # Without it CUDA counts the fastest first, and nvidia-smi by slot: GPU 1 would be another.
+        environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        environment |= dict.fromkeys(_VISIBLE, numbers)
+    return environment
 
 
 def _import_path() -> str:

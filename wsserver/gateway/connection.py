@@ -13,6 +13,7 @@ from typing import Protocol
 
 from wsserver.core.ask import Answer
 from wsserver.core.batches import Batch
+from wsserver.core.broadcast import Broadcast
 from wsserver.core.clients import Client
 from wsserver.core.limits import Meter
 from wsserver.core.results import generation_terminal, stream_terminal
@@ -21,6 +22,7 @@ from wsserver.gateway.outbox import Link as OutboxLink
 from wsserver.gateway.outbox import Outbox
 from wsserver.gateway.services import Services
 from wsserver.gateway.views import BatchView, GenerationView, Opening, StreamView, snapshot, started
+from wsserver_protocol import events
 from wsserver_protocol.codec import Encoding, encode
 from wsserver_protocol.errors import CloseCode
 from wsserver_protocol.events import Event
@@ -85,6 +87,11 @@ class Connection:
         if self.is_open:
             self.outbox.send(encode(event, self.encoding))
 
+    def send_shared(self, broadcast: Broadcast) -> None:
+        """Queue an event that others get, too; never blocks."""
+        if self.is_open:
+            self.outbox.send(broadcast.frame(self.encoding))
+
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run something that takes its time, for as long as the connection lives."""
         task = asyncio.get_running_loop().create_task(work)
@@ -93,7 +100,14 @@ class Connection:
 
     # Views -------------------------------------------------------------------------------------
 
-    def open_view(self, answer: Answer, opening: Opening, *, request_id: str | None) -> StreamView:
+    def open_view(
+        self,
+        answer: Answer,
+        opening: Opening,
+        *,
+        request_id: str | None,
+        is_of_all: bool = False,
+    ) -> StreamView:
         """Follow a stream that is not followed yet."""
         interval = answer.ask.options.token_interval
         if interval is None:
@@ -105,17 +119,32 @@ class Connection:
             opening=opening,
             request_id=request_id,
             interval=interval / 1000,
+            is_of_all=is_of_all,
             on_done=self._view_done,
         )
         self._views[answer.stream_id] = view
+        self.services.answers.followed(answer)
         self.outbox.mark(view)
         return view
 
-    def watch(self, answer: Answer, *, request_id: str | None = None, from_offset: int = 0) -> None:
+    def watch(
+        self,
+        answer: Answer,
+        *,
+        request_id: str | None = None,
+        from_offset: int = 0,
+        has: int | None = None,
+    ) -> None:
         """Follow a stream from an offset, also one that has ended, or begin again with it.
 
-        ``request_id`` is that of the `watch_stream`. The pieces carry the asker's own.
+        ``request_id`` is that of the `watch_stream`. The pieces carry the asker's own. A reader
+        that ``has`` more than the offset is told first to drop it.
         """
+        if has is not None and has > from_offset:
+            room_id = answer.ask.room_id
+            self.send(
+                events.StreamRewind(stream_id=answer.stream_id, offset=from_offset, room_id=room_id)
+            )
         asked_here = answer.ask.client_id == self.client.client_id
         asked_as = answer.request_id if asked_here else None
         opening = snapshot(request_id or asked_as, from_offset)
@@ -128,7 +157,8 @@ class Connection:
     def show_stream(self, answer: Answer, prompt: str | None) -> None:
         """Follow a stream from its beginning, as a watcher."""
         if answer.stream_id not in self._views:
-            self.open_view(answer, started(answer, prompt, None), request_id=None)
+            opening = started(answer, prompt, None)
+            self.open_view(answer, opening, request_id=None, is_of_all=True)
 
     def follow_instead(self, answer: Answer, other: Answer, *, request_id: str) -> None:
         """Follow another answer from its beginning instead of one whose start was never told."""

@@ -124,6 +124,7 @@ class Dispatcher:
     def _answer(self, connection: Connection, reply: Reply, kind: str) -> None:
         if reply is not None:
             connection.send(reply)
+        connection.services.clients.touched(connection.client)
         connection.services.telemetry.request_ended(kind, "ok")
 
     def _fail(self, connection: Connection, error: Exception, kind: str, request_id: str) -> None:

@@ -153,6 +153,7 @@ class Listener:
             ping_interval=None,  # see `Heartbeat`
             close_timeout=5,
             backlog=policy.backlog,
+            reuse_port=policy.shares_port or None,
             server_header=None,
         )
         return [sock.getsockname()[:2] for sock in self._server.sockets]

@@ -12,10 +12,9 @@ from wsserver.core.departures import Departures
 from wsserver.core.idempotency import Idempotency
 from wsserver.core.limits import LimitPolicy, Limits
 from wsserver.core.models import ModelDirectory
-from wsserver.core.room_context import RoomContexts
 from wsserver.core.rooms import Rooms
+from wsserver.core.rooms.asks import RoomAsks
 from wsserver.core.sessions.services import SessionServices
-from wsserver.core.streams import StreamLog
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, WireError
 
@@ -28,8 +27,8 @@ class EdgePolicy:
     max_connections: int = 10_000
     connections_per_second: int = 0
     max_batch: int = 20
-    max_rooms: int = 10_000
     max_rooms_per_client: int = 100
+    max_invite_seconds: float = 604_800.0
     frames_per_second: int = 50
     frames_burst: int = 200
     token_interval_ms: int = 25
@@ -40,6 +39,7 @@ class EdgePolicy:
     origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     backlog: int = 2048
+    shares_port: bool = False  # with other processes of this server
     page: Path | None = None  # folder of the built chat page
 
 
@@ -63,13 +63,12 @@ class Services:
     departures: Departures
     models: ModelDirectory
     rooms: Rooms
-    room_contexts: RoomContexts
+    room_asks: RoomAsks
     clients: Clients
     limits: Limits
     limit_policy: LimitPolicy
     idempotency: Idempotency
     sessions: SessionServices
-    log: StreamLog
     telemetry: Telemetry
     policy: EdgePolicy
     started_at: float  # loop seconds

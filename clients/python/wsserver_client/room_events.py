@@ -40,6 +40,7 @@ class RoomEntry:
     timestamp: int
     data: Any = None
     stream_id: str | None = None
+    continues: str | None = None  # of an answer that goes on with another: that one's stream
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,7 @@ def entry_of(wire: Message) -> RoomEntry:
         timestamp=int(wire.get("timestamp", 0)),
         data=wire.get("data"),
         stream_id=wire.get("streamId"),
+        continues=wire.get("continues"),
     )
 
 

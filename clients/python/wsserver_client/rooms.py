@@ -284,7 +284,9 @@ class Room:
             case SettingsChanged(settings=settings):
                 self.settings = settings
             case RoleChanged(user_id=user_id, role=role) if user_id in self.members:
-                self.members[user_id] = replace(self.members[user_id], role=role)
+                member = self.members[user_id] = replace(self.members[user_id], role=role)
+                if self._port.client_id in member.client_ids:
+                    self.role = role
             case _:
                 pass
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from wsserver_terminal.arguments import BadOption, option_name, option_value
 from wsserver_terminal.asking import BUSY
 from wsserver_terminal.commands import Command, CommandError, Commands
+from wsserver_terminal.room_actions import RoomActions, room_commands
 from wsserver_terminal.session_actions import session_commands
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def make_commands(chat: Chat) -> Commands:
             Command("room", "[ROOM]", "enter a room; without a name: list them", actions.room),
             Command("ask", "TEXT", "in a room: ask the model ('?TEXT' does the same)", actions.ask),
             Command("leave", "", "leave the room", actions.leave),
+            *room_commands(RoomActions(chat)),
             Command("stats", "", "how fast the answers were", actions.stats),
             Command("quit", "", "leave the program", actions.quit),
         ]

@@ -157,9 +157,9 @@ class Chat:
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
-    async def enter_room(self, room_id: str) -> None:
+    async def enter_room(self, room_id: str, invite: str | None = None) -> None:
         await self.leave_room()
-        room = await self.client.join_room(room_id, name=self._user.name)
+        room = await self.client.join_room(room_id, name=self._user.name, invite=invite)
         view = RoomView(room, self.client.client_id, self.screen, self.feed)
         self.room = view
         self.spawn(self._show_room(view))

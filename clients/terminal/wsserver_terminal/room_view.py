@@ -77,7 +77,8 @@ class RoomView:
             case RoleChanged(user_id=user_id, role=role):
                 self._screen.notice(f"— {user_id} is {role} now —")
             case SettingsChanged(settings=settings):
-                self._screen.notice(f"— settings: {settings} —")
+                shown = ", ".join(f"{name} {value}" for name, value in settings.items())
+                self._screen.notice(f"— settings: {shown} —")
             case LogReplaced(entries=entries):
                 self._screen.mark("(something was missed; this is the end of the room's log)")
                 for entry in entries[-SHOWN_ON_JOINING:]:

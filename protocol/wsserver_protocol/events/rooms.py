@@ -41,6 +41,7 @@ class RoomEntry(Part, frozen=True, kw_only=True):
         text: What was said; empty where there is only data.
         data: What an application said besides.
         stream_id: Of a question and its answer: the stream.
+        continues: Of an answer that goes on with another one: that one's stream.
         timestamp: When, in milliseconds since the epoch.
     """
 
@@ -53,6 +54,7 @@ class RoomEntry(Part, frozen=True, kw_only=True):
     text: str
     data: Any = None
     stream_id: str | None = None
+    continues: str | None = None
     timestamp: int
 
 
@@ -160,6 +162,7 @@ class RoomEntryEvent(ServerMessage, frozen=True, kw_only=True, tag="room_message
         text: What was said; empty where there is only data.
         data: What an application said besides.
         stream_id: Of a question and its answer: the stream.
+        continues: Of an answer that goes on with another one: that one's stream.
         timestamp: When, in milliseconds since the epoch.
     """
 
@@ -173,6 +176,7 @@ class RoomEntryEvent(ServerMessage, frozen=True, kw_only=True, tag="room_message
     text: str
     data: Any = None
     stream_id: str | None = None
+    continues: str | None = None
     timestamp: int
 
 

@@ -31,13 +31,14 @@ class RoomSettings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
         title: Title for lists.
         model: Model of questions that name none.
         system_prompt: System prompt of its conversation; an empty one removes it.
-        options: Options of questions that do not give their own.
+        options: Options of questions, each where a question does not give its own.
         max_members: Most members at a time, 1 to 100,000.
         access: Who may enter: ``open`` or ``invited``.
-        ask: Who may ask the model: ``everyone``, ``members`` or ``moderators``.
-        when_busy: A question while another is answered: ``queue``, ``reject``, ``parallel`` or
-            ``steer``.
-        locked: Whether only moderators may write.
+        ask: Who may ask the model: ``everyone`` (viewers, too), ``members`` (so without a
+            setting) or ``moderators``.
+        when_busy: A question while another is answered: ``queue`` (so without a setting),
+            ``reject``, ``parallel`` or ``steer``.
+        locked: Whether nobody new may enter, invited or not; moderators may come back.
     """
 
     title: Title | None = None
@@ -119,7 +120,7 @@ class UpdateRoom(ClientMessage, frozen=True, kw_only=True, tag="update_room"):
 
 
 class SetRole(ClientMessage, frozen=True, kw_only=True, tag="set_role"):
-    """Give a member another role. Answered ``room_role``, to all members.
+    """Give a user another role, also one who is not there. Answered ``room_role``, to all members.
 
     Attributes:
         room_id: The room.
@@ -133,7 +134,7 @@ class SetRole(ClientMessage, frozen=True, kw_only=True, tag="set_role"):
 
 
 class Kick(ClientMessage, frozen=True, kw_only=True, tag="kick"):
-    """Send a user out of a room; they may come back.
+    """Send a user out of a room, with all clients; they may come back as anybody may.
 
     Attributes:
         room_id: The room.
@@ -174,7 +175,7 @@ class CreateInvite(ClientMessage, frozen=True, kw_only=True, tag="create_invite"
     Attributes:
         room_id: The room.
         role: Role of who comes with it; default ``member``.
-        expires_in: Milliseconds for which it is good; default: the server's.
+        expires_in: Milliseconds for which it is good; default, and at most: the server's.
     """
 
     room_id: Id

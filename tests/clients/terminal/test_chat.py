@@ -177,6 +177,33 @@ def test_room_shows_everybody(server: ServerProcess, open_chat: OpenChat) -> Non
     assert bob.wait_end() == 0
 
 
+def test_room_is_run_from_the_prompt(server: ServerProcess, open_chat: OpenChat) -> None:
+    """Roles, settings, invites and kicks by command; who is thrown out has the prompt again."""
+    ann = talking(open_chat(server.ws_url, "--user", "Ann", "--room", "club"))
+    ann.wait_for("room club: 1 person")
+    ann.enter("/rule access invited")
+    ann.wait_for("settings: access invited")
+    bob = talking(open_chat(server.ws_url, "--user", "Bob"))
+    bob.enter("/room club")
+    bob.wait_for("invited users")
+    ann.enter("/invite viewer")
+    ann.wait_for("invite: /enter club")
+    invite = re.search(r"/enter club (\S+)", ann.visible)
+    assert invite is not None
+    bob.enter(f"/enter club {invite[1]}")
+    bob.wait_for("room club: 2 people")
+    bob.enter("hello")
+    bob.wait_for("does not let you write here")
+    ann.enter("/role bob member")
+    bob.wait_for("is member now")
+    ann.enter("/people")
+    ann.wait_for("owner")
+    ann.enter("/kick bob")
+    bob.wait_for("left (kicked)")
+    bob.enter("/people")
+    bob.wait_for("this is no room")
+
+
 def test_restart_of_the_server_is_survived(start_server: StartServer, open_chat: OpenChat) -> None:
     """When the server goes, the client says so, keeps the prompt, and goes on when it is back."""
     with socket.create_server(("127.0.0.1", 0)) as probe:

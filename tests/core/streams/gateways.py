@@ -193,7 +193,7 @@ class Followed:
 
     def _on_rewind(self, offset: int) -> None:
         if self.gateway.sabotage is not Sabotage.FRAMES_OUTLIVE_A_CUT:
-            self.answer.shared_frame = None  # made of text that is no more
+            self.answer.shared_frames.clear()  # made of text that is no more
         if self.gateway.sabotage is Sabotage.REWIND_UNTOLD:
             return
         for line in self.lines:

@@ -23,6 +23,9 @@ class Reader:
     def wake(self) -> None:
         self.seen.append((self.record.transcript.text, self.record.state))
 
+    def rewound(self, offset: int) -> None:
+        self.wake()
+
 
 class Case:
     """A mirror with a reader, after its first reading."""

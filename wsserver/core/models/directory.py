@@ -140,14 +140,25 @@ class ModelDirectory(Protocol):
         model_id: str | None,
         settings: Mapping[str, object],
         admit: Callable[[], None],
+        makes_place: bool = False,
     ) -> ModelView:
         """Start loading what a client named, or join the load or the model that is there already.
 
-        ``admit`` is called before a load is started, and may refuse it.
+        ``admit`` is called before a load is started, and may refuse it. A load that
+        ``makes_place`` unloads what stands in its way.
 
         Raises:
             WireError: If the source is refused, the id is taken by another source, or as many
                 models are loaded as may be; whatever ``admit`` raises.
+        """
+
+    async def begun(self, model_id: str) -> None:
+        """Wait until a process has taken the load of a model that is loading.
+
+        Before that nothing may be lined up for it: there may come nobody who serves the line.
+
+        Raises:
+            WireError: The refusal, if nobody takes it.
         """
 
     async def loaded(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from wsserver.core.engine import EngineHost, LoadProgress, ModelInfo, ModelSpec
+from wsserver.core.models.placement import Placement
 from wsserver.core.models.pool import Pool
 from wsserver_protocol.errors import ErrorCode, WireError
 
@@ -24,10 +25,10 @@ class Model:
     """State of one model. Changed by the registry only."""
 
     def __init__(
-        self, spec: ModelSpec, *, description: str | None, is_default: bool, wanted: int = 1
+        self, spec: ModelSpec, *, description: str | None, is_default: bool, placement: Placement
     ) -> None:
         self.spec = spec
-        self.wanted = wanted  # replicas
+        self.placement = placement
         self.description = description
         self.is_default = is_default
         self.status = ModelStatus.UNLOADED
@@ -38,7 +39,11 @@ class Model:
         self.task: asyncio.Task[None] | None = None  # loads and serves
         self.settled = asyncio.Event()  # the first load has succeeded or failed
         self.is_unloading = False
+        self.unloading: asyncio.Task[None] | None = None
         self.load_started_at = 0.0
+        self.used_at = 0.0  # loop seconds of the last request for it
+        self.room: Mapping[str, int] = {}  # what it holds of `Capacity` while it is not idle
+        self.makes_place = False  # others may go for this load: it is immediate
         self.build = ""  # another one with each load: what the response cache goes by
         self.progress_sinks: set[Callable[[LoadProgress], None]] = set()
 

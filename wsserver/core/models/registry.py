@@ -7,7 +7,6 @@ clients may follow the same one. A model that fails to load says why and disturb
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from wsserver.core.engine import (
@@ -19,24 +18,17 @@ from wsserver.core.engine import (
     ModelLoadError,
     RequestRefused,
 )
-from wsserver.core.ids import new_id
 from wsserver.core.jobs import AnswerKeeper, JobQueue
+from wsserver.core.models.capacity import Bounds, Capacity
 from wsserver.core.models.directory import LoadCancelled, ModelView
+from wsserver.core.models.loads import EstimateMemory, Loads, estimate_nothing
 from wsserver.core.models.model import Model, ModelStatus
-from wsserver.core.models.naming import choose_id
-from wsserver.core.models.pool import Pool
+from wsserver.core.models.naming import choose_id, find_model, require_servable
 from wsserver.core.models.sources import ModelSource, SourcePolicy
 from wsserver.core.restarts import RestartPolicy
-from wsserver.core.runner import Runner
-from wsserver.core.streams import Ending, StreamLog, StreamRecord
+from wsserver.core.streams import StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
-from wsserver_protocol.errors import ErrorCode, FieldError, WireError
-from wsserver_protocol.lifecycle import StopReason, StreamState, StreamStep
-
-log = logging.getLogger(__name__)
-
-DEFAULT_NAME = "default"
-"""The model name that means the default model."""
+from wsserver_protocol.errors import ErrorCode, WireError
 
 
 class ModelRegistry:
@@ -51,17 +43,31 @@ class ModelRegistry:
         log: StreamLog,
         telemetry: Telemetry,
         restarts: RestartPolicy | None = None,
-        most: int = 64,
+        bounds: Bounds | None = None,
+        estimate: EstimateMemory = estimate_nothing,
     ) -> None:
-        self.keeper: AnswerKeeper | None = None  # set before the first load
         self.sources = sources
-        self._most = most  # models loaded or loading
-        self._factory = factory
         self._queue = queue
-        self._log = log
-        self._telemetry = telemetry
-        self._restarts = restarts or RestartPolicy()
         self._models: dict[str, Model] = {}
+        self._capacity = Capacity(self._models.values, bounds or Bounds())
+        self._loads = Loads(
+            capacity=self._capacity,
+            estimate=estimate,
+            factory=factory,
+            queue=queue,
+            log=log,
+            telemetry=telemetry,
+            restarts=restarts or RestartPolicy(),
+        )
+
+    @property
+    def keeper(self) -> AnswerKeeper | None:
+        """Who answers for what is made here. To be set before the first load."""
+        return self._loads.keeper
+
+    @keeper.setter
+    def keeper(self, keeper: AnswerKeeper) -> None:
+        self._loads.keeper = keeper
 
     def all(self) -> list[Model]:
         """All models, loaded or not."""
@@ -87,31 +93,19 @@ class ModelRegistry:
         Raises:
             WireError: ``model_not_found``, or ``model_not_ready`` when there is no default.
         """
-        if model_id is None or (model_id == DEFAULT_NAME and model_id not in self._models):
-            default = self.default()
-            if default is None:
-                raise WireError(ErrorCode.MODEL_NOT_READY, "No model is loaded.")
-            return default
-        model = self._models.get(model_id)
-        if model is None:
-            raise WireError(
-                ErrorCode.MODEL_NOT_FOUND,
-                f"There is no model {model_id!r}.",
-                details=(FieldError(field="model", message="unknown"),),
-            )
-        return model
+        return find_model(self._models, self.default(), model_id)
 
     def require(self, model_id: str | None) -> Model:
         """The model for a request: ready, or loading so that the request may wait.
+
+        Whoever asks for it uses it: it is not the first to go where place is made.
 
         Raises:
             WireError: As for `get`; ``model_not_ready`` if it is unloaded or has failed.
         """
         model = self.get(model_id)
-        if model.status is ModelStatus.FAILED:
-            raise WireError(ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} failed: {model.reason}")
-        if model.status is ModelStatus.UNLOADED or model.is_unloading:
-            raise WireError(ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} is not loaded.")
+        require_servable(model)
+        model.used_at = asyncio.get_running_loop().time()
         return model
 
     async def count_tokens(
@@ -144,7 +138,7 @@ class ModelRegistry:
             self.sources.spec(source, model_id),
             description=source.description,
             is_default=is_default,
-            wanted=source.replicas,
+            placement=source.placement,
         )
         self._models[model_id] = model
         return model
@@ -156,10 +150,12 @@ class ModelRegistry:
         model_id: str | None,
         settings: Mapping[str, object],
         admit: Callable[[], None],
+        makes_place: bool = False,
     ) -> Model:
         """Start loading what a client named, or join the load or the model that is there already.
 
-        ``admit`` is called before a load is started, and may refuse it.
+        ``admit`` is called before a load is started, and may refuse it. A load that
+        ``makes_place`` unloads what stands in its way.
 
         Raises:
             WireError: If the source is refused, the id is taken by another source, or as many
@@ -167,8 +163,8 @@ class ModelRegistry:
         """
         known = self._models.get(source)
         if known is not None and known.is_idle and not settings and model_id is None:
-            self._admit_load(admit)
-            self.load(known)  # by its id, as `models_list` shows it
+            self._admit_load(admit, makes_place=makes_place)
+            self.load(known, makes_place=makes_place)  # by its id, as `models_list` shows it
             return known
         resolved = self.sources.resolve(source, settings)
         configured = self.sources.configured
@@ -177,28 +173,25 @@ class ModelRegistry:
         model = self._models.get(name)
         if model is not None and not model.is_idle:
             return model
-        self._admit_load(admit)
+        self._admit_load(admit, makes_place=makes_place)
         if model is None:
             model = self.add(resolved, model_id=name)
-        model.spec, model.wanted = self.sources.spec(resolved, name), resolved.replicas
-        self.load(model)
+        model.spec, model.placement = self.sources.spec(resolved, name), resolved.placement
+        self.load(model, makes_place=makes_place)
         return model
 
-    def _admit_load(self, admit: Callable[[], None]) -> None:
-        if sum(not model.is_idle for model in self._models.values()) >= self._most:
-            raise WireError(ErrorCode.OVERLOADED, f"This server loads at most {self._most} models.")
+    def _admit_load(self, admit: Callable[[], None], *, makes_place: bool) -> None:
+        refusal = None if makes_place else self._capacity.refuse_one_more()
+        if refusal is not None:
+            raise WireError(ErrorCode.OVERLOADED, refusal)
         admit()
 
-    def load(self, model: Model) -> None:
+    def load(self, model: Model, *, makes_place: bool = False) -> None:
         """Start loading a model that is unloaded or has failed."""
-        model.status = ModelStatus.LOADING
-        model.reason = None
-        model.progress = LoadProgress("starting", 0.0)
-        model.settled = asyncio.Event()
-        model.is_unloading = False
-        model.build = new_id("build")
-        model.load_started_at = asyncio.get_running_loop().time()
-        model.task = asyncio.create_task(self._serve(model), name=f"model {model.id}")
+        self._loads.begin(model, makes_place=makes_place)
+
+    async def begun(self, model_id: str) -> None:
+        """Return at once: loads begin here."""
 
     async def loaded(
         self, view: ModelView, on_progress: Callable[[LoadProgress], None] | None = None
@@ -226,36 +219,12 @@ class ModelRegistry:
         return model.info
 
     def begin_unload(self, view: ModelView, *, force: bool) -> None:
-        """From now on take no work for the model, and end what waits (``force``: what runs, too).
-
-        At once, not at a task's first step: a request that its client sent after the unload must
-        find the model going. `unloaded` does the rest.
-        """
-        model = self._models[view.id]
-        if model.task is None:
-            return
-        model.is_unloading = True
-        self._refuse_waiting(model)
-        if force and model.pool is not None:
-            for record in model.pool.running():
-                self._log.cancel(record.stream_id, Ending.stopped(StopReason.UNLOADED, "server"))
-                model.pool.stop(record.stream_id)
+        """Take no more work for a model, and unload it when what runs has ended; see `Loads`."""
+        self._loads.begin_unload(self._models[view.id], force=force)
 
     async def unloaded(self, view: ModelView) -> None:
-        """Let the running answers end, then free the engine. After `begin_unload`.
-
-        Idempotent: a second unload waits for the first.
-        """
-        model = self._models[view.id]
-        task, pool = model.task, model.pool
-        if task is None:
-            return
-        if pool is not None and model.is_ready:
-            drained = asyncio.ensure_future(pool.drained())
-            await asyncio.wait({drained, task}, return_when=asyncio.FIRST_COMPLETED)
-            drained.cancel()
-        task.cancel()
-        await asyncio.wait({task})
+        """Wait until a model is unloaded. After `begin_unload`."""
+        await self._loads.unloaded(self._models[view.id])
 
     def stop(self, record: StreamRecord) -> bool:
         """End a running answer at its engine's next step. False if it is in no slot."""
@@ -269,72 +238,3 @@ class ModelRegistry:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-
-    async def _serve(self, model: Model) -> None:
-        """A model's whole life from load to unload, as its own task."""
-        pool = Pool(model.id, [self._runner(model) for _ in range(model.wanted)])
-        model.pool = pool
-        gone = Ending.error(
-            ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} was unloaded.", retryable=True
-        )
-        try:
-            await pool.run()
-        except ModelLoadError as error:
-            model.status = ModelStatus.FAILED
-            model.reason = str(error)
-            self._telemetry.model_load_failed(model.id)
-            gone = Ending.error(
-                ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} failed: {error}", retryable=True
-            )
-        except asyncio.CancelledError:
-            # The one who cancels is `unload` or `close`: the end of this task is the answer.
-            model.status = ModelStatus.UNLOADED
-        except Exception:
-            log.exception("model %s ended by a fault of the server", model.id)
-            model.status, model.reason = ModelStatus.FAILED, "internal error"
-        finally:
-            pool.give_up(gone)
-            model.pool = model.task = None
-            self._end_waiting(model, gone)
-            model.settled.set()
-
-    def _runner(self, model: Model) -> Runner:
-        if self.keeper is None:
-            raise AssertionError("the registry loads before someone answers for the answers")
-        return Runner(
-            model.spec,
-            factory=self._factory,
-            queue=self._queue,
-            log=self._log,
-            keeper=self.keeper,
-            on_ready=lambda info: self._became_ready(model, info),
-            on_progress=model.tell_progress,
-            telemetry=self._telemetry,
-            restarts=self._restarts,
-        )
-
-    def _became_ready(self, model: Model, info: ModelInfo) -> None:
-        model.info = info
-        if model.status is ModelStatus.LOADING:
-            seconds = asyncio.get_running_loop().time() - model.load_started_at
-            self._telemetry.model_loaded(model.id, seconds)
-        model.status = ModelStatus.READY
-        model.settled.set()
-        for record in self._queue.waiting(model.id):
-            if record.state is StreamState.LOADING:
-                record.take(StreamStep.QUEUE)
-
-    def _refuse_waiting(self, model: Model) -> None:
-        self._end_waiting(
-            model,
-            Ending.error(
-                ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} is being unloaded.", retryable=True
-            ),
-        )
-
-    def _end_waiting(self, model: Model, ending: Ending) -> None:
-        for job in self._queue.drain(model.id):
-            record = self._log.get(job.stream_id)
-            if record is not None and self._log.cancel(record.stream_id, ending):
-                assert self.keeper is not None  # it was loaded
-                self.keeper.close(record, record.fence, ending)

@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from wsserver.core.engine import ModelSpec
+from wsserver.core.models.placement import OPTIONS, Placement, with_options
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
 
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
-
-
-MAX_REPLICAS = 64
+SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ class ModelSource:
     path: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     description: str | None = None
-    replicas: int = 1  # engines with the model loaded, behind one queue
+    placement: Placement = Placement()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,7 @@ class SourcePolicy:
     ``choose_engine`` names the engine for a source or a file, None when no engine takes it.
     ``operator_settings`` are each engine's keys that a client may not give: where the server
     connects to is not theirs to say, and a key of its operator's must not go there.
+    ``split_settings`` are their names for the shares of several GPUs.
     """
 
     models_dir: Path | None
@@ -49,6 +48,7 @@ class SourcePolicy:
     choose_engine: Callable[[str], str | None]
     configured: Mapping[str, ModelSource] = field(default_factory=dict)
     operator_settings: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    split_settings: Mapping[str, str] = field(default_factory=dict)
 
     def resolve(self, source: str, settings: Mapping[str, Any]) -> ModelSource:
         """What a client's ``source`` means; ``id`` is the default one, not yet made unique.
@@ -59,9 +59,9 @@ class SourcePolicy:
                 file is there.
         """
         own = dict(settings)
-        replicas = _replicas(own.pop("replicas", None))
+        places = {name: own.pop(name) for name in OPTIONS if name in own}
         configured = self.configured.get(source)
-        scheme = _SCHEME.match(source)
+        scheme = SCHEME.match(source)
         if configured is not None:
             found = replace(configured, settings={**configured.settings, **own})
         elif scheme is not None:
@@ -69,7 +69,7 @@ class SourcePolicy:
         else:
             found = self._file(source, own)
         self._refuse_operators_keys(found.engine, own)
-        return found if replicas is None else replace(found, replicas=replicas)
+        return replace(found, placement=with_options(found.placement, places))
 
     def _refuse_operators_keys(self, engine: str, own: Mapping[str, Any]) -> None:
         keys = sorted(own.keys() & self.operator_settings.get(engine, frozenset()))
@@ -109,27 +109,16 @@ class SourcePolicy:
         return ModelSource(path.stem, source, engine, str(path), dict(settings))
 
     def spec(self, source: ModelSource, model_id: str) -> ModelSpec:
-        """What the engine is told to load."""
+        """What the engine is told to load; which GPUs it sees is each replica's own."""
+        split = source.placement.split
+        name = self.split_settings.get(source.engine, "gpu_split")
         return ModelSpec(
             id=model_id,
             engine=source.engine,
             source=source.source,
             path=source.path,
-            settings=dict(source.settings),
+            settings={**source.settings, **({name: list(split)} if split else {})},
         )
-
-
-def _replicas(given: object) -> int | None:
-    if given is None:
-        return None
-    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= MAX_REPLICAS:
-        message = f"must be a whole number from 1 to {MAX_REPLICAS}"
-        raise WireError(
-            ErrorCode.INVALID_PARAMETERS,
-            f"options.replicas {message}.",
-            details=(FieldError(field="options.replicas", message=message),),
-        )
-    return given
 
 
 def _no_such_file() -> WireError:

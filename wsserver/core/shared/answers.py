@@ -1,16 +1,8 @@
-"""Answers on a gateway: accepted here at once, admitted by what all gateways share, made anywhere.
+"""Answers on a gateway of a fleet: those that it accepted, and those that someone here looks at.
 
-An accepted answer exists for its client from the same moment as on a single server, so that the
-next frame finds it: a stop, for one. Its start is held back until the fleet has admitted it, which
-takes a few round trips; if that is refused, it ends as if it had never been accepted. From the
-moment its start is told it lives in the shared log, and nothing of it depends on this process.
-
-An answer's way, as its leader task goes it::
-
-    accept ─ admit (repeat? limits) ─ placed ─ create in the log ─ start told ─ in line
-
-Whoever asks for its end before it is in line leaves that to the leader; later it is written into
-the log first, where one of all who ask is the first.
+Each is a mirror of the shared log. Whoever asks for an end writes that into the log first, where
+one of all who ask is the first; the answer's writer sees it there and ends it, or, where it has
+none, whoever takes it out of the line.
 """
 
 from __future__ import annotations
@@ -18,71 +10,37 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
 
-from wsserver.core.answers import Answers
-from wsserver.core.ask import Answer, Claim, make_job
-from wsserver.core.cache import cache_key, is_deterministic
-from wsserver.core.engine import ChatMessage
-from wsserver.core.jobs import Job, QueueFull
+from wsserver.core.ask import Answer
+from wsserver.core.jobs import SharedJobQueue
 from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.store import SessionStore, StoreUnavailable
 from wsserver.core.shared.admission import Admission
 from wsserver.core.shared.endings import RETRY_EVERY, Endings
-from wsserver.core.shared.meta import Kept, answer_of, pack, unpack
-from wsserver.core.shared.ports import SharedCache, SharedQueue, SharedStreams
+from wsserver.core.shared.leading import LedAnswers
+from wsserver.core.shared.led import store_away
+from wsserver.core.shared.meta import answer_of, unpack
+from wsserver.core.shared.ports import SharedCache, SharedStreams
 from wsserver.core.shared.work import end_unclaimed
 from wsserver.core.streams import Ending, StreamRecord
-from wsserver_protocol.errors import ErrorCode, WireError
-from wsserver_protocol.lifecycle import StreamState
+from wsserver_protocol.lifecycle import StopReason, StreamState
 
 log = logging.getLogger(__name__)
 
-RETRY_AFTER_MS = 2000
-"""What a client is told to wait when the store is away."""
 
-
-@dataclass(slots=True, eq=False)
-class _Led:
-    """An answer that this process accepted, on its way into its model's line."""
-
-    answer: Answer
-    claim: Claim | None = None  # the id that its asker gave it
-    kept: Kept | None = None
-    placed: asyncio.Event = field(default_factory=asyncio.Event)  # nothing else holds its start
-    job: Job | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)  # set at each step, replaced
-    is_created: bool = False
-    is_in_line: bool = False
-    is_admitted: bool = False
-
-    def step(self) -> None:
-        """Wake all who wait for the next change."""
-        changed, self.changed = self.changed, asyncio.Event()
-        changed.set()
-
-
-class SharedAnswers(Answers):
-    """The answers that this gateway accepted, or that someone here looks at.
+class SharedAnswers(LedAnswers):
+    """The answers that this gateway knows of.
 
     Args:
-        streams: The shared log.
-        queue: The shared queue.
-        admission: Repeats and limits over the fleet.
-        cache: Answers that are given again.
         store: Where sessions are.
-        endings: What an end brings.
-        models: All models of the fleet.
-        stop_here: Ends an answer that an engine of this very process makes, at once and also while
-            the store is away. False if none does.
-        max_wait: Seconds within which a slot must be found; 0: no bound.
+        others: As for `LedAnswers`.
     """
 
     def __init__(
         self,
         *,
         streams: SharedStreams,
-        queue: SharedQueue,
+        queue: SharedJobQueue,
         admission: Admission,
         cache: SharedCache,
         store: SessionStore,
@@ -92,19 +50,21 @@ class SharedAnswers(Answers):
         retention: float,
         max_wait: float = 0.0,
     ) -> None:
-        super().__init__(models=models, retention=retention, max_wait=max_wait)
-        self._streams = streams
-        self._queue = queue
-        self._admission = admission
-        self._cache = cache
+        super().__init__(
+            streams=streams,
+            queue=queue,
+            admission=admission,
+            cache=cache,
+            endings=endings,
+            models=models,
+            stop_here=stop_here,
+            retention=retention,
+            max_wait=max_wait,
+        )
         self._store = store
-        self._endings = endings
-        self._stop_here = stop_here
-        self._led: dict[str, _Led] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         streams.on_end = self._mirror_ended
-
-    # What the rest of the gateway asks ----------------------------------------------------------
+        streams.on_rewind = self._mirror_rewound
 
     async def find(self, stream_id: str) -> Answer | None:
         known = self.retained(stream_id)
@@ -127,29 +87,27 @@ class SharedAnswers(Answers):
         known_as[stream_id] = answer
         return answer
 
-    def enqueue(
-        self,
-        answer: Answer,
-        *,
-        messages: tuple[ChatMessage, ...] | None = None,
-        raw: str | None = None,
-        prior: str = "",
-    ) -> None:
-        led = self._led.get(answer.stream_id)
-        if led is None or answer.record.cancel is not None:
-            return
-        model = self._models.require(answer.record.model_id)
-        led.job = make_job(answer.record, answer.ask, messages, raw, prior)
-        if is_deterministic(answer.ask.options):
-            answer.cache_key = cache_key(led.job, model.build)
-        led.step()
+    async def place(self, answer: Answer, offset: int) -> int:
+        if answer.record.is_ended:
+            return min(offset, len(answer.record.transcript))
+        try:
+            return await self._streams.place(answer.stream_id, offset)
+        except KeyError:  # its mirror has gone since it was found
+            return min(offset, len(answer.record.transcript))
 
-    def release(self, answer: Answer) -> None:
-        led = self._led.get(answer.stream_id)
-        super().release(answer)
-        if led is not None and answer.holds == 1:  # our own
-            led.placed.set()
-            led.step()
+    def followed(self, answer: Answer) -> None:
+        record = answer.record
+        is_first = len(record.watchers) <= 1 and not record.is_ended
+        if is_first and answer.stream_id not in self._led:  # before, nobody else knows of it
+            self._spawn(self._tell_viewers(answer))
+
+    def unfollowed(self, answer: Answer) -> None:
+        if not answer.record.watchers and not answer.record.is_ended:
+            self._spawn(self._tell_viewers(answer))
+
+    def orphaned(self, answer: Answer) -> None:
+        if not answer.survives_its_asker and not answer.record.is_ended:
+            self._spawn(self._tell_orphaned(answer))
 
     def end_early(self, answer: Answer, ending: Ending) -> bool:
         record = answer.record
@@ -169,167 +127,6 @@ class SharedAnswers(Answers):
             await asyncio.wait(self._tasks)
         await self._endings.settled()
 
-    async def admitted(self, answer: Answer) -> bool:
-        led = self._led.get(answer.stream_id)
-        while led is not None and not led.is_admitted and answer.stream_id in self._led:
-            await led.changed.wait()
-        return not answer.record.is_ended and answer.record.cancel is None
-
-    def claim_id(self, answer: Answer, claim: Claim) -> None:
-        """The asker gave the request an id: at the same call, before it is admitted."""
-        led = self._led.get(answer.stream_id)
-        if led is not None:
-            led.claim = claim
-
-    def keep(self, answer: Answer, kept: Kept) -> None:
-        """A session keeps the answer. Before its start is released."""
-        led = self._led.get(answer.stream_id)
-        if led is not None:
-            led.kept = kept
-
-    def forget(self, answer: Answer) -> None:
-        """Nobody here looks at an answer that another process accepted."""
-        if self._answers.get(answer.stream_id) is answer and answer.stream_id not in self._led:
-            self._streams.release(answer.stream_id)
-
-    # An answer's way into line -------------------------------------------------------------------
-
-    def _begin(self, answer: Answer) -> None:
-        answer.holds += 1
-        led = self._led[answer.stream_id] = _Led(answer)
-        # Whether anything else holds it back is known when its acceptance is over.
-        asyncio.get_running_loop().call_soon(self._accepted, led)
-
-    def _withdraw(self, answer: Answer) -> None:
-        del self._answers[answer.stream_id]
-        del self._led[answer.stream_id]
-        if answer.deadline is not None:
-            answer.deadline.cancel()
-
-    def _accepted(self, led: _Led) -> None:
-        if self._led.get(led.answer.stream_id) is not led:
-            return  # withdrawn: it was refused at once
-        if led.answer.holds <= 1:
-            led.placed.set()
-        self._spawn(self._lead(led))
-
-    async def _lead(self, led: _Led) -> None:
-        answer, record = led.answer, led.answer.record
-        try:
-            await self._go(led)
-        except WireError as error:
-            await self._give_up(led, Ending.failed(error))
-        except QueueFull:
-            full = f"The queue of model {record.model_id!r} is full."
-            refused = WireError(ErrorCode.OVERLOADED, full, retry_after=1000)
-            await self._give_up(led, Ending.failed(refused))
-        except StoreUnavailable:
-            await self._give_up(led, Ending.failed(store_away()))
-        finally:
-            self._led.pop(answer.stream_id, None)
-            led.step()
-        if led.is_in_line and record.cancel is not None:
-            # Asked for while the last step was on its way.
-            self._stop_here(answer.stream_id, record.cancel)
-            self._spawn(self._ask_for_end(record, record.cancel))
-
-    async def _go(self, led: _Led) -> None:
-        answer, record = led.answer, led.answer.record
-        earlier = await self._admission.admit(answer, led.claim)
-        if earlier is not None:
-            await self._become(led, earlier)
-            return
-        led.is_admitted = True
-        led.step()
-        while not led.placed.is_set() and record.cancel is None:
-            await led.changed.wait()
-        if record.cancel is not None:
-            await self._give_up(led, record.cancel)
-            return
-        is_kept = led.kept is not None or answer.ask.room_id is not None
-        meta = pack(answer, led.kept, with_input=not is_kept)
-        await self._streams.create(record, meta)
-        led.is_created = True
-        if led.job is None:  # its context is being made: that may take a while
-            super().release(answer)
-        while led.job is None and record.cancel is None:
-            await led.changed.wait()
-        if record.cancel is not None or led.job is None:
-            await self._give_up(led, record.cancel or Ending.failed(store_away()))
-            return
-        await self._line_up(led, led.job)
-
-    async def _line_up(self, led: _Led, job: Job) -> None:
-        answer, record = led.answer, led.answer.record
-        if answer.cache_key is not None and await self._give_again(led):
-            return
-        job = replace(job, meta=pack(answer, led.kept, with_input=False))
-        place = await self._queue.submit(job)
-        led.is_in_line = True
-        free = self._models.free_slots(self._models.get(record.model_id))
-        if place > free and record.state is not StreamState.RUNNING:
-            record.queue_position = place - free
-            if self._max_wait and not record.is_ended:
-                loop = asyncio.get_running_loop()
-                answer.patience = loop.call_later(self._max_wait, self._waited_enough, answer)
-        self._queue.follow(record)
-        if answer.is_held:
-            super().release(answer)
-
-    async def _give_again(self, led: _Led) -> bool:
-        """End an answer at once with the text that it had before. False if it had none."""
-        answer, record = led.answer, led.answer.record
-        assert answer.cache_key is not None
-        cached = await self._cache.get(answer.cache_key)
-        if cached is None:
-            return False
-        record.is_cached = True
-        record.prompt_tokens = record.cached_tokens = cached.prompt_tokens
-        await self._streams.fill(record.stream_id, cached.text, cached.tokens)
-        if answer.is_held:
-            super().release(answer)
-        await self._end_here(answer.stream_id, Ending.complete(cached.finish_reason))
-        return True
-
-    async def _become(self, led: _Led, stream_id: str) -> None:
-        """The same request was accepted before: show that one instead."""
-        earlier = await self.find(stream_id)
-        answer = led.answer
-        if earlier is None:
-            gone = WireError(
-                ErrorCode.STREAM_NOT_FOUND,
-                "This request was answered before, and its answer is not kept any more.",
-            )
-            await self._give_up(led, Ending.failed(gone))
-            return
-        self._answers.pop(answer.stream_id, None)
-        if answer.deadline is not None:
-            answer.deadline.cancel()
-        if answer.on_replaced is not None:
-            answer.on_replaced(earlier)
-
-    async def _give_up(self, led: _Led, ending: Ending) -> None:
-        """End an answer that never came into line."""
-        answer, record = led.answer, led.answer.record
-        if led.is_created:
-            await self._end_here(answer.stream_id, record.cancel or ending)
-            return
-        if record.cancel is None and answer.is_held and answer.ask.is_stream:
-            answer.is_refused = True
-        if answer.is_refused and led.claim is not None and led.is_admitted:
-            self._spawn(self._admission.forget(led.claim))
-        if led.is_admitted:
-            self._endings.settle(answer, ending)
-        how = record.cancel or ending
-        record.cancel = how
-        for hook in answer.closing:
-            await hook(record, how)
-        record.end_here(how, asyncio.get_running_loop().time())
-        self._has_ended(answer)
-        record.wake()
-
-    # Ends ----------------------------------------------------------------------------------------
-
     async def _ask_for_end(self, record: StreamRecord, ending: Ending) -> None:
         """Have an answer end that is in the log: by its writer, or here if it has none."""
         stream_id = record.stream_id
@@ -338,8 +135,33 @@ class SharedAnswers(Answers):
                 found = await self._streams.cancel(stream_id, ending)
                 if found.state is StreamState.ENDED:
                     return
-                if await self._queue.remove(record.model_id, stream_id):
+                if await self._queue.remove(record.model_id, stream_id) is not None:
+                    # Under a lease: should this process die now, a worker is given the job, has
+                    # its claim refused, and ends it instead.
                     await self._end_here(stream_id, None)
+                    self._queue.settled(stream_id)
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_EVERY)
+
+    async def _tell_viewers(self, answer: Answer) -> None:
+        """Tell the others whether anyone looks here; end what nobody is left for."""
+        has_viewers = bool(answer.record.watchers)
+        try:
+            is_alone = await self._streams.view(answer.stream_id, has_viewers=has_viewers)
+        except StoreUnavailable:
+            return  # its lease tells the same, later
+        if is_alone and not answer.survives_its_asker and not answer.record.watchers:
+            self.stop(answer, StopReason.DISCONNECT, "server")
+
+    async def _tell_orphaned(self, answer: Answer) -> None:
+        stream_id = answer.stream_id
+        while not answer.record.is_ended:
+            try:
+                if answer.record.watchers:
+                    await self._streams.view(stream_id, has_viewers=True)
+                if await self._streams.asker_gone(stream_id) and not answer.record.watchers:
+                    self.stop(answer, StopReason.DISCONNECT, "server")
                 return
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_EVERY)
@@ -357,6 +179,13 @@ class SharedAnswers(Answers):
         self._spawn(self._admission.settle(answer))
         self._streams.release(record.stream_id)
 
+    def _mirror_rewound(self, record: StreamRecord, offset: int) -> None:
+        answer = self.retained(record.stream_id)
+        if answer is not None:
+            answer.shared_frames.clear()  # their text is not the answer's any more
+        for watcher in tuple(record.watchers):
+            watcher.rewound(offset)
+
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -366,12 +195,3 @@ class SharedAnswers(Answers):
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a step of an answer failed", exc_info=task.exception())
-
-
-def store_away() -> WireError:
-    """What a client is told while the store can't be reached."""
-    return WireError(
-        ErrorCode.STORE_UNAVAILABLE,
-        "The store that all servers share is away; try again soon.",
-        retry_after=RETRY_AFTER_MS,
-    )

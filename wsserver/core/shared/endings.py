@@ -17,16 +17,17 @@ from wsserver.core.cache import keepable
 from wsserver.core.results import ending_word
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.ports import SharedCache, SharedLimits
-from wsserver.core.streams import Ending, StreamRecord
+from wsserver.core.streams import Ending
 from wsserver.core.telemetry import Telemetry
+from wsserver_protocol.errors import WireError
 
 log = logging.getLogger(__name__)
 
 RETRY_EVERY = 0.5
 """Seconds between tries to give a place back while the store is away."""
 
-LogAnswer = Callable[[str, StreamRecord], Awaitable[int | None]]
-"""Gives an answer its entry in a room's log, once: roomId, record. Returns its seq."""
+LogAnswer = Callable[[Answer], Awaitable[int | None]]
+"""Gives an answer of a room its entry in the room's log, once. Returns its seq."""
 
 
 class Endings:
@@ -48,13 +49,13 @@ class Endings:
 
     async def log_in_room(self, answer: Answer) -> None:
         """Give an answer of a room its entry; a store that is away leaves it without."""
-        room_id, record = answer.ask.room_id, answer.record
-        if room_id is None:
+        if answer.ask.room_id is None:
             return
         try:
-            record.seq = await self._log_answer(room_id, record)
-        except StoreUnavailable:
-            log.warning("an answer of a room could not be logged: %s", record.stream_id)
+            answer.record.seq = await self._log_answer(answer)
+        except WireError as error:
+            log.warning("an answer could not be put into its room's log: %s", error.message)
+            answer.record.saved = False
 
     def settle(self, answer: Answer, ending: Ending) -> None:
         """Charge what was used, keep what may be given again, give the place back."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from wsserver.core.cache import CachedAnswer
-from wsserver.core.jobs import Job
 from wsserver.core.limits import LimitReport
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.lifecycle import StreamState
@@ -46,6 +45,13 @@ class SharedStreams(Protocol):
     def release(self, stream_id: str) -> None:
         """Nobody here needs the mirror any more; it goes after a while."""
 
+    async def place(self, stream_id: str, offset: int) -> int:
+        """Where a reader stands that has ``offset`` bytes; see `Answers.place`.
+
+        Raises:
+            KeyError: If there is no mirror here.
+        """
+
     async def cancel(self, stream_id: str, ending: Ending) -> Cancelled:
         """Ask for an end, durably; the first one asked of a living answer counts."""
 
@@ -74,23 +80,6 @@ class StreamHook(Protocol):
 class RewindHook(Protocol):
     def __call__(self, record: StreamRecord, offset: int) -> None:
         """Told of a record and the length that it was cut to."""
-
-
-class SharedQueue(Protocol):
-    """The line in front of a model's slots, as gateways see it."""
-
-    async def submit(self, job: Job) -> int:
-        """Put a job in line. Returns its place, from 1.
-
-        Raises:
-            QueueFull: If as many wait as may.
-        """
-
-    async def remove(self, model_id: str, stream_id: str) -> bool:
-        """Take a waiting job out. False if it does not wait (any more)."""
-
-    def follow(self, record: StreamRecord) -> None:
-        """Keep the record's place in line current until it is claimed or ended."""
 
 
 class SharedLimits(Protocol):
@@ -144,3 +133,16 @@ class SharedCache(Protocol):
 
     async def put(self, key: bytes, answer: CachedAnswer) -> None:
         """Keep an answer."""
+
+
+class TurnOrder(Protocol):
+    """The turns of a session, over all processes: one at a time, in order of arrival."""
+
+    async def arrive(self, session: str, stream_id: str) -> None:
+        """Take the last place in the session's line. Again: nothing happens."""
+
+    async def wait(self, session: str, stream_id: str) -> None:
+        """Wait until all that arrived before have ended, wherever they were led."""
+
+    def leave(self, session: str, stream_id: str) -> None:
+        """The turn has ended: the next one's begins."""

@@ -45,6 +45,7 @@ class WorkerAnswers:
         store: Where sessions are.
         endings: What an end brings.
         stop: Ends a running answer at its engine's next step.
+        settled: Told each streamId whose end is written for good, so that its lease may end.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class WorkerAnswers:
         store: SessionStore,
         endings: Endings,
         stop: Callable[[StreamRecord], object],
+        settled: Callable[[str], None],
     ) -> None:
         self._log = log
+        self._settled = settled
         self._streams = streams
         self._store = store
         self._endings = endings
@@ -151,6 +154,7 @@ class WorkerAnswers:
         await end_unclaimed(
             job.stream_id, None, streams=self._streams, store=self._store, endings=self._endings
         )
+        self._settled(job.stream_id)
 
     def _time_out(self, record: StreamRecord, timeout: int) -> None:
         if record.first_token_at is None:

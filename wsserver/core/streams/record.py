@@ -123,6 +123,9 @@ class Watcher(Protocol):
     def wake(self) -> None:
         """Note that something changed. Called inside the runner's step: must not block or raise."""
 
+    def rewound(self, offset: int) -> None:
+        """The text was cut to so many bytes; whoever has more has to be told. As for `wake`."""
+
 
 class StreamRecord:
     """State of one answer. Times are event loop seconds (monotonic)."""

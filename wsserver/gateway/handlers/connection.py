@@ -9,10 +9,11 @@ from collections.abc import Coroutine, Mapping
 from wsserver.core.ask import Answer
 from wsserver.core.clients import Client
 from wsserver.core.identity import Identity
+from wsserver.core.rooms import Joined
 from wsserver.core.wallclock import wall_iso, wall_ms
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
-from wsserver.gateway.handlers.rooms import joined, watch_room
+from wsserver.gateway.handlers.rooms import in_lane, joined, position, reply_of, watch_room
 from wsserver.gateway.handlers.streams import may_watch
 from wsserver.gateway.services import Services
 from wsserver_protocol import events, requests
@@ -31,7 +32,7 @@ def greet(connection: Connection) -> None:
     connection.send(
         events.Connected(
             client_id=client.client_id,
-            resume_token=client.tokens[-1],
+            resume_token=services.clients.issue_token(client),
             protocol_version=PROTOCOL_VERSION,
             server_time=wall_iso(),
             auth_required=False,
@@ -118,34 +119,65 @@ def resume(call: Call) -> Reply | Coroutine[None, None, Reply]:
     """Take a client's place up again: its id, rooms and streams, to the byte."""
     request: requests.Resume = call.request
     services = call.connection.services
+    if services.clients.is_shared:
+        return in_lane(call.connection.client, lambda: _resume_from_anywhere(call))
     unknown = [
         stream_id
         for stream_id in request.streams or ()
         if services.answers.retained(stream_id) is None
     ]
-    if unknown and services.clients.find(request.resume_token) is not None:
-        return _resume_knowing(call, unknown)
-    return _resume(call, {})
+    client = services.clients.find(request.resume_token)
+    if client is None:
+        return _resume(call, {}, {})
+    if unknown or client.room_ids or not client.lane.is_idle:
+        newcomer = call.connection.client
+        resumed = client.lane.begin(lambda: _resume_knowing(call, client, unknown))
+        if newcomer is not client:  # what was sent behind the resume counts on it
+            newcomer.lane.begin(lambda: asyncio.wait({resumed}))
+        return reply_of(resumed)
+    return _resume(call, {}, {})
 
 
-async def _resume_knowing(call: Call, gone: list[str]) -> Reply:
-    """Resume, having looked up first where the text of streams is kept that are gone."""
+async def _resume_from_anywhere(call: Call) -> Reply:
+    """Resume a client that may have been another process's, with all that it had there."""
+    request: requests.Resume = call.request
     services = call.connection.services
-    client = services.clients.find(call.request.resume_token)
+    client = await services.clients.recall(request.resume_token)
+    if client is None:
+        return _resume(call, {}, {})
+    gone: list[str] = []
+    asked = request.streams or {}
+    for stream_id in dict.fromkeys((*asked, *client.stream_ids)):
+        answer = await services.answers.find(stream_id)
+        if answer is None:
+            gone.append(stream_id)
+        elif stream_id in client.stream_ids and not answer.record.is_ended:
+            client.begin(answer)
+    for stream_id, offset in asked.items():
+        answer = services.answers.retained(stream_id)
+        if answer is not None and offset > len(answer.record.transcript):
+            await services.answers.place(answer, offset)  # it may have more than is known here
+    client.stream_ids = ()
+    return await in_lane(client, lambda: _resume_knowing(call, client, gone))
+
+
+async def _resume_knowing(call: Call, client: Client, gone: list[str]) -> Reply:
+    """Resume, having looked first where the text of gone streams is kept, and at the rooms."""
+    services = call.connection.services
     kept: dict[str, tuple[str, str]] = {}
-    if client is not None:
-        with contextlib.suppress(TimeoutError):  # to be back soon matters more than to know all
-            async with asyncio.timeout(LOOK_UP_WITHIN):
-                for stream_id in gone[:MAX_LOOKED_UP]:
-                    found = await services.sessions.library.find_stream(
-                        client.identity.key, stream_id
-                    )
-                    if found is not None:
-                        kept[stream_id] = found
-    return _resume(call, kept)
+    with contextlib.suppress(TimeoutError):  # to be back soon matters more than to know all
+        async with asyncio.timeout(LOOK_UP_WITHIN):
+            for stream_id in gone[:MAX_LOOKED_UP]:
+                found = await services.sessions.library.find_stream(client.identity.key, stream_id)
+                if found is not None:
+                    kept[stream_id] = found
+    positions = {
+        room_id: position(last_seq) for room_id, last_seq in (call.request.rooms or {}).items()
+    }
+    return _resume(call, kept, await services.rooms.look_again(client, positions))
 
 
-def _resume(call: Call, kept: Mapping[str, tuple[str, str]]) -> Reply:
+def _resume(call: Call, kept: Mapping[str, tuple[str, str]], seen: Mapping[str, Joined]) -> Reply:
     request: requests.Resume = call.request
     connection = call.connection
     services = connection.services
@@ -159,11 +191,15 @@ def _resume(call: Call, kept: Mapping[str, tuple[str, str]]) -> Reply:
     token = services.clients.redeem(request.resume_token)
     _take_place(connection, client)
     services.telemetry.resume_answered("resumed")
-    connection.send(_resumed(call, client, token, kept))
+    connection.send(_resumed(call, client, token, kept, seen))
     for stream_id, offset in (request.streams or {}).items():
         answer = services.answers.retained(stream_id)
         if answer is not None and may_watch(connection, answer):
-            connection.watch(answer, from_offset=offset)
+            have = len(answer.record.transcript)
+            if services.clients.is_shared and offset > have:
+                connection.watch(answer, from_offset=have, has=offset)
+            else:
+                connection.watch(answer, from_offset=offset)
     for answer in list(client.answers.values()):
         if not answer.is_stream and answer.request_id is not None:
             connection.await_generation(answer, request_id=answer.request_id)
@@ -195,7 +231,11 @@ def _take_place(connection: Connection, client: Client) -> None:
 
 
 def _resumed(
-    call: Call, client: Client, token: str, kept: Mapping[str, tuple[str, str]]
+    call: Call,
+    client: Client,
+    token: str,
+    kept: Mapping[str, tuple[str, str]],
+    seen: Mapping[str, Joined],
 ) -> events.Resumed:
     request: requests.Resume = call.request
     connection = call.connection
@@ -210,11 +250,10 @@ def _resumed(
         for answer in client.answers.values()
         if answer.is_stream and answer.stream_id not in asked
     ]
-    positions = request.rooms or {}
     rooms = [
-        joined(room, client, positions.get(room_id), request_id=None)
+        joined(connection, room, seen[room_id], request_id=None)
         for room_id in client.room_ids
-        if (room := services.rooms.get(room_id)) is not None
+        if room_id in seen and (room := services.rooms.get(room_id)) is not None
     ]
     return events.Resumed(
         request_id=call.request_id,
@@ -259,7 +298,7 @@ def _rename(connection: Connection, identity: Identity) -> None:
     if identity.key == client.identity.key:
         client.identity = identity
         return
-    if client.room_ids:
+    if client.room_ids or not client.lane.is_idle:
         raise WireError(
             ErrorCode.INVALID_PARAMETERS,
             "Leave your rooms before you take another userId.",

@@ -9,11 +9,11 @@ from wsserver.core.sessions.turns import CUT_SHORT, Wish, cannot_continue
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver.gateway.handlers.generation import admit
-from wsserver.gateway.handlers.streams import stream_not_found
+from wsserver.gateway.handlers.room_streams import continue_in_room
+from wsserver.gateway.handlers.streams import may_watch, stream_not_found
 from wsserver.gateway.repeats import once
 from wsserver.gateway.views import started
 from wsserver_protocol import requests
-from wsserver_protocol.errors import ErrorCode, FieldError, WireError
 from wsserver_protocol.options import GenerationOptions
 
 
@@ -28,6 +28,10 @@ def continue_answer(call: Call) -> Reply | Coroutine[None, None, Reply]:
     former = services.answers.retained(stream_id)
     if former is None:
         return _of_stored(call, stream_id)
+    if former.ask.room_id is not None:
+        if not may_watch(call.connection, former):
+            raise stream_not_found()
+        return continue_in_room(call, former, _ask(call, former))
     if not call.connection.client.asked_for(former.ask) or not former.is_stream:
         raise stream_not_found()
     if former.place is None:
@@ -64,12 +68,6 @@ def _alone(call: Call, former: Answer) -> Answer:
     """Go on with a stream that is in no session."""
     connection = call.connection
     record = former.record
-    if former.ask.room_id is not None:
-        raise WireError(
-            ErrorCode.INVALID_PARAMETERS,
-            "An answer in a room can't be taken up again; ask anew.",
-            details=(FieldError(field="streamId", message="names an answer in a room"),),
-        )
     if record.ending is None or record.ending.finish_reason not in CUT_SHORT:
         raise cannot_continue("streamId", is_running=record.ending is None)
     ask = _ask(call, former)

@@ -44,8 +44,6 @@ def stream(call: Call) -> Reply:
     def begin() -> Answer:
         if request.session_id is not None:
             answer = ask_in_session(call, request, request.session_id)
-        elif request.room_id is not None:
-            answer = ask_in_room(call, request, request.room_id)
         else:
             ask = make_ask(connection, request, _messages(request))
             admit(connection, ask, 1)
@@ -58,45 +56,6 @@ def stream(call: Call) -> Reply:
         opening = started(answer, request.prompt, call.request_id)
         connection.open_view(answer, opening, request_id=call.request_id)
     return None
-
-
-def ask_in_room(call: Call, request: requests.Stream, room_id: str) -> Answer:
-    """An ask in a room: an entry of its log, and an answer that every member sees.
-
-    Raises:
-        WireError: ``not_in_room``, or as for any ask; the log has no entry then.
-    """
-    connection = call.connection
-    services, client = connection.services, connection.client
-    room = services.rooms.of_member(client, room_id)
-    spoken = _last_words(request)
-    ask = make_ask(connection, request, None, room_id=room_id)
-    admit(connection, ask, 1)
-    answer = services.answers.accept(
-        ask,
-        request_id=call.request_id,
-        closing=[lambda record, ending: services.rooms.log_answer(room, record, ending)],
-    )
-    said = list(room.entries)
-    entry = room.append(
-        role="user",
-        client_id=client.client_id,
-        user_id=client.identity.user_id,
-        name=client.display_name,
-        text=spoken,
-        stream_id=answer.stream_id,
-    )
-    answer.ask_seq = entry.seq
-    room.streams[answer.stream_id] = answer
-    for other in room.connections(besides=client):
-        if other.connection is not None:
-            other.connection.show_stream(answer, request.prompt)
-    if request.raw:
-        services.answers.enqueue(answer, raw=request.prompt)
-    else:
-        asked = f"{client.display_name}: {spoken}"
-        services.room_contexts.begin(answer, said, asked, request.system)
-    return answer
 
 
 def ask_in_session(
@@ -203,17 +162,3 @@ def _messages(request: requests.Generate | requests.Stream) -> tuple[ChatMessage
 
 def _chat(messages: tuple[requests.ChatMessage, ...]) -> tuple[ChatMessage, ...]:
     return tuple(ChatMessage(role=m.role.value, content=m.content, name=m.name) for m in messages)
-
-
-def _last_words(request: requests.Stream) -> str:
-    """What is said in the room by an ask: the prompt, or the last user turn."""
-    if request.prompt is not None:
-        return request.prompt
-    for message in reversed(request.messages or ()):
-        if message.role.value == "user":
-            return message.content
-    raise WireError(
-        ErrorCode.INVALID_PARAMETERS,
-        "messages must hold a turn of the user.",
-        details=(FieldError(field="messages", message="must hold a turn of the user"),),
-    )

@@ -46,6 +46,7 @@ def load_model(call: Call) -> Coroutine[None, None, Reply]:
         model_id=request.id,
         settings=request.options or {},
         admit=lambda: services.limits.admit(key, 1, now),
+        makes_place=request.immediate,
     )
     return _loaded(call, model)
 

@@ -2,86 +2,131 @@
 
 from __future__ import annotations
 
-import msgspec
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 
+from wsserver.core.ask import Answer
 from wsserver.core.clients import Client
-from wsserver.core.rooms import MEMBERS_SHOWN, Room
+from wsserver.core.rooms import Joined, Origin, Position, Room, shown
+from wsserver.core.rooms.digest import chunks
+from wsserver.core.rooms.rights import require_voice
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
-from wsserver.gateway.repeats import once
+from wsserver.gateway.repeats import once_done
 from wsserver_protocol import events, requests
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
-from wsserver_protocol.requests import RoomPosition, RoomSettings
+from wsserver_protocol.requests import RoomPosition
 
-Position = int | RoomPosition | None
+Work = Coroutine[None, None, Reply]
+
+ROOMS_PER_PAGE = 100
+ENTRIES_PER_PAGE = 50
 
 
-def join_room(call: Call) -> Reply:
+def in_lane(client: Client, work: Callable[[], Awaitable[Reply]]) -> Work:
+    """Do a request after what this client asked of its rooms before, to its end."""
+    return reply_of(client.lane.begin(work))
+
+
+async def reply_of(task: asyncio.Task[Reply]) -> Reply:
+    """What a client's work on rooms ends with. It goes on if the connection is lost meanwhile."""
+    return await asyncio.shield(task)
+
+
+def join_room(call: Call) -> Work:
     """Enter a room, or learn again what it looks like. Running answers follow as snapshots."""
+    return in_lane(call.connection.client, lambda: _join(call))
+
+
+async def _join(call: Call) -> Reply:
     request: requests.JoinRoom = call.request
     connection = call.connection
     services, client = connection.services, connection.client
-    _check_bounds(connection, request.room_id)
-    room = services.rooms.join(client, request.room_id, name=request.name, state=request.state)
-    connection.send(joined(room, client, request.last_seq, request_id=call.request_id))
+    most = services.policy.max_rooms_per_client
+    if request.room_id not in client.room_ids and len(client.room_ids) >= most:
+        raise WireError(
+            ErrorCode.INVALID_PARAMETERS,
+            f"A client may be in at most {most} rooms.",
+            details=(FieldError(field="roomId", message="one room too many; leave one first"),),
+        )
+    room, seen = await services.rooms.join(
+        client,
+        request.room_id,
+        name=request.name,
+        state=request.state,
+        invite=request.invite,
+        position=position(request.last_seq),
+    )
+    connection.send(joined(connection, room, seen, request_id=call.request_id))
     watch_room(connection, room)
     return None
 
 
-def leave_room(call: Call) -> Reply:
+def leave_room(call: Call) -> Work:
     """Leave a room: the named one, or the one joined last."""
+    return in_lane(call.connection.client, lambda: _leave(call))
+
+
+async def _leave(call: Call) -> Reply:
     request: requests.LeaveRoom = call.request
-    connection = call.connection
-    services, client = connection.services, connection.client
+    services, client = call.connection.services, call.connection.client
     if request.room_id is None and not client.room_ids:
         raise WireError(ErrorCode.NOT_IN_ROOM, "You are in no room.")
     room = services.rooms.of_member(client, request.room_id or client.room_ids[-1])
-    for stream_id in room.streams:
-        connection.close_view(stream_id)
-    services.rooms.leave(client, room, "left")
+    await services.rooms.leave(client, room, "left")
     return events.RoomLeft(request_id=call.request_id, room_id=room.room_id)
 
 
-def room_message(call: Call) -> Reply:
+def room_message(call: Call) -> Work:
     """Say something to everyone in a room. The sender's copy has the requestId."""
+    return in_lane(call.connection.client, lambda: _say(call))
+
+
+async def _say(call: Call) -> Reply:
     request: requests.RoomMessage = call.request
-    connection = call.connection
-    services, client = connection.services, connection.client
-    room = services.rooms.of_member(client, request.room_id)
+    services, client = call.connection.services, call.connection.client
+    is_told = False
 
-    def begin() -> events.RoomEntryEvent:
-        entry = room.append(
-            role="user",
-            client_id=client.client_id,
-            user_id=client.identity.user_id,
-            name=client.display_name,
-            text=request.text or "",
-            data=request.data,
+    async def say() -> events.RoomEntryEvent:
+        nonlocal is_told
+        room = services.rooms.of_member(client, request.room_id)
+        require_voice(room.role_of(client))
+        is_told = True
+        entry = await services.rooms.say(
+            client, room, request.text or "", request.data, origin(call)
         )
-        event = entry_event(room, entry)
-        room.announce(event, besides=client)
-        return event
+        return shown.entry(room.room_id, entry)
 
-    event = once(call, events.RoomEntryEvent, begin)
-    return msgspec.structs.replace(event, request_id=call.request_id)
+    event = await once_done(call, say)
+    # The sender gets its copy where all get theirs, so that its log has the same order.
+    return None if is_told else event
 
 
-def update_presence(call: Call) -> Reply:
+def update_presence(call: Call) -> Work:
     """Tell all how one is there (typing, away); the caller's copy has its requestId."""
+    return in_lane(call.connection.client, lambda: _update_presence(call))
+
+
+async def _update_presence(call: Call) -> Reply:
     request: requests.UpdatePresence = call.request
     services, client = call.connection.services, call.connection.client
     room = services.rooms.of_member(client, request.room_id)
-    member = services.rooms.update_presence(client, room, request.state)
-    event = events.RoomPresence(room_id=room.room_id, member=member.describe())
-    room.announce(event, besides=client)
-    return msgspec.structs.replace(event, request_id=call.request_id)
+    await services.rooms.set_state(client, room, request.state, origin(call))
+    return None
 
 
-def room_history(call: Call) -> Reply:
+def room_history(call: Call) -> Work:
     """A page of a room's log."""
+    return in_lane(call.connection.client, lambda: _history(call))
+
+
+async def _history(call: Call) -> Reply:
     request: requests.RoomHistory = call.request
-    room = call.connection.services.rooms.of_member(call.connection.client, request.room_id)
-    messages, has_more = room.page(request.before, request.limit or ENTRIES_PER_PAGE)
+    rooms = call.connection.services.rooms
+    room = rooms.of_member(call.connection.client, request.room_id)
+    messages, has_more = await rooms.broker.history(
+        room.room_id, request.before, request.limit or ENTRIES_PER_PAGE
+    )
     return events.RoomHistoryPage(
         request_id=call.request_id,
         room_id=room.room_id,
@@ -90,48 +135,51 @@ def room_history(call: Call) -> Reply:
     )
 
 
-def list_rooms(call: Call) -> Reply:
-    """A page of the rooms that there are."""
+def list_rooms(call: Call) -> Work:
+    """A page of the rooms that the caller may see."""
+    return in_lane(call.connection.client, lambda: _list(call))
+
+
+async def _list(call: Call) -> Reply:
     request: requests.ListRooms = call.request
-    rooms = sorted(call.connection.services.rooms.all(), key=lambda room: room.room_id)
-    if request.cursor is not None:
-        rooms = [room for room in rooms if room.room_id > request.cursor]
-    limit = request.limit or ROOMS_PER_PAGE
-    page = rooms[:limit]
+    services, client = call.connection.services, call.connection.client
+    page, has_more = await services.rooms.broker.rooms(
+        client.identity.key, request.cursor, request.limit or ROOMS_PER_PAGE
+    )
     return events.RoomsList(
         request_id=call.request_id,
-        rooms=tuple(
-            events.RoomSummary(room_id=room.room_id, title=None, participants=len(room.members))
-            for room in page
-        ),
-        next_cursor=page[-1].room_id if len(rooms) > limit else None,
+        rooms=tuple(page),
+        next_cursor=page[-1].room_id if has_more else None,
     )
 
 
-ROOMS_PER_PAGE = 100
-ENTRIES_PER_PAGE = 50
+def origin(call: Call) -> Origin:
+    """Whose request a change comes from."""
+    return Origin(call.connection.client.client_id, call.request_id)
+
+
+def position(given: int | RoomPosition | None) -> Position | None:
+    """Up to where a client says that it has a log."""
+    if given is None:
+        return None
+    if isinstance(given, RoomPosition):
+        return Position(seq=given.seq, epoch=given.epoch)
+    return Position(seq=given)
 
 
 def joined(
-    room: Room, client: Client, position: Position, *, request_id: str | None
+    connection: Connection, room: Room, seen: Joined, *, request_id: str | None
 ) -> events.RoomJoined:
     """What a room looks like to one of its members."""
-    epoch, last_seq = None, position
-    if isinstance(position, RoomPosition):
-        epoch, last_seq = position.epoch, position.seq
-    assert not isinstance(last_seq, RoomPosition)
-    recovered, messages = room.since(last_seq, epoch)
-    members = list(room.members.values())[:MEMBERS_SHOWN]
-    me = room.members[client.identity.key]
     return events.RoomJoined(
         request_id=request_id,
         room_id=room.room_id,
-        participants=len(room.members),
-        members=tuple(member.describe() for member in members),
-        epoch=room.epoch,
-        seq=room.seq,
-        recovered=recovered,
-        messages=tuple(messages),
+        participants=seen.participants,
+        members=next(chunks(seen.members), ()),
+        epoch=seen.epoch,
+        seq=seen.seq,
+        recovered=seen.recovered,
+        messages=seen.entries,
         active_streams=tuple(
             events.ActiveStream(
                 stream_id=answer.stream_id,
@@ -140,45 +188,24 @@ def joined(
                 state=answer.record.state,
                 offset=len(answer.record.transcript),
             )
-            for answer in room.streams.values()
+            for answer in connection.services.rooms.answers_in(room)
         ),
-        role=me.role,
-        settings=RoomSettings(),
+        role=seen.role,
+        settings=seen.settings,
     )
 
 
 def watch_room(connection: Connection, room: Room) -> None:
     """Follow the answers that a room is getting, from their beginnings."""
-    for answer in room.streams.values():
-        if connection.view_of(answer.stream_id) is None:
+    client = connection.client
+
+    def watch(answer: Answer) -> None:
+        if connection.view_of(answer.stream_id) is None and not answer.record.is_ended:
             connection.watch(answer)
 
-
-def entry_event(room: Room, entry: events.RoomEntry) -> events.RoomEntryEvent:
-    """A log entry as it is made, for everyone."""
-    return events.RoomEntryEvent(
-        room_id=room.room_id,
-        seq=entry.seq,
-        message_id=entry.message_id,
-        role=entry.role,
-        client_id=entry.client_id,
-        user_id=entry.user_id,
-        name=entry.name,
-        text=entry.text,
-        data=entry.data,
-        stream_id=entry.stream_id,
-        timestamp=entry.timestamp,
-    )
-
-
-def _check_bounds(connection: Connection, room_id: str) -> None:
-    services, client = connection.services, connection.client
-    policy = services.policy
-    if room_id not in client.room_ids and len(client.room_ids) >= policy.max_rooms_per_client:
-        raise WireError(
-            ErrorCode.INVALID_PARAMETERS,
-            f"A client may be in at most {policy.max_rooms_per_client} rooms.",
-            details=(FieldError(field="roomId", message="one room too many; leave one first"),),
+    for stream_id in list(room.asks):
+        connection.services.rooms.answers.when_found(
+            stream_id,
+            watch,
+            while_=lambda: connection.is_open and client.client_id in room.clients,
         )
-    if services.rooms.get(room_id) is None and len(services.rooms) >= policy.max_rooms:
-        raise WireError(ErrorCode.OVERLOADED, "This server holds no more rooms.", retry_after=1000)

@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 
 from wsserver.core.ask import Answer
 from wsserver.core.batches import Batch
+from wsserver.core.rooms.rights import moderates
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver_protocol import events, requests
@@ -13,15 +14,25 @@ from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.lifecycle import StopReason
 
 
-def stop_stream(call: Call) -> Reply:
+def stop_stream(call: Call) -> Reply | Coroutine[None, None, Reply]:
     """Stop a stream by its id, or a stream or `generate` by its requestId."""
     request: requests.StopStream = call.request
     connection = call.connection
-    answers = connection.services.answers
-    if request.stream_id is not None:
-        answer = answers.of_stream(request.stream_id)
-    else:
-        answer = _asked_as(connection, call.request_id)
+    if request.stream_id is None:
+        return _stop(call, _asked_as(connection, call.request_id))
+    answer = connection.services.answers.retained(request.stream_id)
+    if answer is None:
+        return _stop_found(call, request.stream_id)
+    return _stop(call, answer)
+
+
+async def _stop_found(call: Call, stream_id: str) -> Reply:
+    """Stop a stream that nobody here has looked at yet."""
+    return _stop(call, await call.connection.services.answers.find(stream_id))
+
+
+def _stop(call: Call, answer: Answer | None) -> Reply:
+    connection = call.connection
     if answer is None or answer.record.is_ended:
         raise stream_not_found()
     reason = _stop_right(connection, answer)
@@ -30,7 +41,7 @@ def stop_stream(call: Call) -> Reply:
     if not connection.follows(answer):
         # Its own terminal event is the reply, also here, where nobody followed it.
         answer.on_end.append(lambda ended: _tell_stopper(connection, ended, call.request_id))
-    answers.stop(answer, reason, connection.client.client_id)
+    connection.services.answers.stop(answer, reason, connection.client.client_id)
     return None
 
 
@@ -61,10 +72,35 @@ def watch_stream(call: Call) -> Reply | Coroutine[None, None, Reply]:
     connection = call.connection
     answer = connection.services.answers.retained(request.stream_id)
     if answer is None:
-        return _say_where_kept(connection, request.stream_id)
+        return _watch_found(call)
     if not may_watch(connection, answer):
         raise stream_not_found()
+    if request.from_offset > len(answer.record.transcript) and not answer.record.is_ended:
+        return _watch_ahead(call, answer)
     connection.watch(answer, request_id=call.request_id, from_offset=request.from_offset)
+    return None
+
+
+async def _watch_found(call: Call) -> Reply:
+    """Follow a stream that nobody here has looked at yet, or say where its text is kept."""
+    request: requests.WatchStream = call.request
+    connection = call.connection
+    answer = await connection.services.answers.find(request.stream_id)
+    if answer is None:
+        return await _say_where_kept(connection, request.stream_id)
+    if not may_watch(connection, answer):
+        raise stream_not_found()
+    return await _watch_ahead(call, answer)
+
+
+async def _watch_ahead(call: Call, answer: Answer) -> Reply:
+    """Follow a stream whose reader may have more of it than is known here."""
+    request: requests.WatchStream = call.request
+    connection = call.connection
+    stands = await connection.services.answers.place(answer, request.from_offset)
+    connection.watch(
+        answer, request_id=call.request_id, from_offset=stands, has=request.from_offset
+    )
     return None
 
 
@@ -118,8 +154,7 @@ def _stop_right(connection: Connection, answer: Answer) -> StopReason | None:
         return StopReason.CLIENT
     if ask.room_id is not None and ask.room_id in client.room_ids:
         room = connection.services.rooms.get(ask.room_id)
-        member = room.members.get(client.identity.key) if room is not None else None
-        if member is not None and member.moderates:
+        if room is not None and moderates(room.role_of(client)):
             return StopReason.MODERATOR
     return None
 

@@ -27,6 +27,9 @@ class BaseView:
     def wake(self) -> None:
         self._outbox.mark(self)
 
+    def rewound(self, offset: int) -> None:
+        """Nothing: a view that shows no text while it grows has none to take back."""
+
     def next_frame(self, now: float) -> bytes | None:
         raise AssertionError("a view makes its own frames")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from wsserver.core.ask import Answer
 from wsserver.core.results import logprobs_between, milliseconds, stream_terminal
+from wsserver.core.streams import Ending
 from wsserver.core.wallclock import wall_ms
 from wsserver.gateway.outbox import Outbox
 from wsserver.gateway.views.base import BaseView
@@ -27,12 +28,14 @@ class StreamView(BaseView):
         opening: Makes the first frame, and may move the cursor.
         request_id: The asker's requestId; None for watchers, who go by streamId.
         interval: Seconds over which text is joined into one piece; 0: a frame a token.
+        is_of_all: The opening is the same for all who were there when the stream began.
         on_done: Called after the terminal event was made.
     """
 
     __slots__ = (
         "_every",
         "_interval",
+        "_is_of_all",
         "_next_at",
         "_on_done",
         "_opening",
@@ -51,12 +54,14 @@ class StreamView(BaseView):
         opening: Opening,
         request_id: str | None,
         interval: float,
+        is_of_all: bool = False,
         on_done: Callable[[StreamView], object],
     ) -> None:
         super().__init__(outbox, encoding, request_id)
         self.answer = answer
         self.cursor = 0
         self._opening: Opening | None = opening
+        self._is_of_all = is_of_all
         self._interval = interval
         self._next_at = 0.0
         self._on_done = on_done
@@ -86,6 +91,7 @@ class StreamView(BaseView):
     def reopen(self, opening: Opening) -> None:
         """Begin again with another opening: for a `watch_stream` of what is watched already."""
         self._opening = opening
+        self._is_of_all = False
         self.wake()
 
     def next_frame(self, now: float) -> bytes | None:
@@ -93,6 +99,8 @@ class StreamView(BaseView):
             return None
         if self._opening is not None and not self.answer.is_refused:
             opening, self._opening = self._opening, None
+            if self._is_of_all:
+                return self._shared("start", lambda: self._encode(opening(self)))
             return self._encode(opening(self))
         record = self.answer.record
         if self._rewind:
@@ -113,10 +121,9 @@ class StreamView(BaseView):
                 return None
             return self._piece(now)
         if record.ending is not None and not self.is_done:
-            terminal = stream_terminal(self.answer, record.ending, self.request_id)
             self.close()
             self._on_done(self)
-            return self._encode(terminal)
+            return self._terminal(record.ending)
         return None
 
     def close(self) -> None:
@@ -128,6 +135,13 @@ class StreamView(BaseView):
     def rewind(self) -> None:
         """The reader has more than there is: tell it to drop what lies past the cursor."""
         self._rewind = True
+
+    def rewound(self, offset: int) -> None:
+        """The text was cut: a reader who has more is told before anything else."""
+        if self.cursor > offset:
+            self.cursor = offset
+            self._rewind = True
+            self.wake()
 
     def told_place(self, position: int | None) -> None:
         """The opening has told this place in line."""
@@ -162,11 +176,9 @@ class StreamView(BaseView):
                 self.answer.ask.room_id,
                 logprobs_between(record, piece.start, piece.end),
             )
-        # Watchers who are up to date want the same bytes: one encoding serves them all.
-        key = (piece.start, piece.end, self._encoding)
-        shared = self.answer.shared_frame
-        if shared is None or shared[0] != key:
-            frame = encode_token(
+        return self._shared(
+            "piece",
+            lambda: encode_token(
                 self._encoding,
                 record.stream_id,
                 piece.text,
@@ -176,9 +188,23 @@ class StreamView(BaseView):
                 wall_ms(),
                 None,
                 self.answer.ask.room_id,
-            )
-            shared = self.answer.shared_frame = (key, frame)
-        return shared[1]
+            ),
+            what=(piece.start, piece.end),
+        )
+
+    def _terminal(self, ending: Ending) -> bytes:
+        def make() -> bytes:
+            return self._encode(stream_terminal(self.answer, ending, self.request_id))
+
+        return make() if self.request_id is not None else self._shared("end", make)
+
+    def _shared(self, kind: str, make: Callable[[], bytes], what: object = None) -> bytes:
+        """A frame that every watcher wants: of those who are up to date the first one makes it."""
+        frames = self.answer.shared_frames
+        known = frames.get((kind, self._encoding))
+        if known is None or known[0] != what:
+            known = frames[kind, self._encoding] = (what, make())
+        return known[1]
 
     def _progress(self, now: float) -> bytes:
         record = self.answer.record

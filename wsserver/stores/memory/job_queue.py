@@ -31,7 +31,9 @@ class MemoryJobQueue:
         self._ring(job.model_id)
 
     def resubmit(self, job: Job, record: StreamRecord) -> None:
-        self._queue(job.model_id).push_front(job, record)
+        queue = self._queue(job.model_id)
+        queue.push_front(job, record)
+        queue.done(job.owner)
         self._ring(job.model_id)
 
     async def claim(self, model_id: str) -> Job | None:
@@ -47,6 +49,9 @@ class MemoryJobQueue:
 
     def done(self, model_id: str, owner: str, stream_id: str) -> None:
         self._queue(model_id).done(owner)
+
+    def abandon(self, model_id: str, owner: str, stream_id: str) -> None:
+        self.done(model_id, owner, stream_id)  # of one process nobody else has claimed it
 
     def remove(self, model_id: str, stream_id: str) -> bool:
         removed = self._queue(model_id).remove(stream_id)

@@ -5,7 +5,23 @@
 steps as Lua scripts in ``lua/<area>`` and its keys in a table.
 """
 
+from wsserver.stores.redis.clients import RedisClients
+from wsserver.stores.redis.idempotency import RedisIdempotency
+from wsserver.stores.redis.job_queue import RedisJobQueue
+from wsserver.stores.redis.limits import RedisLimits
 from wsserver.stores.redis.link import PUBLISH, RedisLink
+from wsserver.stores.redis.nodes import RedisNodes
+from wsserver.stores.redis.response_cache import RedisResponseCache
 from wsserver.stores.redis.sessions import RedisSessionStore
 
-__all__ = ["PUBLISH", "RedisLink", "RedisSessionStore"]
+__all__ = [
+    "PUBLISH",
+    "RedisClients",
+    "RedisIdempotency",
+    "RedisJobQueue",
+    "RedisLimits",
+    "RedisLink",
+    "RedisNodes",
+    "RedisResponseCache",
+    "RedisSessionStore",
+]

@@ -1,7 +1,7 @@
-"""The composition root: a configuration becomes a running server.
+"""One gateway process: build, listen, load, wait for a signal, drain, close.
 
 Everything is made here and handed down; nothing below looks up anything. Read `serve` from top to
-bottom for the life of the process: build, listen, load, wait for a signal, drain, close.
+bottom for the life of the process.
 """
 
 from __future__ import annotations
@@ -14,39 +14,33 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from importlib.metadata import version
-from importlib.resources import files
-from pathlib import Path
 
 import uvloop
 
+from wsserver.app.backend import embedded
+from wsserver.app.policies import edge_policy, limit_policy
 from wsserver.config import Config
 from wsserver.core.batches import Batches
 from wsserver.core.clients import Client, Clients
 from wsserver.core.departures import Departures
 from wsserver.core.idempotency import Idempotency
 from wsserver.core.identity import Identity
-from wsserver.core.limits import LimitPolicy, MemoryLimits
-from wsserver.core.local_answers import LocalAnswers
-from wsserver.core.models import ModelRegistry, ModelSource, SourcePolicy
 from wsserver.core.room_context import RoomContexts
-from wsserver.core.rooms import Rooms
+from wsserver.core.rooms import PresenceKeeper, Rooms
+from wsserver.core.rooms.answering import RoomAnswers
+from wsserver.core.rooms.asks import RoomAsks
 from wsserver.core.sessions.services import SessionServices
 from wsserver.core.sessions.store import SessionError
 from wsserver.core.streams import Ending
 from wsserver.core.telemetry import ModelSnapshot, Snapshot
-from wsserver.engines.catalog import ENTRIES, engine_for
-from wsserver.engines.host import create_host
 from wsserver.gateway.dispatch import Dispatcher
 from wsserver.gateway.handlers import HANDLERS
 from wsserver.gateway.http import HttpPages
 from wsserver.gateway.listener import Heartbeat, Listener
-from wsserver.gateway.services import EdgePolicy, Services
+from wsserver.gateway.services import Services
 from wsserver.observe.logging import log_to
 from wsserver.observe.metrics import Metrics
 from wsserver.observe.runtime import watch_collector, watch_loop
-from wsserver.stores.memory.job_queue import MemoryJobQueue
-from wsserver.stores.memory.response_cache import MemoryResponseCache
-from wsserver.stores.memory.stream_log import MemoryStreamLog
 from wsserver.stores.sessions import open_session_store
 from wsserver.stores.sqlite.database import NewerSchema
 from wsserver_protocol import events
@@ -100,6 +94,9 @@ class Application:
             await self._store.close()
 
     async def _serve(self) -> int:
+        self._hurry = asyncio.Event()
+        self.metrics = Metrics(version("wsserver"))
+        self._backend = embedded(self.config, self.metrics)
         self._build()
         addresses = await self.listener.start(self.config.server.host, self.config.server.port)
         with ExitStack() as watching:
@@ -115,8 +112,10 @@ class Application:
                 asyncio.create_task(heartbeat.run()),
                 asyncio.create_task(watch_loop(self.metrics.loop_lagged)),
                 asyncio.create_task(self.services.sessions.upkeep.run()),
+                asyncio.create_task(self._presence.run()),
+                *(asyncio.create_task(task()) for task in self._backend.tasks),
             ]
-            self._load_models()
+            self._backend.load_models()
             self._say_where(addresses)
             stopping = asyncio.create_task(self._stopping.wait())
             await asyncio.wait({stopping, *background}, return_when=asyncio.FIRST_COMPLETED)
@@ -137,39 +136,20 @@ class Application:
         self._stopping.set()
 
     def _build(self) -> None:
-        config = self.config
-        loop = asyncio.get_running_loop()
-        self._hurry = asyncio.Event()
-        self.metrics = Metrics(version("wsserver"))
-        limit_policy = _limit_policy(config)
-        limits = MemoryLimits(limit_policy)
-        stream_log = MemoryStreamLog(config.streams.retention_seconds)
-        queue = MemoryJobQueue(config.limits.queue_per_model)
-        models = self.models = ModelRegistry(
-            sources=_source_policy(config),
-            factory=create_host,
-            queue=queue,
-            log=stream_log,
-            telemetry=self.metrics,
-            most=config.models.max_loaded,
-        )
-        answers = LocalAnswers(
-            log=stream_log,
-            queue=queue,
-            limits=limits,
-            models=models,
-            telemetry=self.metrics,
-            retention=config.streams.retention_seconds,
-            max_wait=config.limits.queue_seconds,
-            cache=MemoryResponseCache(
-                entries=config.cache.entries, size=config.cache.bytes, ttl=config.cache.ttl_seconds
+        config, backend = self.config, self._backend
+        answers, models, broker = backend.answers, backend.models, backend.broker
+        batches = Batches(answers, backend.limits)
+        rooms = Rooms(
+            broker,
+            RoomAnswers(
+                find=answers.retained,
+                stop=answers.stop,
+                fetch=answers.find if backend.is_shared else None,
             ),
         )
-        models.keeper = answers
-        batches = Batches(answers, limits)
-        rooms = Rooms(log_bound=config.rooms.history_entries, stop=answers.stop)
+        self._presence = PresenceKeeper(backend.presence, rooms.lapse, broker.sweep)
         departures = Departures(answers, batches, rooms)
-        sessions = SessionServices(self._store, answers, models)
+        sessions = SessionServices(self._store, answers, models, backend.elsewhere)
 
         def gone(client: Client) -> None:
             departures.gone(client)
@@ -182,31 +162,19 @@ class Application:
             departures=departures,
             models=models,
             rooms=rooms,
-            room_contexts=RoomContexts(answers, models),
+            room_asks=RoomAsks(rooms, answers, RoomContexts(broker, models)),
             clients=Clients(config.resume.window_seconds, gone),
-            limits=limits,
-            limit_policy=limit_policy,
+            limits=backend.limits,
+            limit_policy=limit_policy(config),
             idempotency=Idempotency(config.idempotency.retention_seconds),
             sessions=sessions,
-            log=stream_log,
             telemetry=self.metrics,
-            policy=_edge_policy(config),
-            started_at=loop.time(),
+            policy=edge_policy(config),
+            started_at=asyncio.get_running_loop().time(),
         )
         self.metrics.watch(self._snapshot)
         pages = HttpPages(self.services, self.metrics.render)
         self.listener = Listener(self.services, Dispatcher(HANDLERS), pages)
-
-    def _load_models(self) -> None:
-        """Make the configured models known, and start loading those that are to be there."""
-        models = self.models
-        sources = models.sources.configured
-        start = self.config.models.start
-        for name in [*start, *(name for name in sources if name not in start)]:
-            is_default = bool(start) and name == start[0]
-            model = models.add(sources[name], is_default=is_default, model_id=name)
-            if name in start:
-                models.load(model)
 
     def _say_where(self, addresses: list[tuple[str, int]]) -> None:
         for host, port in addresses:
@@ -239,7 +207,7 @@ class Application:
         await services.answers.closed()
         await services.sessions.conversations.close()
         await self.listener.stop(CloseCode.GOING_AWAY, CLOSE_DEADLINE)
-        await self.models.close()
+        await self._backend.close()
 
     async def _wait_for_answers(self, seconds: float) -> None:
         idle = asyncio.create_task(self.services.answers.idle())
@@ -266,68 +234,6 @@ class Application:
                 for model in services.models.all()
             ),
         )
-
-
-def _source_policy(config: Config) -> SourcePolicy:
-    sources: dict[str, ModelSource] = {}
-    for entry in config.models.model:
-        is_file = Path(entry.source).is_absolute()
-        engine = entry.engine or _engine_for(entry.source) or "unknown"
-        sources[entry.id] = ModelSource(
-            id=entry.id,
-            source=Path(entry.source).name if is_file else entry.source,
-            engine=engine,
-            path=entry.source if is_file else None,
-            settings={**config.models.engines.get(engine, {}), **entry.settings},
-            description=entry.description,
-            replicas=entry.replicas,
-        )
-    return SourcePolicy(
-        models_dir=Path(config.models.dir) if config.models.dir else None,
-        allowed_schemes=frozenset(config.models.schemes),
-        choose_engine=_engine_for,
-        configured=sources,
-        operator_settings={name: entry.operator_settings for name, entry in ENTRIES.items()},
-    )
-
-
-def _engine_for(source: str) -> str | None:
-    try:
-        return engine_for(source)
-    except LookupError:
-        return None
-
-
-def _limit_policy(config: Config) -> LimitPolicy:
-    limits = config.limits
-    return LimitPolicy(
-        requests_per_minute=limits.requests_per_minute,
-        tokens_per_minute=limits.tokens_per_minute,
-        max_concurrent_streams=limits.max_concurrent_streams,
-    )
-
-
-def _edge_policy(config: Config) -> EdgePolicy:
-    server, limits = config.server, config.limits
-    page = Path(str(files("wsserver").joinpath("page")))
-    return EdgePolicy(
-        max_message_bytes=limits.max_message_bytes,
-        max_connections=server.max_connections,
-        connections_per_second=server.connections_per_second,
-        max_batch=limits.max_batch,
-        max_rooms=config.rooms.max_rooms,
-        max_rooms_per_client=config.rooms.max_rooms_per_client,
-        frames_per_second=limits.frames_per_second,
-        frames_burst=limits.frames_burst,
-        token_interval_ms=config.streams.token_interval_ms,
-        ping_interval=server.ping_interval_seconds,
-        ping_timeout=server.ping_timeout_seconds,
-        send_timeout=server.send_timeout_seconds,
-        origins=server.origins,
-        trusted_proxies=server.trusted_proxies,
-        backlog=server.backlog,
-        page=page if page.is_dir() else None,
-    )
 
 
 def _tame_collector() -> None:

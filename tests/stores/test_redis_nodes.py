@@ -1,0 +1,88 @@
+"""Leases of processes, the one reaper, and messages between nodes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from wsserver.stores.redis import RedisLink, RedisNodes
+from wsserver.stores.redis.nodes import KEYS
+
+
+async def let_lapse(link: RedisLink, node: RedisNodes) -> None:
+    """Let a node's lease have run out."""
+    await link.command("ZADD", KEYS[0], "XX", 1, node.node_id)
+
+
+async def test_a_node_lives_as_long_as_its_lease(link: RedisLink) -> None:
+    """Who does not renew is dead to the others, until it is buried."""
+    first, second = RedisNodes(link), RedisNodes(link)
+    for node in (first, second):
+        await node.beat()
+    alive, dead = await first.all()
+    assert (set(alive), dead) == ({first.node_id, second.node_id}, [])
+    await let_lapse(link, second)
+    assert await first.all() == ([first.node_id], [second.node_id])
+    await first.bury(second.node_id)
+    assert await first.all() == ([first.node_id], [])
+
+
+async def test_a_node_that_comes_back_learns_that_it_was_dead(link: RedisLink) -> None:
+    """It is told once, and only if its lease had run out; it is not buried alive."""
+    node, other = RedisNodes(link), RedisNodes(link)
+    lapses: list[str] = []
+    node.on_lapsed = lambda: lapses.append("lapsed")
+    await node.beat()
+    await node.beat()
+    assert lapses == []
+    await let_lapse(link, node)
+    await node.beat()
+    await node.beat()
+    assert lapses == ["lapsed"]
+    await other.bury(node.node_id)
+    assert (await other.all()).alive == [node.node_id]
+
+
+async def test_one_reaper_at_a_time(link: RedisLink) -> None:
+    """Of many nodes one cleans up, until it leaves or falls silent."""
+    nodes = [RedisNodes(link) for _ in range(5)]
+    got = await asyncio.gather(*(node.may_reap() for node in nodes))
+    assert sum(got) == 1
+    reaper = nodes[got.index(True)]
+    other = nodes[got.index(False)]
+    assert await reaper.may_reap()
+    assert not await other.may_reap()
+    assert 0 < await link.command("PTTL", KEYS[1]) <= 15_000
+    await reaper.leave()
+    assert await other.may_reap()
+
+
+async def test_a_node_that_leaves_needs_no_burial(link: RedisLink) -> None:
+    """An orderly end leaves nothing behind."""
+    node, other = RedisNodes(link), RedisNodes(link)
+    await node.beat()
+    await other.beat()
+    await node.leave()
+    assert await other.all() == ([other.node_id], [])
+
+
+async def test_messages_reach_the_node_they_are_for(link: RedisLink, redis_url: str) -> None:
+    """An inbox is one node's; what is sent comes whole and in order."""
+    far = RedisLink.open(redis_url)
+    node, other, sender = RedisNodes(link), RedisNodes(link), RedisNodes(far)
+    got: list[bytes] = []
+    all_there = asyncio.Event()
+
+    def take(message: bytes) -> None:
+        got.append(message)
+        if len(got) == 2:
+            all_there.set()
+
+    end = await node.receive(take, lambda: None)
+    strays: list[bytes] = []
+    await other.receive(strays.append, lambda: None)
+    await sender.send(node.node_id, b"one\x00")
+    await sender.send(node.node_id, b"two")
+    await asyncio.wait_for(all_there.wait(), 5)
+    assert (got, strays) == ([b"one\x00", b"two"], [])
+    end()
+    await far.close()

@@ -1,0 +1,48 @@
+"""A member for the supervisor's tests: it serves one line, and lives and ends like a real one.
+
+Run as ``python -m tests.support.member NAME PORT [FAULT]``. It shares the port, answers each
+connection with its name and process id, says that it is ready, and ends by SIGTERM or with the end
+of its standard input. Faults: ``broken`` never becomes ready, ``deaf`` ignores SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+
+
+def main(name: str, port: int, fault: str = "") -> int:
+    if fault == "broken":
+        return 3
+    if fault == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: _end(name))
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind(("127.0.0.1", port))
+        listening.listen()
+        sys.stdout.write(f"{name} is ready\n")
+        sys.stdout.flush()
+        while True:
+            connection, _ = listening.accept()
+            with connection:
+                connection.sendall(f"{name} {os.getpid()}\n".encode())
+
+
+def _end(name: str) -> None:
+    sys.stdout.write(f"{name} ends\n")
+    sys.exit(0)
+
+
+def _end_with_input() -> None:
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))

@@ -1,0 +1,179 @@
+"""Asks in a room: from an accepted answer to its place in the model's line, and to the log.
+
+The start of an answer is held back until its ask stands in the room's log, so that `stream_start`
+has the ask's ``seq`` and everyone sees it there, or nobody does.
+
+What happens to an ask while others are open is the room's setting. To wait for one's turn is the
+default: an ask then knows the answers before it. One that steers ends those, and waits for their
+ends, too: what they had said is part of the conversation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field, replace
+
+from wsserver.core.answers import Answers
+from wsserver.core.ask import Answer
+from wsserver.core.room_context import RoomContexts
+from wsserver.core.rooms.changes import Draft, OpenAsk, Origin
+from wsserver.core.rooms.service import Rooms
+from wsserver.core.streams import Ending, StreamRecord
+from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.fields import WhenBusy
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class RoomAsk:
+    """An ask on its way.
+
+    Attributes:
+        answer: Accepted, its start held back.
+        room_id: Where.
+        draft: What is said; None where an answer goes on.
+        origin: Who asks.
+        when_busy: What to do where other asks are open.
+        system: A system prompt for this ask.
+        raw: The prompt, where it goes to the model as it is.
+    """
+
+    answer: Answer
+    room_id: str
+    draft: Draft | None
+    origin: Origin
+    when_busy: WhenBusy = WhenBusy.QUEUE
+    system: str | None = None
+    raw: str | None = None
+    tried: asyncio.Event = field(default_factory=asyncio.Event)  # whether `is_open` is final
+    is_open: bool = False  # the room's log has the ask, and not the answer
+    ahead: set[str] = field(default_factory=set)  # streams that it waits for
+    turn: asyncio.Event = field(default_factory=asyncio.Event)  # they have ended
+
+
+class RoomAsks:
+    """Leads each ask of this process to its answer's end."""
+
+    def __init__(self, rooms: Rooms, answers: Answers, contexts: RoomContexts) -> None:
+        self._broker = rooms.broker
+        self._answers = answers
+        self._contexts = contexts
+        self._waiting: list[RoomAsk] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        rooms.on_answered = self._answered
+
+    def begin(self, ask: RoomAsk) -> None:
+        """Hold an accepted answer's start back; `open` comes next."""
+        self._answers.hold(ask.answer)
+        ask.answer.closing.append(lambda record, ending: self._close(ask, record, ending))
+
+    async def open(self, ask: RoomAsk) -> None:
+        """Put the ask into the log, and tell its start. Whatever prevents that refuses it."""
+        answer = ask.answer
+        wanted = OpenAsk(
+            stream_id=answer.stream_id,
+            client_id=ask.origin.client_id,
+            model_id=answer.record.model_id,
+        )
+        try:
+            if await self._answers.admitted(answer):
+                opened = await self._broker.ask(
+                    ask.room_id,
+                    wanted,
+                    ask.draft,
+                    ask.origin,
+                    is_alone=ask.when_busy is WhenBusy.REJECT,
+                    steers=ask.when_busy is WhenBusy.STEER,
+                )
+                answer.ask_seq = opened.seq or None
+                ask.is_open = True
+                if opened.ahead and ask.when_busy is not WhenBusy.PARALLEL:
+                    self._wait(ask, opened.ahead)
+        except WireError as error:
+            self._answers.refuse(answer, error)
+            return
+        except Exception:
+            log.exception("the ask of %s could not be put into its room", answer.stream_id)
+            self._answers.refuse(answer, _fault())
+            return
+        finally:
+            ask.tried.set()
+        if ask.is_open and not ask.ahead:
+            ask.turn.set()
+        self._answers.release(answer)
+        task = asyncio.get_running_loop().create_task(self._lead(ask))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _lead(self, ask: RoomAsk) -> None:
+        """Give the answer its context and its place in line. Whatever prevents that ends it."""
+        answer = ask.answer
+        try:
+            await ask.turn.wait()
+            if answer.is_closing or answer.record.cancel is not None:
+                return
+            messages = answer.ask.messages  # of an answer that goes on: what it was given before
+            if ask.raw is None and messages is None and ask.draft is not None:
+                messages = await self._contexts.make(answer, ask.room_id, ask.draft, ask.system)
+                answer.ask = replace(answer.ask, messages=messages)
+            self._answers.enqueue(answer, messages=messages, raw=ask.raw, prior=answer.prior)
+        except WireError as error:
+            self._answers.end_early(answer, Ending.failed(error))
+        except Exception:
+            log.exception("the context of %s could not be made", answer.stream_id)
+            self._answers.end_early(answer, Ending.failed(_fault()))
+
+    def _wait(self, ask: RoomAsk, ahead: tuple[str, ...]) -> None:
+        """Let an ask wait until the streams ahead of it have ended; its asker is told its place."""
+        ask.ahead.update(ahead)
+        ask.answer.record.queue_position = len(ask.ahead)
+        self._waiting.append(ask)
+
+    def _answered(self, stream_id: str) -> None:
+        """The log has an answer: those who waited for it come nearer."""
+        for ask in [ask for ask in self._waiting if stream_id in ask.ahead]:
+            ask.ahead.remove(stream_id)
+            record = ask.answer.record
+            record.queue_position = len(ask.ahead) or None
+            record.wake()
+            if not ask.ahead:
+                self._no_longer_waits(ask)
+
+    def _no_longer_waits(self, ask: RoomAsk) -> None:
+        ask.turn.set()
+        if ask in self._waiting:
+            self._waiting.remove(ask)
+
+    async def _close(self, ask: RoomAsk, record: StreamRecord, ending: Ending) -> None:
+        """Give an answer that ended its place in the log: before its end is told."""
+        await ask.tried.wait()
+        self._no_longer_waits(ask)
+        if not ask.is_open:
+            return
+        try:
+            entry = await self._broker.answer(ask.room_id, answer_draft(ask.answer))
+        except WireError as error:
+            log.warning("an answer could not be put into its room's log: %s", error.message)
+            record.saved = False
+            return
+        record.seq = entry.seq if entry is not None else None
+
+
+def answer_draft(answer: Answer) -> Draft:
+    """The entry of an answer that has its last text."""
+    record = answer.record
+    return Draft(
+        role="assistant",
+        client_id="server",
+        user_id=record.model_id,
+        name=record.model_id,
+        text=record.transcript.text,
+        stream_id=record.stream_id,
+        continues=answer.continues,
+    )
+
+
+def _fault() -> WireError:
+    return WireError(ErrorCode.INTERNAL_ERROR, "Something went wrong in the server.")

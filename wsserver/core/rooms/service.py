@@ -1,0 +1,317 @@
+"""Rooms on this process: who of its clients sits where, and what they are told.
+
+What is shared with other processes is asked of the `RoomBroker`, and everything that happens comes
+back from it as changes, one after another. Here a change becomes one event, encoded once, for all
+who are there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from wsserver.core.ask import Answer
+from wsserver.core.clients import Client
+from wsserver.core.rooms import refusals, shown
+from wsserver.core.rooms.answering import RoomAnswers
+from wsserver.core.rooms.broker import Joined, Position, RoomBroker, Seat
+from wsserver.core.rooms.changes import (
+    Asked,
+    Change,
+    Configured,
+    Draft,
+    Entered,
+    Left,
+    Logged,
+    Origin,
+    Ranked,
+    Stated,
+)
+from wsserver.core.rooms.presence import Lapsed
+from wsserver.core.rooms.room import Room
+from wsserver_protocol import events
+from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.lifecycle import StopReason
+
+log = logging.getLogger(__name__)
+
+LOOKS = 10
+"""Times that rooms are looked at for one client that comes back, while things happen there."""
+
+
+class Rooms:
+    """The rooms of this process.
+
+    Args:
+        broker: What is shared.
+        answers: Finds and stops the answers of rooms.
+    """
+
+    def __init__(self, broker: RoomBroker, answers: RoomAnswers) -> None:
+        self.broker = broker
+        self.answers = answers
+        self._rooms: dict[str, Room] = {}
+        self.on_answered: Callable[[str], object] = lambda stream_id: None
+        broker.listen(self._told)
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def get(self, room_id: str) -> Room | None:
+        """The room, if anyone here sits in it."""
+        return self._rooms.get(room_id)
+
+    def of_member(self, client: Client, room_id: str) -> Room:
+        """The room, which the client must be in.
+
+        Raises:
+            WireError: ``not_in_room``, also if there is no such room.
+        """
+        room = self._rooms.get(room_id)
+        if room is None or client.client_id not in room.clients:
+            raise refusals.not_in_room()
+        return room
+
+    def answers_in(self, room: Room) -> list[Answer]:
+        """The answers that a room is getting and that can be followed here."""
+        found = (self.answers.find(stream_id) for stream_id in room.asks)
+        return [answer for answer in found if answer is not None and not answer.record.is_ended]
+
+    # Coming and going --------------------------------------------------------------------------
+
+    async def join(
+        self,
+        client: Client,
+        room_id: str,
+        *,
+        name: str | None = None,
+        state: dict[str, Any] | None = None,
+        invite: str | None = None,
+        position: Position | None = None,
+    ) -> tuple[Room, Joined]:
+        """Put a client into a room, made if need be, or look at it again.
+
+        Who is given the result sends it without awaiting anything before: changes go out at once.
+
+        Raises:
+            WireError: As for `RoomBroker.join`.
+        """
+        if name is not None:
+            client.name = name
+        seat = Seat(
+            user_key=client.identity.key,
+            user_id=client.identity.user_id,
+            name=client.display_name,
+            client_id=client.client_id,
+        )
+        joined = await self.broker.join(
+            room_id, seat, state=state, rename=name is not None, invite=invite, position=position
+        )
+        room = self._rooms.get(room_id)
+        if room is None:
+            room = self._rooms[room_id] = Room(room_id)
+        room.seat(client, joined)
+        if room_id in client.room_ids:
+            client.room_ids.remove(room_id)  # joined last is last
+        client.room_ids.append(room_id)
+        return room, joined
+
+    async def look_again(
+        self, client: Client, positions: Mapping[str, Position | None]
+    ) -> dict[str, Joined]:
+        """The rooms of a client that comes back, each as of now; those it lost are left out.
+
+        Its rights are looked at anew: who was banned meanwhile is out.
+
+        Raises:
+            WireError: ``store_unavailable``.
+        """
+        seen: dict[str, tuple[int, Joined]] = {}
+        order = list(client.room_ids)
+        for _ in range(LOOKS):
+            # What was told while the next room was looked at would be missing: look again there.
+            stale = [r for r in client.room_ids if r not in seen or self._moved(r, seen[r][0])]
+            if not stale:
+                break
+            for room_id in stale:
+                try:
+                    room, joined = await self.join(client, room_id, position=positions.get(room_id))
+                except WireError as error:
+                    if error.code is ErrorCode.STORE_UNAVAILABLE:
+                        raise
+                    self._lost(client, room_id)
+                else:
+                    seen[room_id] = (room.heard, joined)
+        client.room_ids.sort(key=order.index)
+        return {room_id: joined for room_id, (_, joined) in seen.items()}
+
+    def _moved(self, room_id: str, heard: int) -> bool:
+        room = self._rooms.get(room_id)
+        return room is None or room.heard != heard
+
+    def _lost(self, client: Client, room_id: str) -> None:
+        room = self._rooms.get(room_id)
+        if room is not None and client.client_id in room.clients:
+            self._unseat(client, room)
+        elif room_id in client.room_ids:
+            client.room_ids.remove(room_id)
+
+    async def leave(self, client: Client, room: Room, reason: str) -> None:
+        """Take a client out: the user is gone with the last one, wherever the others are."""
+        self._unseat(client, room)
+        await self._give_up(room.room_id, client.identity.key, client.client_id, reason)
+
+    def depart(self, client: Client) -> None:
+        """A client is gone for good: it leaves its rooms, once what it began there is done."""
+        client.lane.begin(lambda: self._leave_all(client))
+
+    async def lapse(self, seat: Lapsed) -> None:
+        """Take a seat away that a process left behind."""
+        await self._give_up(*seat, "timeout")
+
+    async def _leave_all(self, client: Client) -> None:
+        for room_id in list(client.room_ids):
+            room = self._rooms.get(room_id)
+            if room is None:
+                continue
+            try:
+                await self.leave(client, room, "timeout")
+            except WireError as error:
+                log.warning("a client could not leave its room: %s", error.message)
+            except Exception:
+                log.exception("a client could not leave its room")
+
+    async def _give_up(self, room_id: str, user_key: str, client_id: str, reason: str) -> None:
+        for stream_id in await self.broker.leave(room_id, user_key, client_id, reason):
+            self.answers.stop(stream_id, StopReason.DISCONNECT, "server")
+
+    def _unseat(self, client: Client, room: Room) -> None:
+        for stream_id in room.asks:
+            if client.connection is not None:
+                client.connection.close_view(stream_id)
+        room.unseat(client)
+        client.room_ids.remove(room.room_id)
+        if not room.clients:
+            room.digest.close()
+            del self._rooms[room.room_id]
+
+    def vacate(self, client: Client) -> None:
+        """A client has moved to another process, and its seats with it: nobody is told."""
+        for room_id in list(client.room_ids):
+            self._lost(client, room_id)
+
+    # Talking -----------------------------------------------------------------------------------
+
+    async def say(
+        self, client: Client, room: Room, text: str, data: object, origin: Origin
+    ) -> events.RoomEntry:
+        """Add a message to the log; all are told, the sender with its requestId.
+
+        Raises:
+            WireError: As for `RoomBroker.say`.
+        """
+        draft = Draft(
+            role="user",
+            client_id=client.client_id,
+            user_id=client.identity.user_id,
+            name=client.display_name,
+            text=text,
+            data=data,
+        )
+        return await self.broker.say(room.room_id, draft, origin)
+
+    async def set_state(
+        self, client: Client, room: Room, state: dict[str, Any], origin: Origin
+    ) -> None:
+        """Replace a member's state, whichever of its clients says so; all are told.
+
+        Raises:
+            WireError: As for `RoomBroker.set_state`.
+        """
+        await self.broker.set_state(room.room_id, client.identity.key, state, origin)
+
+    # What is told ------------------------------------------------------------------------------
+
+    def _told(self, room_id: str, change: Change) -> None:
+        match change:  # asks of this process may be open where nobody sits here any more
+            case Asked(steered=(_, *_)):
+                for stream_id in change.steered:
+                    self.answers.stop(stream_id, StopReason.INTERRUPT, change.ask.client_id)
+            case Logged() if change.entry.stream_id is not None:
+                self.on_answered(change.entry.stream_id)
+        room = self._rooms.get(room_id)
+        if room is None:
+            return
+        room.heard += 1
+        match change:
+            case Logged():
+                self._logged(room, change)
+            case Asked():
+                self._asked(room, change)
+            case Entered():
+                if room.digest.takes(change.participants):
+                    room.digest.add(change)
+                else:
+                    room.announce(shown.entered(room_id, change))
+            case Left():
+                self._left(room, change)
+            case Stated():
+                self._stated(room, change)
+            case Configured():
+                room.settings = change.settings
+                updated = events.RoomUpdated(
+                    room_id=room_id, settings=change.settings, by=change.by
+                )
+                room.announce(updated, origin=change.origin)
+            case Ranked():
+                self._ranked(room, change)
+
+    def _logged(self, room: Room, change: Logged) -> None:
+        entry = change.entry
+        if entry.stream_id is None:
+            room.announce(shown.entry(room.room_id, entry), origin=change.origin)
+        else:  # an answer: its stream's events have shown it
+            room.asks.pop(entry.stream_id, None)
+
+    def _asked(self, room: Room, change: Asked) -> None:
+        ask = change.ask
+        room.asks[ask.stream_id] = ask
+        prompt = change.entry.text if change.entry is not None else None
+
+        def show(answer: Answer) -> None:
+            for client in room.present(besides=ask.client_id):
+                if client.connection is not None:
+                    client.connection.show_stream(answer, prompt)
+
+        self.answers.when_found(ask.stream_id, show, while_=lambda: ask.stream_id in room.asks)
+
+    def _stated(self, room: Room, change: Stated) -> None:
+        event = events.RoomPresence(room_id=room.room_id, member=change.member)
+        if room.digest.takes(change.participants):
+            room.digest.add(change)
+            room.answer(event, change.origin)
+        else:
+            room.announce(event, origin=change.origin)
+
+    def _left(self, room: Room, change: Left) -> None:
+        event = shown.left(room.room_id, change)
+        gone = [room.clients[one] for one in change.client_ids if one in room.clients]
+        for client in gone:  # thrown out: each is told of itself
+            self._unseat(client, room)
+            if client.connection is not None:
+                own = msgspec.structs.replace(event, client_id=client.client_id)
+                client.connection.send(own)
+        if room.digest.takes(change.participants):
+            room.digest.add(change)
+            room.answer(event, change.origin)
+        else:
+            room.announce(event, origin=change.origin)
+
+    def _ranked(self, room: Room, change: Ranked) -> None:
+        if change.role is not None and change.user_key in room.roles:
+            room.roles[change.user_key] = change.role
+        event = shown.ranked(room.room_id, change)
+        room.announce(event, origin=change.origin)

@@ -1,0 +1,115 @@
+"""What a client is when it is on no process: enough for any other to take its place up again."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from wsserver.core.clients import Client
+from wsserver.core.identity import Identity
+
+
+class ClientState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A client without its connection."""
+
+    client_id: str
+    identity: Identity
+    tokens: tuple[str, ...]  # digests: the one in use, then its successors
+    name: str | None = None
+    rooms: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()  # what it asked for and has not ended
+    batches: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, client: Client) -> ClientState:
+        """A client of this process as it stands."""
+        return cls(
+            client_id=client.client_id,
+            identity=client.identity,
+            tokens=tuple(client.tokens),
+            name=client.name,
+            rooms=tuple(client.room_ids),
+            sessions=tuple(client.session_ids),
+            streams=tuple(client.answers),
+            batches=tuple(client.batches),
+        )
+
+    def revive(self) -> Client:
+        """The client, away, without its answers and batches: those are opened by their ids."""
+        client = Client("")
+        client.client_id = self.client_id
+        client.identity = self.identity
+        client.tokens = list(self.tokens)
+        client.name = self.name
+        client.room_ids = list(self.rooms)
+        client.session_ids = list(self.sessions)
+        return client
+
+
+class Taken(NamedTuple):
+    """A client that has come to this process."""
+
+    state: ClientState
+    token: str  # for its next resume
+    former: str | None  # the node where it was connected; None if it was away
+
+
+class SharedClients(Protocol):
+    """The places of clients over the whole fleet. Each client is on one node at a time.
+
+    All methods may raise `StoreUnavailable`.
+    """
+
+    async def save(self, state: ClientState, *, is_connected: bool) -> bool:
+        """Write down how a client of this node stands.
+
+        Returns:
+            False if it is this node's no more: another has taken it, or given it up for dead.
+        """
+        ...
+
+    async def take(self, token: str) -> Taken | None:
+        """Use a resume token: the client is this node's from now on.
+
+        The rule of tokens is that of `core.clients`. None if the token is not good, or the
+        client's window is over.
+        """
+        ...
+
+    async def away(self, client_id: str, window: float) -> None:
+        """The client's connection is gone; its place is kept for ``window`` seconds.
+
+        Nothing happens if another node has taken it.
+        """
+        ...
+
+    async def gone(self, client_id: str) -> ClientState | None:
+        """The client's window is over: nobody takes it any more. None: another node has it.
+
+        What it leaves is for the caller to clear, who then calls `forget`. If he dies before, it
+        comes up again in `orphans`.
+        """
+        ...
+
+    async def forget(self, client_id: str) -> None:
+        """Keep nothing of a client that is gone, or that was never more than a handshake."""
+        ...
+
+    async def refresh(self) -> list[str]:
+        """Say of all clients that are connected here that they are: also after this node was
+        believed dead.
+
+        Returns:
+            Those that are this node's no more: as for `save`.
+        """
+        ...
+
+    async def orphans(self, node_id: str, window: float) -> tuple[list[ClientState], int]:
+        """Clients of a dead node; those connected there have ``window`` seconds from now on.
+
+        Returns:
+            Those whose window is over, as from `gone`; and how many may still come back.
+        """
+        ...

@@ -1,0 +1,269 @@
+"""An accepted answer's way into its model's line, on a gateway of a fleet.
+
+An accepted answer exists for its client from the same moment as on a single server, so that the
+next frame finds it: a stop, for one. Its start is held back until the fleet has admitted it, which
+takes a few round trips; if that is refused, it ends as if it had never been accepted. From the
+moment its start is told it lives in the shared log, and nothing of it depends on this process.
+
+The way, as the answer's leader task goes it::
+
+    accept ─ admit (repeat? limits) ─ placed ─ create in the log ─ start told ─ in line
+
+Whoever asks for its end before it is in line leaves that to the leader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+
+from wsserver.core.answers import Answers
+from wsserver.core.ask import Answer, Claim, make_job
+from wsserver.core.cache import cache_key, is_deterministic
+from wsserver.core.engine import ChatMessage
+from wsserver.core.jobs import Job, QueueFull, SharedJobQueue
+from wsserver.core.models import ModelDirectory
+from wsserver.core.sessions.store import StoreUnavailable
+from wsserver.core.shared.admission import Admission
+from wsserver.core.shared.endings import Endings
+from wsserver.core.shared.led import Led, store_away
+from wsserver.core.shared.meta import Kept, pack
+from wsserver.core.shared.ports import SharedCache, SharedStreams
+from wsserver.core.streams import Ending, StreamRecord
+from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.lifecycle import StreamState
+
+
+class LedAnswers(Answers):
+    """Leads what this process accepts.
+
+    Args:
+        streams: The shared log.
+        queue: The shared queue.
+        admission: Repeats and limits over the fleet.
+        cache: Answers that are given again.
+        endings: What an end brings.
+        models: All models of the fleet.
+        stop_here: Ends an answer that an engine of this very process makes, at once and also while
+            the store is away. False if none does.
+        max_wait: Seconds within which a slot must be found; 0: no bound.
+    """
+
+    def __init__(
+        self,
+        *,
+        streams: SharedStreams,
+        queue: SharedJobQueue,
+        admission: Admission,
+        cache: SharedCache,
+        endings: Endings,
+        models: ModelDirectory,
+        stop_here: Callable[[str, Ending], bool],
+        retention: float,
+        max_wait: float = 0.0,
+    ) -> None:
+        super().__init__(models=models, retention=retention, max_wait=max_wait)
+        self._streams = streams
+        self._queue = queue
+        self._admission = admission
+        self._cache = cache
+        self._endings = endings
+        self._stop_here = stop_here
+        self._led: dict[str, Led] = {}
+
+    def enqueue(
+        self,
+        answer: Answer,
+        *,
+        messages: tuple[ChatMessage, ...] | None = None,
+        raw: str | None = None,
+        prior: str = "",
+    ) -> None:
+        led = self._led.get(answer.stream_id)
+        if led is None or answer.record.cancel is not None:
+            return
+        model = self._models.require(answer.record.model_id)
+        led.job = make_job(answer.record, answer.ask, messages, raw, prior)
+        if is_deterministic(answer.ask.options):
+            answer.cache_key = cache_key(led.job, model.build)
+        led.step()
+
+    def release(self, answer: Answer) -> None:
+        led = self._led.get(answer.stream_id)
+        super().release(answer)
+        if led is not None and answer.holds == 1:  # our own
+            led.placed.set()
+            led.step()
+
+    async def admitted(self, answer: Answer) -> bool:
+        led = self._led.get(answer.stream_id)
+        while led is not None and not led.is_admitted and answer.stream_id in self._led:
+            await led.changed.wait()
+        return not answer.record.is_ended and answer.record.cancel is None
+
+    def claim_id(self, answer: Answer, claim: Claim) -> None:
+        """The asker gave the request an id: at the same call, before it is admitted."""
+        led = self._led.get(answer.stream_id)
+        if led is not None:
+            led.claim = claim
+
+    def keep(self, answer: Answer, kept: Kept) -> None:
+        """A session keeps the answer. Before its start is released."""
+        led = self._led.get(answer.stream_id)
+        if led is not None:
+            led.kept = kept
+
+    def _begin(self, answer: Answer) -> None:
+        answer.holds += 1
+        led = self._led[answer.stream_id] = Led(answer)
+        # Whether anything else holds it back is known when its acceptance is over.
+        asyncio.get_running_loop().call_soon(self._accepted, led)
+
+    def _withdraw(self, answer: Answer) -> None:
+        del self._answers[answer.stream_id]
+        del self._led[answer.stream_id]
+        if answer.deadline is not None:
+            answer.deadline.cancel()
+
+    def _accepted(self, led: Led) -> None:
+        if self._led.get(led.answer.stream_id) is not led:
+            return  # withdrawn: it was refused at once
+        if led.answer.holds <= 1:
+            led.placed.set()
+        self._spawn(self._lead(led))
+
+    async def _lead(self, led: Led) -> None:
+        answer, record = led.answer, led.answer.record
+        try:
+            await self._go(led)
+        except WireError as error:
+            await self._give_up(led, Ending.failed(error))
+        except QueueFull:
+            full = f"The queue of model {record.model_id!r} is full."
+            refused = WireError(ErrorCode.OVERLOADED, full, retry_after=1000)
+            await self._give_up(led, Ending.failed(refused))
+        except StoreUnavailable:
+            await self._give_up(led, Ending.failed(store_away()))
+        finally:
+            self._led.pop(answer.stream_id, None)
+            led.step()
+        if record.watchers and not record.is_ended:
+            self._spawn(self._tell_viewers(answer))
+        if led.is_in_line and record.cancel is not None:
+            # Asked for while the last step was on its way.
+            self._stop_here(answer.stream_id, record.cancel)
+            self._spawn(self._ask_for_end(record, record.cancel))
+
+    async def _go(self, led: Led) -> None:
+        answer, record = led.answer, led.answer.record
+        earlier = await self._admission.admit(answer, led.claim)
+        if earlier is not None:
+            await self._become(led, earlier)
+            return
+        led.is_admitted = True
+        led.step()
+        while not led.placed.is_set() and record.cancel is None:
+            await led.changed.wait()
+        if record.cancel is not None:
+            await self._give_up(led, record.cancel)
+            return
+        is_kept = led.kept is not None or answer.ask.room_id is not None
+        meta = pack(answer, led.kept, with_input=not is_kept)
+        await self._streams.create(record, meta)
+        led.is_created = True
+        if led.job is None:  # its context is being made: that may take a while
+            super().release(answer)
+        while led.job is None and record.cancel is None:
+            await led.changed.wait()
+        if record.cancel is not None or led.job is None:
+            await self._give_up(led, record.cancel or Ending.failed(store_away()))
+            return
+        await self._line_up(led, led.job)
+
+    async def _line_up(self, led: Led, job: Job) -> None:
+        answer, record = led.answer, led.answer.record
+        await self._models.begun(record.model_id)
+        if answer.cache_key is not None and await self._give_again(led):
+            return
+        job = replace(job, meta=pack(answer, led.kept, with_input=False))
+        free = self._models.free_slots(self._models.get(record.model_id))
+        place = await self._queue.submit(job, free_slots=free)
+        led.is_in_line = True
+        if place > free and record.state is not StreamState.RUNNING:
+            record.queue_position = place - free
+            if self._max_wait and not record.is_ended:
+                loop = asyncio.get_running_loop()
+                answer.patience = loop.call_later(self._max_wait, self._waited_enough, answer)
+        self._queue.follow(record)
+        if answer.is_held:
+            super().release(answer)
+
+    async def _give_again(self, led: Led) -> bool:
+        """End an answer at once with the text that it had before. False if it had none."""
+        answer, record = led.answer, led.answer.record
+        assert answer.cache_key is not None
+        cached = await self._cache.get(answer.cache_key)
+        if cached is None:
+            return False
+        record.is_cached = True
+        record.prompt_tokens = record.cached_tokens = cached.prompt_tokens
+        await self._streams.fill(record.stream_id, cached.text, cached.tokens)
+        if answer.is_held:
+            super().release(answer)
+        await self._end_here(answer.stream_id, Ending.complete(cached.finish_reason))
+        return True
+
+    async def _become(self, led: Led, stream_id: str) -> None:
+        """The same request was accepted before: show that one instead."""
+        earlier = await self.find(stream_id)
+        answer = led.answer
+        if earlier is None:
+            gone = WireError(
+                ErrorCode.STREAM_NOT_FOUND,
+                "This request was answered before, and its answer is not kept any more.",
+            )
+            await self._give_up(led, Ending.failed(gone))
+            return
+        self._answers.pop(answer.stream_id, None)
+        if answer.deadline is not None:
+            answer.deadline.cancel()
+        if answer.on_replaced is not None:
+            answer.on_replaced(earlier)
+
+    async def _give_up(self, led: Led, ending: Ending) -> None:
+        """End an answer that never came into line."""
+        answer, record = led.answer, led.answer.record
+        if led.is_created:
+            await self._end_here(answer.stream_id, record.cancel or ending)
+            return
+        if record.cancel is None and answer.is_held and answer.ask.is_stream:
+            answer.is_refused = True
+        if answer.is_refused and led.claim is not None and led.is_admitted:
+            self._spawn(self._admission.forget(led.claim))
+        if led.is_admitted:
+            self._endings.settle(answer, ending)
+        how = record.cancel or ending
+        record.cancel = how
+        for hook in answer.closing:
+            await hook(record, how)
+        record.end_here(how, asyncio.get_running_loop().time())
+        self._has_ended(answer)
+        record.wake()
+
+    @abstractmethod
+    async def _ask_for_end(self, record: StreamRecord, ending: Ending) -> None:
+        """Have an answer end that is in the log."""
+
+    @abstractmethod
+    async def _tell_viewers(self, answer: Answer) -> None:
+        """Tell the others whether anyone looks at an answer here."""
+
+    @abstractmethod
+    async def _end_here(self, stream_id: str, ending: Ending | None) -> None:
+        """End an answer in the log that no writer holds."""
+
+    @abstractmethod
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Run a step that takes its time."""

@@ -1,0 +1,43 @@
+"""An accepted answer on its way into its model's line: how far it has come."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from wsserver.core.ask import Answer, Claim
+from wsserver.core.jobs import Job
+from wsserver.core.shared.meta import Kept
+from wsserver_protocol.errors import ErrorCode, WireError
+
+RETRY_AFTER_MS = 2000
+"""What a client is told to wait when the store is away."""
+
+
+@dataclass(slots=True, eq=False)
+class Led:
+    """An answer that this process accepted, on its way into its model's line."""
+
+    answer: Answer
+    claim: Claim | None = None  # the id that its asker gave it
+    kept: Kept | None = None
+    placed: asyncio.Event = field(default_factory=asyncio.Event)  # nothing else holds its start
+    job: Job | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)  # set at each step, replaced
+    is_created: bool = False
+    is_in_line: bool = False
+    is_admitted: bool = False
+
+    def step(self) -> None:
+        """Wake all who wait for the next change."""
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+
+def store_away() -> WireError:
+    """What a client is told while the store can't be reached."""
+    return WireError(
+        ErrorCode.STORE_UNAVAILABLE,
+        "The store that all servers share is away; try again soon.",
+        retry_after=RETRY_AFTER_MS,
+    )

@@ -1,0 +1,194 @@
+"""Clients of a gateway of a fleet: their places are known to all, and go where they come back.
+
+What a client is stands in the shared store from its first token on, and is written again after each
+change, so that it can come back anywhere at any moment: what was told to it is there. It is on one
+node at a time. A node that finds that a client has gone elsewhere closes the older connection, and
+nothing of the client is cleared there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+
+from wsserver.core.clients import Attached, Client, Clients
+from wsserver.core.sessions.store import StoreUnavailable
+from wsserver.core.shared.clients import ClientState, SharedClients
+from wsserver.core.shared.led import store_away
+from wsserver_protocol.errors import CloseCode
+
+log = logging.getLogger(__name__)
+
+RETRY_EVERY = 1.0
+"""Seconds between tries to write while the store is away."""
+
+
+class FleetClients(Clients):
+    """Clients of this process, whose places are shared.
+
+    Args:
+        shared: Where the places are.
+        window: As for `Clients`.
+        on_gone: As for `Clients`: what a client leaves is then cleared.
+        on_moved: Called for each client that another process has now.
+        tell: Tells another node that a client of its is here now.
+    """
+
+    is_shared = True
+
+    def __init__(
+        self,
+        shared: SharedClients,
+        window: float,
+        on_gone: Callable[[Client], None],
+        *,
+        on_moved: Callable[[Client], None],
+        tell: Callable[[str, str], Coroutine[None, None, None]],
+    ) -> None:
+        super().__init__(window, on_gone)
+        self._shared = shared
+        self._on_moved = on_moved
+        self._tell = tell
+        self._dirty: set[Client] = set()
+        self._saved: dict[str, ClientState] = {}
+        self._successors: dict[str, str] = {}  # a token that was taken, and the one to give
+        self._writing: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def touched(self, client: Client) -> None:
+        if client.client_id in self._clients:
+            self._dirty.add(client)
+            if self._writing is None:
+                self._writing = asyncio.get_running_loop().create_task(self._write())
+
+    def issue_token(self, client: Client) -> str:
+        token = super().issue_token(client)
+        self.touched(client)
+        return token
+
+    async def recall(self, token: str) -> Client | None:
+        try:
+            taken = await self._shared.take(token)
+        except StoreUnavailable:
+            raise store_away() from None
+        if taken is None:
+            return None
+        state = taken.state
+        client = self._clients.get(state.client_id)
+        if client is None:
+            client = state.revive()
+        else:
+            for digest in client.tokens:
+                self._by_token.pop(digest, None)
+            client.tokens = list(state.tokens)
+        self.adopt(client)
+        self._successors[token] = taken.token
+        client.stream_ids = state.streams
+        if taken.former is not None:
+            self._spawn(self._tell(taken.former, state.client_id))
+        return client
+
+    def redeem(self, token: str) -> str:
+        return self._successors.pop(token)
+
+    def detach(self, client: Client) -> None:
+        super().detach(client)
+        self._spawn(self._away(client.client_id))
+
+    def attach(self, client: Client, connection: Attached) -> Attached | None:
+        older = super().attach(client, connection)
+        self.touched(client)
+        return older
+
+    def moved(self, client_id: str) -> None:
+        """Another node has a client of this one now."""
+        client = self._clients.get(client_id)
+        if client is None:
+            return
+        self._drop(client)
+        connection, client.connection = client.connection, None
+        self._on_moved(client)
+        if connection is not None:
+            connection.close(CloseCode.RESUMED_ELSEWHERE, "resumed on another connection")
+
+    def forget(self, client: Client) -> None:
+        if client.client_id in self._clients:
+            self._drop(client)
+            self._spawn(self._gone(client))
+
+    async def closed(self) -> None:
+        """Wait until what is under way is written; not for a store that is away."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=RETRY_EVERY)
+        for task in (*self._tasks, *([self._writing] if self._writing is not None else ())):
+            task.cancel()
+
+    def _drop(self, client: Client) -> None:
+        del self._clients[client.client_id]
+        self._dirty.discard(client)
+        self._saved.pop(client.client_id, None)
+        if client.window is not None:
+            client.window.cancel()
+            client.window = None
+        for digest in client.tokens:
+            self._by_token.pop(digest, None)
+
+    async def _write(self) -> None:
+        """Write all that has changed, each as it stands then."""
+        while self._dirty:
+            dirty, self._dirty = self._dirty, set()
+            changed = [
+                (c, s) for c in dirty if (s := ClientState.of(c)) != self._saved.get(c.client_id)
+            ]
+            try:
+                held = await asyncio.gather(
+                    *(
+                        self._shared.save(state, is_connected=client.connection is not None)
+                        for client, state in changed
+                    )
+                )
+            except StoreUnavailable:
+                self._dirty |= {client for client in dirty if client.client_id in self._clients}
+                await asyncio.sleep(RETRY_EVERY)
+                continue
+            for (client, state), is_held in zip(changed, held, strict=True):
+                if not is_held:
+                    self.moved(client.client_id)
+                elif client.client_id in self._clients:
+                    self._saved[client.client_id] = state
+        self._writing = None
+
+    async def _away(self, client_id: str) -> None:
+        await self._until_written(lambda: self._shared.away(client_id, self._window))
+
+    async def _gone(self, client: Client) -> None:
+        states: list[ClientState | None] = []
+
+        async def take() -> None:
+            states.append(await self._shared.gone(client.client_id))
+
+        await self._until_written(take)
+        if states[-1] is None:  # it went elsewhere
+            self._on_moved(client)
+            return
+        self._on_gone(client)
+        await self._until_written(lambda: self._shared.forget(client.client_id))
+
+    async def _until_written(self, step: Callable[[], Coroutine[None, None, None]]) -> None:
+        while True:
+            try:
+                await step()
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_EVERY)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._reap)
+
+    def _reap(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a client's place could not be kept", exc_info=task.exception())

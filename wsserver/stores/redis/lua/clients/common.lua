@@ -1,0 +1,33 @@
+-- Put before every script of clients.
+local CLIENT = KEYS[1]
+
+-- For a client that is connected; its node says again and again that it is.
+local PRESENT_MS = 86400000
+-- After a window: for whoever must clear what the client has left.
+local GRACE_MS = 3600000
+
+local function field(name)
+    return redis.call('HGET', CLIENT, name)
+end
+
+local function is_over()
+    local away = field('away')
+    return field('gone') == '1' or (away and away ~= '' and tonumber(away) <= now_ms())
+end
+
+local function be_present()
+    redis.call('HSET', CLIENT, 'away', '')
+    redis.call('PEXPIRE', CLIENT, PRESENT_MS)
+end
+
+local function leave(window_ms)
+    redis.call('HSET', CLIENT, 'away', string.format('%.0f', now_ms() + window_ms))
+    redis.call('PEXPIRE', CLIENT, string.format('%.0f', window_ms + GRACE_MS))
+end
+
+-- Nobody takes it any more; what it was is kept until it has been cleared.
+local function bury()
+    redis.call('HSET', CLIENT, 'gone', '1')
+    redis.call('PEXPIRE', CLIENT, GRACE_MS)
+    return {field('state'), field('tokens')}
+end

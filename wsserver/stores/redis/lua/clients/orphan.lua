@@ -1,0 +1,13 @@
+-- ARGV: 1 the dead node, 2 window (ms)
+-- Returns state and tokens of a client that is gone; 1 if it may still come back; 0 if it is not
+-- that node's any more.
+if field('node') ~= ARGV[1] then
+    return 0
+end
+if is_over() then
+    return bury()
+end
+if field('away') == '' then
+    leave(tonumber(ARGV[2]))
+end
+return 1

@@ -1,0 +1,10 @@
+-- ARGV: 1 node, 2 state, 3 digests of its tokens, 4 whether it is connected. Returns 0 if the client is another node's.
+local node = field('node')
+if node and (node ~= ARGV[1] or field('gone') == '1') then
+    return 0
+end
+redis.call('HSET', CLIENT, 'node', ARGV[1], 'state', ARGV[2], 'tokens', ARGV[3])
+if ARGV[4] == '1' then
+    be_present()
+end
+return 1

@@ -1,0 +1,28 @@
+-- ARGV: 1 node, 2 digest of the token, 3 digest of its successor, 4 most tokens
+-- Returns state, digests of the good tokens, and the node where the client was connected ('').
+if redis.call('EXISTS', CLIENT) == 0 or is_over() then
+    return false
+end
+local tokens, is_good, is_taken = {}, false, false
+for token in string.gmatch(field('tokens'), '%S+') do
+    tokens[#tokens + 1] = token
+    is_good = is_good or token == ARGV[2]
+    is_taken = is_taken or token == ARGV[3]
+end
+if not is_good then
+    return false
+end
+if not is_taken then -- else this is the same step again, because its reply was lost
+    if ARGV[2] ~= tokens[1] then
+        tokens = {ARGV[2]} -- the first use of a successor ends the others
+    end
+    tokens[#tokens + 1] = ARGV[3]
+    if #tokens > tonumber(ARGV[4]) then
+        table.remove(tokens, 2)
+    end
+    local former = field('away') == '' and field('node') or ''
+    redis.call('HSET', CLIENT, 'former', former, 'tokens', table.concat(tokens, ' '))
+    redis.call('HSET', CLIENT, 'node', ARGV[1])
+    be_present()
+end
+return {field('state'), field('tokens'), field('former')}

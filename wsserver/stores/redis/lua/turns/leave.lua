@@ -1,0 +1,4 @@
+-- A turn has ended. KEYS: line, leases. ARGV: stream, channel, publish
+redis.call('LREM', KEYS[1], 0, ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+ring(ARGV[2], '')

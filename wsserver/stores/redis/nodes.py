@@ -1,0 +1,121 @@
+"""The processes of a fleet: which of them live, who cleans up after the dead, and their inboxes.
+
+A node lives as long as its lease, which it renews. Whatever a dead node has left is cleared by one
+reaper at a time, who then buries it; a node that was only believed dead and comes back is told so.
+
+| key | type | holds |
+|---|---|---|
+| ``wsserver:{nodes}:leases`` | sorted set | nodeId by the end of its lease (ms of Redis' clock) |
+| ``wsserver:{nodes}:reaper`` | string | nodeId of the reaper; ends by itself |
+
+An inbox is the bell ``wsserver:b:{n:<nodeId>}``. What is sent there gets lost if the node is away
+or dead: for hints, and for what its sender repeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+from wsserver.core.ids import new_id
+from wsserver.core.sessions.store import StoreUnavailable
+from wsserver.stores.redis.link import RedisLink
+
+LEASE_SECONDS, BEAT_SECONDS = 15.0, 5.0
+"""For how long a silent node is believed alive, and how often one that lives says so."""
+
+REAPER_SECONDS = 15.0
+"""After which another node may be the reaper if this one does not come back to it."""
+
+KEYS = ("wsserver:{nodes}:leases", "wsserver:{nodes}:reaper")
+
+LEASE_MS, REAPER_MS = round(LEASE_SECONDS * 1000), round(REAPER_SECONDS * 1000)
+
+log = logging.getLogger(__name__)
+
+
+class NodeList(NamedTuple):
+    """All nodes that are not buried."""
+
+    alive: list[str]
+    dead: list[str]
+
+
+class RedisNodes:
+    """This process among the others. Its methods raise `StoreUnavailable`, unless they say else.
+
+    Attributes:
+        node_id: This node's.
+        on_lapsed: Called when the lease had run out before it was renewed: others may have
+            cleared what this node has.
+    """
+
+    def __init__(self, link: RedisLink) -> None:
+        self.node_id = new_id("nod")
+        self.on_lapsed: Callable[[], None] = _nothing
+        self._link = link
+        self._has_lived = False
+
+    async def beat(self) -> None:
+        """Take a lease, or prolong it."""
+        stood = await self._link.call("nodes/beat", KEYS, (self.node_id, LEASE_MS))
+        has_lapsed = self._has_lived and not stood
+        self._has_lived = True
+        if has_lapsed:
+            log.warning("this node was believed dead for a while")
+            self.on_lapsed()
+
+    async def keep(self) -> None:
+        """Prolong the lease for ever. Does not raise."""
+        while True:
+            try:
+                await self.beat()
+            except StoreUnavailable as error:
+                log.warning("the lease of this node could not be renewed: %s", error)
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def all(self) -> NodeList:
+        """Who lives, and who has died and left things behind."""
+        alive, dead = await self._link.call("nodes/list", KEYS)
+        return NodeList([node.decode() for node in alive], [node.decode() for node in dead])
+
+    async def may_reap(self) -> bool:
+        """Whether this node is the one that cleans up, for the next `REAPER_SECONDS`."""
+        is_reaper: int = await self._link.call("nodes/reap", KEYS, (self.node_id, REAPER_MS))
+        return bool(is_reaper)
+
+    async def bury(self, node_id: str) -> None:
+        """Forget a dead node whose things have been cleared, unless it lives again."""
+        await self._link.call("nodes/buried", KEYS, (node_id,))
+
+    async def send(self, node_id: str, message: bytes) -> None:
+        """Put a message into a node's inbox. It may get lost."""
+        await self._link.publish(_inbox(node_id), message)
+
+    async def receive(
+        self, take: Callable[[bytes], None], doubt: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Have ``take`` called for each message to this node, once it returns.
+
+        Args:
+            take: Called with each message.
+            doubt: Called when some may have been lost.
+
+        Returns:
+            What ends it.
+        """
+        return await self._link.bells.subscribe(_inbox(self.node_id), take, doubt)
+
+    async def leave(self) -> None:
+        """End in order: nobody needs to clean up after this node."""
+        await self._link.call("nodes/leave", KEYS, (self.node_id,))
+
+
+def _inbox(node_id: str) -> str:
+    return f"wsserver:b:{{n:{node_id}}}"
+
+
+def _nothing() -> None:
+    pass

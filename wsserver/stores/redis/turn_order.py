@@ -1,0 +1,108 @@
+"""The line of a session's turns over all processes.
+
+| key | type | holds |
+|---|---|---|
+| ``…:line`` | list | streamIds of the turns under way, in order of arrival |
+| ``…:leases`` | hash | streamId to the time (ms) until which its gateway is believed to live |
+
+Both carry one hash tag, a digest of the session, and end a day after their last use. A turn whose
+gateway has died goes on while its answer is made, and gives way when that has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from wsserver.stores.redis.link import PUBLISH, RedisLink
+from wsserver.stores.redis.names import digest
+
+LEASE_MS, RENEW_SECONDS = 15_000, 5.0
+"""A gateway is believed to live for so long without a word, and says one so often."""
+
+IDLE_MS = 86_400_000
+
+LOOK_SECONDS = 1.0
+"""Between looks at the line, since a bell may be lost."""
+
+Living = Callable[[list[str]], Awaitable[set[str]]]
+"""Which of these streams have not ended."""
+
+
+class RedisTurnOrder:
+    """A `TurnOrder`.
+
+    Args:
+        link: The Redis.
+        living: Asked of a turn whose gateway has not been heard of.
+    """
+
+    def __init__(self, link: RedisLink, living: Living) -> None:
+        self._link = link
+        self._living = living
+        self._held: dict[str, str] = {}  # streamId to session
+
+    async def arrive(self, session: str, stream_id: str) -> None:
+        """Take the last place in the session's line. Again: nothing happens.
+
+        Raises:
+            StoreUnavailable: If Redis is away.
+        """
+        self._held[stream_id] = session
+        await self._link.call("turns/arrive", _keys(session), (stream_id, LEASE_MS, IDLE_MS))
+
+    async def wait(self, session: str, stream_id: str) -> None:
+        """Wait until all that arrived before have ended.
+
+        Raises:
+            StoreUnavailable: If Redis is away.
+        """
+        if await self._is_first(session, stream_id):
+            return
+        rung = asyncio.Event()
+        leave = await self._link.bells.subscribe(_channel(session), lambda _: rung.set(), rung.set)
+        try:
+            while not await self._is_first(session, stream_id):
+                try:
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await rung.wait()
+                except TimeoutError:
+                    continue
+                finally:
+                    rung.clear()
+        finally:
+            leave()
+
+    def leave(self, session: str, stream_id: str) -> None:
+        """The turn has ended. What is not written because Redis is away ends with its lease."""
+        self._held.pop(stream_id, None)
+        self._drop(session, stream_id)
+
+    async def keep(self) -> None:
+        """Renew the leases of this process's turns, until cancelled."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            for stream_id, session in self._held.items():
+                self._link.tell("turns/renew", _keys(session), (stream_id, LEASE_MS, IDLE_MS))
+
+    async def _is_first(self, session: str, stream_id: str) -> bool:
+        while True:
+            head, is_silent = await self._link.call("turns/head", _keys(session))
+            first = head.decode()
+            if first in ("", stream_id):
+                return True
+            if not is_silent or await self._living([first]):
+                return False
+            self._drop(session, first)
+
+    def _drop(self, session: str, stream_id: str) -> None:
+        self._link.tell("turns/leave", _keys(session), (stream_id, _channel(session), PUBLISH))
+
+
+def _keys(session: str) -> list[str]:
+    base = f"wsserver:{{t:{digest(session)}}}"
+    return [f"{base}:line", f"{base}:leases"]
+
+
+def _channel(session: str) -> str:
+    return f"wsserver:b:{{t:{digest(session)}}}"
