@@ -120,9 +120,9 @@ class Reader:
         self.text += record.transcript.slice(have, length).encode()
         self.is_done = record.is_ended
 
-    def cut(self, record: StreamRecord, offset: int) -> None:
+    def rewound(self, offset: int) -> None:
         """The mirror was cut."""
-        if record is self._record and len(self.text) > offset:
+        if len(self.text) > offset:
             self.text = self.text[:offset]
             self.rewinds += 1
 
@@ -191,13 +191,9 @@ class Storm:
         self._bells.append(bells)
         link.bells = cast(Bells, bells)
         gateway = RedisStreams(link, node, retention=60, patience=0.2)
-        gateway.on_rewind = self._rewound
+        gateway.on_rewind = _tell_watchers
         self.stack.push_async_callback(gateway.close)
         self.gateways.append(gateway)
-
-    def _rewound(self, record: StreamRecord, offset: int) -> None:
-        for reader in self.readers:
-            reader.cut(record, offset)
 
     async def _write(self, stream_id: str) -> None:
         """Have one worker after the other write an answer, until it has ended."""
@@ -282,3 +278,8 @@ class Storm:
         with suppress(Lost):
             lost = await lane.ask(("EVAL", LOSE_TAIL, 2, *keys, self.rng.randint(1, 60)))
             self.tails += isinstance(lost, int) and lost > 0
+
+
+def _tell_watchers(record: StreamRecord, offset: int) -> None:
+    for watcher in tuple(record.watchers):
+        watcher.rewound(offset)
