@@ -214,6 +214,27 @@ async def test_a_dead_engine_is_no_dead_worker(process: MakeQueue) -> None:
     assert await worker.depth("m") == 2
 
 
+async def test_a_claim_that_is_cancelled_gives_its_job_back(process: MakeQueue) -> None:
+    """A runner that goes away while it asks for work leaves the job to the next one, at once."""
+    queue, other = process(), process()
+    await queue.submit(make_job("s"), free_slots=0)
+    claiming = asyncio.create_task(queue.claim("m"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    claiming.cancel()
+    await asyncio.wait({claiming})
+    assert claiming.cancelled()
+    got: list[str] = []
+
+    async def ask() -> None:
+        while not got:
+            if (stream_id := await claimed(other)) is not None:
+                got.append(stream_id)
+
+    await asyncio.wait_for(ask(), 5)
+    assert got == ["s"]
+
+
 async def test_exactly_one_takes_a_job_out(process: MakeQueue, link: RedisLink) -> None:
     """A waiting job is removed by one process or claimed by one, never both."""
     processes = [process() for _ in range(4)]
@@ -326,13 +347,13 @@ async def test_redis_that_is_away_stops_no_runner(tmp_path: Path) -> None:
         assert second is not None
         server.stop()
         assert await queue.claim("m") is None
+        with pytest.raises(StoreUnavailable):
+            await queue.renew()
         queue.settled(first.stream_id)
         queue.charge("m", "a", 5.0)
         queue.resubmit(second, record(second))
         with pytest.raises(StoreUnavailable):
             await queue.submit(make_job("s3"), free_slots=0)
-        with pytest.raises(StoreUnavailable):
-            await queue.renew()
         rung = asyncio.Event()
         queue.subscribe("m", rung.set)
         server.start()
