@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.stores.queue_stage import MakeQueue
 from tests.support.redis import (
     RedisCluster,
     RedisProcess,
@@ -13,7 +14,7 @@ from tests.support.redis import (
     running_redis,
     running_redis_cluster,
 )
-from wsserver.stores.redis import RedisLink
+from wsserver.stores.redis import RedisJobQueue, RedisLink
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +54,17 @@ async def link(redis_url: str) -> AsyncIterator[RedisLink]:
     link = RedisLink.open(redis_url)
     yield link
     await link.close()
+
+
+@pytest.fixture
+async def process(link: RedisLink) -> AsyncIterator[MakeQueue]:
+    """Makes queues as each process has one of its own."""
+    made: list[RedisJobQueue] = []
+
+    def make(*, max_depth: int = 100) -> RedisJobQueue:
+        made.append(RedisJobQueue(link, max_depth=max_depth))
+        return made[-1]
+
+    yield make
+    for queue in made:
+        await queue.close()
