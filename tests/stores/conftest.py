@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.stores.queue_stage import MakeQueue
 from tests.support.redis import (
     RedisCluster,
     RedisProcess,
@@ -15,7 +16,7 @@ from tests.support.redis import (
     running_redis_cluster,
 )
 from tests.support.redis_streams import RedisLogUnderTest
-from wsserver.stores.redis import RedisLink
+from wsserver.stores.redis import RedisJobQueue, RedisLink
 from wsserver.stores.redis.streams import RedisStreams
 
 
@@ -73,3 +74,17 @@ async def other(redis_url: str) -> AsyncIterator[RedisStreams]:
     yield streams
     await streams.close()
     await link.close()
+
+
+@pytest.fixture
+async def process(link: RedisLink) -> AsyncIterator[MakeQueue]:
+    """Makes queues as each process has one of its own."""
+    made: list[RedisJobQueue] = []
+
+    def make(*, max_depth: int = 100) -> RedisJobQueue:
+        made.append(RedisJobQueue(link, max_depth=max_depth))
+        return made[-1]
+
+    yield make
+    for queue in made:
+        await queue.close()

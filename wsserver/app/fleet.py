@@ -112,7 +112,12 @@ class FleetGateway:
         on_moved: Callable[[Client], None],
     ) -> Clients:
         clients = self._clients = FleetClients(
-            self._shared_clients, window, on_gone, on_moved=on_moved, tell=self._tell
+            self._shared_clients,
+            window,
+            on_gone,
+            node=self._commons.nodes.node_id,
+            on_moved=on_moved,
+            tell=self._tell,
         )
 
         async def clear(state: ClientState) -> None:
