@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -13,7 +14,9 @@ from tests.support.redis import (
     running_redis,
     running_redis_cluster,
 )
+from tests.support.redis_streams import RedisLogUnderTest
 from wsserver.stores.redis import RedisLink
+from wsserver.stores.redis.streams import RedisStreams
 
 
 @pytest.fixture(scope="session")
@@ -52,4 +55,21 @@ async def link(redis_url: str) -> AsyncIterator[RedisLink]:
     """A link to it."""
     link = RedisLink.open(redis_url)
     yield link
+    await link.close()
+
+
+@pytest.fixture
+async def log(redis_url: str) -> AsyncIterator[RedisLogUnderTest]:
+    """A log on an empty Redis."""
+    async with AsyncExitStack() as stack:
+        yield RedisLogUnderTest(redis_url, stack)
+
+
+@pytest.fixture
+async def other(redis_url: str) -> AsyncIterator[RedisStreams]:
+    """Mirrors of another process."""
+    link = RedisLink.open(redis_url)
+    streams = RedisStreams(link, "nod_other", retention=60)
+    yield streams
+    await streams.close()
     await link.close()

@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 
 from tests.contracts.stream_log import COMPLETE, STOPPED, LogUnderTest, SharedStreamLogContract
-from tests.support.redis import running_redis
-from tests.support.redis_streams import RedisLogUnderTest, Writer
+from tests.support.redis_streams import RedisLogUnderTest, Writer, begun, shows
 from tests.support.waiting import eventually
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.streams import StreamRecord
-from wsserver.stores.redis import RedisLink, stream_log
-from wsserver.stores.redis.stream_format import stream_keys
-from wsserver.stores.redis.stream_log import RedisStreamLog
+from wsserver.stores.redis import PUBLISH, RedisLink
+from wsserver.stores.redis.link import Argument
+from wsserver.stores.redis.stream_format import pack_ending, pack_logprobs, stream_keys
 from wsserver.stores.redis.streams import RedisStreams
-from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamState
-
-
-@pytest.fixture
-async def log(redis_url: str) -> AsyncIterator[RedisLogUnderTest]:
-    """A log on an empty Redis."""
-    async with AsyncExitStack() as stack:
-        yield RedisLogUnderTest(redis_url, stack)
-
-
-@pytest.fixture
-async def other(redis_url: str) -> AsyncIterator[RedisStreams]:
-    """Mirrors of another process."""
-    link = RedisLink.open(redis_url)
-    streams = RedisStreams(link, "nod_other", retention=60)
-    yield streams
-    await streams.close()
-    await link.close()
+from wsserver_protocol.lifecycle import StopReason, StreamState
 
 
 class TestRedisStreamLog(SharedStreamLogContract):
@@ -49,20 +28,6 @@ class TestRedisStreamLog(SharedStreamLogContract):
 
     def make(self) -> LogUnderTest:
         return self._log
-
-
-async def begun(log: RedisLogUnderTest) -> tuple[StreamRecord, Writer, int]:
-    """An answer, its writer, and the fence."""
-    record = StreamRecord("s", "model", 0.0)
-    await log.create(record)
-    writer = Writer(log.open_link())
-    claim = await writer.log.claim("s")
-    assert claim is not None
-    return record, writer, claim.fence
-
-
-def shows(record: StreamRecord, text: str) -> bool:
-    return record.transcript.text == text
 
 
 async def test_all_of_a_tick_is_one_operation(log: RedisLogUnderTest) -> None:
@@ -133,83 +98,6 @@ async def test_cancel_reaches_the_writer_by_a_bell(
     assert await other.cancel("s", STOPPED) == (False, StreamState.RUNNING)
     assert await writer.log.cancelled("s") == STOPPED
     assert record.cancel == STOPPED
-
-
-async def test_a_lost_tail_is_written_again(log: RedisLogUnderTest, other: RedisStreams) -> None:
-    """Redis lost some of the text: it gets it back from the writer, and no reader is rewound."""
-    record, writer, fence = await begun(log)
-    rewinds: list[int] = []
-    log.streams.on_rewind = lambda record, offset: rewinds.append(offset)
-    offset = writer.log.append("s", fence, 0, "kept and lost ", 3)
-    await eventually(lambda: shows(record, "kept and lost "))
-    await log.link.command("SET", stream_keys("s")[1], "kept ")
-    offset = writer.log.append("s", fence, offset, "end", 1)
-    writer.log.finish("s", fence, offset, COMPLETE)
-    await eventually(lambda: record.is_ended)
-    opened = await other.open("s")
-    assert opened is not None
-    assert opened[0].transcript.text == record.transcript.text == "kept and lost end"
-    assert rewinds == []
-
-
-async def test_a_lost_answer_is_given_back(log: RedisLogUnderTest, other: RedisStreams) -> None:
-    """Redis lost all of it: the writer makes it again, with all text, under the same fence."""
-    record, writer, fence = await begun(log)
-    entries = (TokenLogprob("a", -0.5),)
-    offset = writer.log.append("s", fence, 0, "all of it ", 3, entries)
-    await eventually(lambda: shows(record, "all of it "))
-    await log.link.command("DEL", *stream_keys("s"))
-    assert await other.open("s") is None
-    writer.log.append("s", fence, offset, "is back", 2)
-    await eventually(lambda: shows(record, "all of it is back"))
-    opened = await other.open("s")
-    assert opened is not None
-    mirror, meta = opened
-    assert (mirror.transcript.text, meta, mirror.logprobs) == (
-        "all of it is back",
-        b"meta",
-        [(10, entries)],
-    )
-    assert record.fence == mirror.fence == fence
-
-
-async def test_a_lost_claim_is_made_good(log: RedisLogUnderTest) -> None:
-    """Redis forgot the newest claim, and only that: its writer puts it back."""
-    record, old, first = await begun(log)
-    old.log.append("s", first, 0, "one ", 1)
-    await eventually(lambda: shows(record, "one "))
-    meta = stream_keys("s")[0]
-    fields = ("fence", "claims", "writer", "state")
-    before = await log.link.command("HMGET", meta, *fields)
-    writer = Writer(log.open_link())
-    claim = await writer.log.claim("s")
-    assert claim is not None
-    pairs = [part for pair in zip(fields, before, strict=True) for part in pair]
-    await log.link.command("HSET", meta, *pairs)
-    writer.log.append("s", claim.fence, 4, "two", 1)
-    await eventually(lambda: shows(record, "one two"))
-    assert int(await log.link.command("HGET", meta, "fence")) == claim.fence
-
-
-async def test_another_history_replaces_the_one_that_was_lost(log: RedisLogUnderTest) -> None:
-    """Redis forgot a claim, and another one took its number: readers begin anew, and converge."""
-    record, zombie, first = await begun(log)
-    zombie.log.append("s", first, 0, "one text", 1)
-    await eventually(lambda: shows(record, "one text"))
-    cuts: list[int] = []
-    log.streams.on_rewind = lambda record, offset: cuts.append(offset)
-    meta, text, *_ = stream_keys("s")
-    await log.link.command("HSET", meta, "fence", 0, "claims", "", "writer", "", "state", "queued")
-    await log.link.command("DEL", text)
-    writer = Writer(log.open_link())
-    claim = await writer.log.claim("s")
-    assert claim is not None
-    assert claim.fence == first
-    writer.log.append("s", claim.fence, 0, "quite another", 1)
-    await eventually(lambda: shows(record, "quite another"))
-    assert cuts == [0]
-    zombie.log.append("s", first, 8, " goes on", 1)
-    await eventually(lambda: zombie.fenced == ["s"])
 
 
 async def test_a_released_text_is_whole(log: RedisLogUnderTest) -> None:
@@ -322,56 +210,34 @@ async def test_a_reader_ahead_waits(
     assert await other.place("s", 99) == 10
 
 
-async def test_viewers_here_go_on_while_redis_is_away(
-    tmp_path: Path,
-) -> None:
-    """Text reaches the mirrors of the writer's own process; the end waits for Redis."""
-    with running_redis(tmp_path) as server:
-        link = RedisLink.open(server.url)
-        streams = RedisStreams(link, "nod", retention=60, patience=0.2)
-        log = RedisStreamLog(link, retention=60, near=streams.ring)
-        finished: list[str] = []
-        log.on_finished = finished.append
-        record = StreamRecord("s", "model", 0.0)
-        await streams.create(record, b"")
-        claim = await log.claim("s")
-        assert claim is not None
-        offset = log.append("s", claim.fence, 0, "before ", 1)
-        await eventually(lambda: shows(record, "before "))
-        server.kill()
-        server.forget()
-        offset = log.append("s", claim.fence, offset, "while ", 1)
-        await eventually(lambda: shows(record, "before while "))
-        log.finish("s", claim.fence, offset, COMPLETE)
-        await eventually(lambda: not link.is_up)
-        assert not record.is_ended
-        server.start()
-        await eventually(lambda: record.is_ended and finished == ["s"])
-        assert record.ending is not None
-        assert record.ending.finish_reason is FinishReason.STOP
-        await log.close()
-        await streams.close()
-        await link.close()
+async def test_every_step_may_run_twice(link: RedisLink) -> None:
+    """Redis did it and the reply was lost: the same step again changes and says nothing else."""
+    keys, ending = stream_keys("s"), pack_ending(COMPLETE)
+    steps: list[tuple[str, tuple[Argument, ...]]] = [
+        ("create", ("model", b"meta")),
+        ("claim", ("w1",)),
+        ("append", (1, "w1", 0, "four", 1, b"")),
+        ("append", (1, "w1", 4, "more", 2, pack_logprobs([(8, (TokenLogprob("m", 0.0),))]))),
+        ("cancel", (ending, "c1")),
+        ("view", ("nod", 1000, "1")),
+        ("finish", (1, "w1", 8, ending, 60_000)),
+    ]
+    for name, args in steps:
+        once = await link.call(f"streams/{name}", keys, (*args, PUBLISH))
+        seen = await link.call("streams/read", keys, (0,))
+        assert await link.call(f"streams/{name}", keys, (*args, PUBLISH)) == once, name
+        assert await link.call("streams/read", keys, (0,)) == seen, name
 
 
-async def test_an_answer_is_given_up_when_redis_stays_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("step", "args"), [("fill", ("w1", "all", 3)), ("end", ("w1", 60_000))])
+async def test_what_needs_no_writer_may_run_twice(
+    link: RedisLink, step: str, args: tuple[Argument, ...]
 ) -> None:
-    """After a while its owner is told, once."""
-    monkeypatch.setattr(stream_log, "AWAY_SECONDS", 0.5)
-    with running_redis(tmp_path) as server:
-        link = RedisLink.open(server.url)
-        log = RedisStreamLog(link, retention=60)
-        lost: list[StreamRecord] = []
-        log.on_lost = lost.append
-        streams = RedisStreams(link, "nod", retention=60)
-        await streams.create(StreamRecord("s", "model", 0.0), b"")
-        claim = await log.claim("s")
-        assert claim is not None
-        server.stop()
-        log.append("s", claim.fence, 0, "x", 1)
-        await eventually(lambda: len(lost) == 1)
-        assert lost == [log.get("s")]
-        await streams.close()
-        await link.close()
-        await log.close()
+    """A text that is put in is put in once; who ended an answer is told so again."""
+    keys = stream_keys("s")
+    await link.call("streams/create", keys, ("model", b"", PUBLISH))
+    given = (*((pack_ending(COMPLETE),) if step == "end" else ()), *args, PUBLISH)
+    assert await link.call(f"streams/{step}", keys, given) == 1
+    seen = await link.call("streams/read", keys, (0,))
+    assert await link.call(f"streams/{step}", keys, given) == 1
+    assert await link.call("streams/read", keys, (0,)) == seen

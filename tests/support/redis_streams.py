@@ -131,3 +131,17 @@ class RedisLogUnderTest:
 def _has_more(log: RedisStreamLog, stream_id: str) -> bool:
     writing = log._writings.get(stream_id)
     return writing is not None and writing.writer.next_operation() is not None
+
+
+async def begun(log: RedisLogUnderTest) -> tuple[StreamRecord, Writer, int]:
+    """An answer, its writer, and the fence."""
+    record = StreamRecord("s", "model", 0.0)
+    await log.create(record)
+    writer = Writer(log.open_link())
+    claim = await writer.log.claim("s")
+    assert claim is not None
+    return record, writer, claim.fence
+
+
+def shows(record: StreamRecord, text: str) -> bool:
+    return record.transcript.text == text

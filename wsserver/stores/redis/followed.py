@@ -187,6 +187,8 @@ class Followed:
             task = asyncio.get_running_loop().create_task(self._read(*wanted))
             self._reading.add(task)
             task.add_done_callback(self._reading.discard)
+        if self.mirror.follower.ending is not None:
+            self._leave()  # nothing comes after an end
         self._tell_changed()
         self._watch()
 
