@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ SOURCE = "synthetic:?tps=100&slots=2&ttft_ms=0"
 
 
 @pytest.fixture
-def redis(tmp_path: Path):  # type: ignore[no-untyped-def]
+def redis(tmp_path: Path) -> Iterator[RedisProcess]:
     with running_redis(tmp_path) as running:
         yield running
 
