@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.redis import RedisProcess, redis_is_installed, running_redis
 from tests.support.waiting import eventually
-from tests.support.workers import Asker, asking, running_workers
+from tests.support.workers import Asker, WorkerProcess, asking, running_workers
 from wsserver.core.streams import Ending, EndKind, StreamRecord
 from wsserver_protocol.lifecycle import FinishReason, StopReason
 
@@ -22,7 +23,7 @@ SOURCE = "synthetic:?tps=100&slots=2&ttft_ms=0"
 
 
 @pytest.fixture
-def redis(tmp_path: Path):  # type: ignore[no-untyped-def]
+def redis(tmp_path: Path) -> Iterator[RedisProcess]:
     with running_redis(tmp_path) as running:
         yield running
 
@@ -96,6 +97,45 @@ async def test_a_worker_that_ends_hands_over(redis: RedisProcess, tmp_path: Path
         await eventually(lambda: len(asker.fleet.workers) == 1)
         assert '"level":"error"' not in leaving.log()
         await nothing_is_left(asker)
+
+
+async def test_a_worker_that_stood_still_is_refused(redis: RedisProcess, tmp_path: Path) -> None:
+    """SIGSTOP for longer than a lease: another goes on, and what the first then writes is void."""
+    async with (
+        asking(redis.url) as asker,
+        running_workers(tmp_path, redis.url, 2, SOURCE) as workers,
+    ):
+        await asker.ready(slots=4)
+        whole = await asker.ask(600)
+        await ended(whole)
+        record = await asker.ask(600)
+        zombie = workers[await asker.busy()]
+        await eventually(lambda: len(record.transcript) > 20)
+        zombie.signal(signal.SIGSTOP)
+        try:
+            await eventually(lambda: record.fence == 2, 30)
+        finally:
+            zombie.signal(signal.SIGCONT)
+        assert (await ended(record)).kind is EndKind.COMPLETE
+        assert record.transcript.text == whole.transcript.text
+        await asker.ready(slots=4)  # it is back
+        assert (await ended(await asker.ask(5))).kind is EndKind.COMPLETE
+        await nothing_is_left(asker)
+
+
+async def test_a_worker_waits_for_redis(tmp_path: Path) -> None:
+    """It may be started first: it joins when Redis is there, and says so."""
+    server = RedisProcess(tmp_path)
+    worker = WorkerProcess(tmp_path / "worker", server.url, SOURCE)
+    try:
+        await eventually(lambda: "waits for Redis" in worker.log(), 20)
+        await asyncio.to_thread(server.start)
+        await worker.wait()
+        worker.signal(signal.SIGTERM)
+        assert await worker.ended() == 0
+    finally:
+        worker.close()
+        server.stop()
 
 
 async def test_a_stop_reaches_the_worker(redis: RedisProcess, tmp_path: Path) -> None:
