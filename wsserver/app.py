@@ -20,13 +20,13 @@ from pathlib import Path
 import uvloop
 
 from wsserver.config import Config
-from wsserver.core.answers import Answers
 from wsserver.core.batches import Batches
 from wsserver.core.clients import Client, Clients
 from wsserver.core.departures import Departures
 from wsserver.core.idempotency import Idempotency
 from wsserver.core.identity import Identity
 from wsserver.core.limits import LimitPolicy, MemoryLimits
+from wsserver.core.local_answers import LocalAnswers
 from wsserver.core.models import ModelRegistry, ModelSource, SourcePolicy
 from wsserver.core.room_context import RoomContexts
 from wsserver.core.rooms import PresenceKeeper, Rooms
@@ -155,7 +155,7 @@ class Application:
             telemetry=self.metrics,
             most=config.models.max_loaded,
         )
-        answers = Answers(
+        answers = LocalAnswers(
             log=stream_log,
             queue=queue,
             limits=limits,

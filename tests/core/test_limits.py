@@ -101,17 +101,17 @@ def test_rested_keys_are_forgotten() -> None:
 def test_places_are_given_and_taken_back() -> None:
     """As many answers at once as the policy says, per key."""
     limits = MemoryLimits(LimitPolicy(max_concurrent_streams=2))
-    limits.begin("a")
-    limits.begin("a")
+    limits.begin("a", "str_1")
+    limits.begin("a", "str_2")
     assert not limits.has_place("a")
     with pytest.raises(WireError) as refused:
-        limits.begin("a")
+        limits.begin("a", "str_3")
     assert refused.value.code is ErrorCode.TOO_MANY_STREAMS
-    limits.begin("b")
-    limits.end("a")
-    limits.begin("a")
+    limits.begin("b", "str_4")
+    limits.end("a", "str_1")
+    limits.begin("a", "str_3")
     for key in "aab":
-        limits.end(key)
+        limits.end(key, "str_1")
     assert limits.report("a", 0.0).concurrent_remaining == 2
 
 

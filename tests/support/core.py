@@ -10,13 +10,13 @@ import itertools
 from typing import Any
 
 from tests.support.engines import LocalEngines
-from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer, Ask
 from wsserver.core.batches import Batches
 from wsserver.core.departures import Departures
 from wsserver.core.engine import ChatMessage
 from wsserver.core.identity import Identity
 from wsserver.core.limits import LimitPolicy, MemoryLimits
+from wsserver.core.local_answers import LocalAnswers
 from wsserver.core.models import Model, ModelRegistry, ModelSource, SourcePolicy
 from wsserver.core.restarts import RestartPolicy
 from wsserver.core.rooms import RoomBounds, Rooms
@@ -50,7 +50,7 @@ class Core:
             telemetry=NullTelemetry(),
             restarts=RestartPolicy(first_delay=0.1, max_delay=1.0),
         )
-        self.answers = Answers(
+        self.answers = LocalAnswers(
             log=self.log,
             queue=self.queue,
             limits=self.limits,

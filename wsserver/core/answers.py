@@ -1,73 +1,40 @@
-"""Every answer from acceptance to its end: admission, stopping, time limits, what an end brings.
+"""Every answer from acceptance to its end: what all ways of making answers share.
 
-All ways to end an answer lead through `Answers.close`, once: the runner's finish, a stop of
-waiting work, a refusal by a model that went away. Before the end is told, its hooks run (a room
-logs the answer, a session keeps it), so that the one terminal event can say what became of it.
+`LocalAnswers` makes them in this process; `wsserver.core.shared.answers` has them made by any
+process of a fleet. Handlers, sessions, rooms and batches see no difference.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 
-from wsserver.core.ask import Answer, Ask, ClosingHook, make_job
-from wsserver.core.cache import (
-    CachedAnswer,
-    ResponseCache,
-    cache_key,
-    is_deterministic,
-    keepable,
-)
+from wsserver.core.ask import Answer, Ask, ClosingHook
 from wsserver.core.engine import ChatMessage
 from wsserver.core.ids import new_id
-from wsserver.core.jobs import JobQueue, QueueFull
-from wsserver.core.limits import Limits
 from wsserver.core.models.options import check_options
 from wsserver.core.models.registry import ModelRegistry
-from wsserver.core.results import ending_word
-from wsserver.core.streams import Ending, Fenced, StreamLog, StreamRecord
-from wsserver.core.telemetry import Telemetry
+from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamState, StreamStep
 
-log = logging.getLogger(__name__)
 
+class Answers(ABC):
+    """The answers that this process knows of.
 
-class Answers:
-    """The answers of this process.
-
-    Ended ones can still be watched for ``retention`` seconds, deterministic ones are given again
-    from ``cache``, and one that waits must have found a slot within ``max_wait`` seconds (0: no
-    bound).
+    Ended ones can still be watched for ``retention`` seconds, and one that waits must have found
+    a slot within ``max_wait`` seconds (0: no bound).
     """
 
-    def __init__(
-        self,
-        *,
-        log: StreamLog,
-        queue: JobQueue,
-        limits: Limits,
-        models: ModelRegistry,
-        telemetry: Telemetry,
-        retention: float,
-        cache: ResponseCache,
-        max_wait: float = 0.0,
-    ) -> None:
-        self._retention = retention
-        self._log = log
-        self._cache = cache
-        self._max_wait = max_wait
-        self._queue = queue
-        self._limits = limits
+    def __init__(self, *, models: ModelRegistry, retention: float, max_wait: float) -> None:
         self._models = models
-        self._telemetry = telemetry
+        self._retention = retention
+        self._max_wait = max_wait
         self._answers: dict[str, Answer] = {}
         self._ended: dict[str, Answer] = {}  # within the retention, in order of their ends
-        self._closings: set[asyncio.Task[None]] = set()
         self.on_place_free: Callable[[], None] = lambda: None  # a batch may have waited for it
-        models.close_answer = self.close
 
     @property
     def active(self) -> int:
@@ -79,9 +46,17 @@ class Answers:
         return self._answers.get(stream_id)
 
     def retained(self, stream_id: str) -> Answer | None:
-        """The answer, also after its end while its text is kept."""
+        """The answer, also after its end while its text is kept here."""
         self._forget_expired()
         return self._answers.get(stream_id) or self._ended.get(stream_id)
+
+    async def find(self, stream_id: str) -> Answer | None:
+        """The answer, also where another process accepted it.
+
+        Raises:
+            WireError: ``store_unavailable`` if that can't be told now.
+        """
+        return self.retained(stream_id)
 
     def submit(
         self,
@@ -125,11 +100,10 @@ class Answers:
         model = self._models.require(ask.model)
         if not is_provisional:
             check_options(model, ask.options)
-        self._limits.begin(ask.owner.limit_key)
         loop = asyncio.get_running_loop()
         record = StreamRecord(new_id("str"), model.id, loop.time())
         answer = Answer(record, ask, request_id, closing or [])
-        self._log.create(record)
+        self._begin(answer)
         self._answers[record.stream_id] = answer
         if not model.is_ready:
             record.take(StreamStep.WAIT_FOR_MODEL)
@@ -137,6 +111,7 @@ class Answers:
             answer.deadline = loop.call_later(ask.options.timeout / 1000, self._time_out, answer)
         return answer
 
+    @abstractmethod
     def enqueue(
         self,
         answer: Answer,
@@ -157,34 +132,6 @@ class Answers:
             WireError: ``overloaded`` if the model's queue is full; ``model_not_ready`` if the
                 model went away since the acceptance. The answer has not ended then.
         """
-        record = answer.record
-        if answer.is_closing or record.cancel is not None:
-            return
-        model = self._models.require(record.model_id)
-        job = make_job(record, answer.ask, messages, raw, prior)
-        if is_deterministic(answer.ask.options):
-            answer.cache_key = cache_key(job, model.build)
-            loop = asyncio.get_running_loop()
-            cached = self._cache.get(answer.cache_key, loop.time())
-            if cached is not None:
-                # Soon, not now: whoever submits has not yet said what its end brings.
-                loop.call_soon(self._give_again, answer, cached)
-                return
-        free = self._models.free_slots(model)
-        try:
-            self._queue.submit(job, record, free_slots=free)
-        except QueueFull:
-            raise WireError(
-                ErrorCode.OVERLOADED, f"The queue of model {model.id!r} is full.", retry_after=1000
-            ) from None
-        # The free slots take the first in line as soon as their runner is woken.
-        place = self._queue.place(model.id, record.stream_id) - free
-        if place > 0:
-            record.queue_position = place
-            record.wake()  # its start may have been told before it had a place
-            if self._max_wait:
-                loop = asyncio.get_running_loop()
-                answer.patience = loop.call_later(self._max_wait, self._waited_enough, answer)
 
     def rebind(self, answer: Answer, model_id: str) -> None:
         """Have another model make an answer that is not in line yet: its session's own.
@@ -201,10 +148,15 @@ class Answers:
         elif record.state is StreamState.LOADING and model.is_ready:
             record.take(StreamStep.QUEUE)
 
+    def hold(self, answer: Answer) -> None:
+        """Have the start of an answer not told before as many calls of `release`."""
+        answer.holds += 1
+
     def release(self, answer: Answer) -> None:
-        """Have the start of an answer told that was held back (`Answer.is_held`)."""
-        answer.is_held = False
-        answer.record.wake()
+        """Have the start of an answer told, unless something else still holds it back."""
+        answer.holds -= 1
+        if not answer.is_held:
+            answer.record.wake()
 
     def refuse(self, answer: Answer, error: WireError) -> None:
         """End an answer that was held back as if it had never been accepted."""
@@ -221,31 +173,9 @@ class Answers:
         """
         return self.end_early(answer, Ending.stopped(reason, by))
 
+    @abstractmethod
     def end_early(self, answer: Answer, ending: Ending) -> bool:
         """Have an answer end as ``ending`` says. False if it has ended or will end otherwise."""
-        record = answer.record
-        if answer.is_closing or not self._log.cancel(record.stream_id, ending):
-            return False
-        if not self._models.stop(record):
-            self._queue.remove(record.model_id, record.stream_id)
-            self.close(record, record.fence, ending)
-        return True
-
-    def close(self, record: StreamRecord, fence: int, ending: Ending) -> None:
-        """End an answer: run its hooks, then tell its watchers. Its slot is free already."""
-        answer = self._answers.get(record.stream_id)
-        if answer is None or answer.is_closing:
-            return
-        answer.is_closing = True
-        for timer in (answer.deadline, answer.patience):
-            if timer is not None:
-                timer.cancel()
-        if not answer.closing:
-            self._finish(answer, fence, ending)
-            return
-        task = asyncio.get_running_loop().create_task(self._close_slowly(answer, fence, ending))
-        self._closings.add(task)
-        task.add_done_callback(self._closings.discard)
 
     def stop_all(self, ending: Ending) -> None:
         """End every answer, wherever it is."""
@@ -259,34 +189,26 @@ class Answers:
             next(iter(self._answers.values())).on_end.append(partial(_resolve, ended))
             await ended
 
+    @abstractmethod
     async def closed(self) -> None:
-        """Wait until every hook that is under way has run."""
-        while self._closings:
-            await asyncio.wait(self._closings)
+        """Wait until all that the ends bring is done."""
 
-    async def _close_slowly(self, answer: Answer, fence: int, ending: Ending) -> None:
-        for hook in answer.closing:
-            await hook(answer.record, ending)
-        self._finish(answer, fence, ending)
+    @abstractmethod
+    def _begin(self, answer: Answer) -> None:
+        """Take what an answer needs from its acceptance on, or refuse it."""
 
-    def _finish(self, answer: Answer, fence: int, ending: Ending) -> None:
-        record = answer.record
-        answer.is_held = False
-        del self._answers[record.stream_id]
-        key = answer.ask.owner.limit_key
-        self._limits.end(key)
-        if not record.is_cached:
-            used = record.prompt_tokens + record.transcript.generated
-            self._limits.use_tokens(key, used, asyncio.get_running_loop().time())
-        kept = keepable(record, ending) if answer.cache_key is not None else None
-        if answer.cache_key is not None and kept is not None:
-            self._cache.put(answer.cache_key, kept, asyncio.get_running_loop().time())
-        self._telemetry.stream_ended(record.model_id, ending_word(ending))
-        try:
-            self._log.finish(record.stream_id, fence, len(record.transcript), ending)
-        except Fenced:
-            log.warning("the end of %s was refused: another writer holds it", record.stream_id)
-        self._ended[record.stream_id] = answer
+    @abstractmethod
+    def _withdraw(self, answer: Answer) -> None:
+        """Undo an acceptance that nobody was told of."""
+
+    def _has_ended(self, answer: Answer) -> None:
+        """Its record has the end: tell whoever waits for that."""
+        answer.holds = 0
+        for timer in (answer.deadline, answer.patience):
+            if timer is not None:
+                timer.cancel()
+        self._answers.pop(answer.stream_id, None)
+        self._ended[answer.stream_id] = answer
         self._forget_expired()
         for callback in answer.on_end:
             callback(answer)
@@ -300,14 +222,6 @@ class Answers:
                 return
             del self._ended[first.stream_id]
 
-    def _withdraw(self, answer: Answer) -> None:
-        """Undo an acceptance that nobody was told of."""
-        del self._answers[answer.stream_id]
-        self._log.forget(answer.stream_id)
-        self._limits.end(answer.ask.owner.limit_key)
-        if answer.deadline is not None:
-            answer.deadline.cancel()
-
     def _waited_enough(self, answer: Answer) -> None:
         """End a request that has found no slot in time; one that began once is let wait."""
         if answer.record.fence == 0:
@@ -318,16 +232,6 @@ class Answers:
                 retry_after=round(self._max_wait * 1000),
             )
             self.end_early(answer, ending)
-
-    def _give_again(self, answer: Answer, cached: CachedAnswer) -> None:
-        """Make a cached answer this one's: all at once, and no engine is asked."""
-        record = answer.record
-        if answer.is_closing or record.cancel is not None:
-            return
-        record.is_cached = True
-        record.prompt_tokens = record.cached_tokens = cached.prompt_tokens
-        self._log.append(record.stream_id, record.fence, 0, cached.text, cached.tokens)
-        self.close(record, record.fence, Ending.complete(cached.finish_reason))
 
     def _time_out(self, answer: Answer) -> None:
         if answer.record.first_token_at is None:

@@ -61,7 +61,7 @@ class Answer:
     deadline: asyncio.TimerHandle | None = None
     patience: asyncio.TimerHandle | None = None  # until a slot must have been found
     is_closing: bool = False
-    is_held: bool = False  # its start is not told yet: it is being found a place in its session
+    holds: int = 0  # reasons why its start is not told yet: a place in its session is looked for
     is_refused: bool = False  # it ended before its start was told: for its asker it never began
     place: Place | None = None  # in a session
     prior: str = ""  # what was said before it, where it goes on with another answer
@@ -74,6 +74,11 @@ class Answer:
     @property
     def stream_id(self) -> str:
         return self.record.stream_id
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its start is not told yet."""
+        return self.holds > 0
 
     @property
     def is_stream(self) -> bool:

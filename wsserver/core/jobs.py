@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from wsserver.core.engine import ChatMessage, Sampling
-from wsserver.core.streams import StreamRecord
+from wsserver.core.streams import Ending, StreamRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,20 @@ class Job:
     sampling: Sampling
     prior: str = ""  # text that the model is fed as said, but that this answer does not repeat
     priority: int = 0
+    meta: bytes = b""  # what whoever ends the answer elsewhere needs to know of it
+
+
+class AnswerKeeper(Protocol):
+    """Who answers for what a runner makes: told of each job that begins, and sees to its end."""
+
+    def claimed(self, job: Job, record: StreamRecord) -> None:
+        """A runner has claimed the job, and makes its answer from now on."""
+
+    def refused(self, job: Job) -> None:
+        """The job's claim was refused: its answer has ended, or was asked to end, or is gone."""
+
+    def close(self, record: StreamRecord, fence: int, ending: Ending) -> None:
+        """The answer is to end so; its slot is free already."""
 
 
 class QueueFull(Exception):
@@ -59,7 +73,7 @@ class JobQueue(Protocol):
     def charge(self, model_id: str, owner: str, tokens: float) -> None:
         """Count tokens that an owner's running work has used, weighted (see `fairness`)."""
 
-    def done(self, model_id: str, owner: str) -> None:
+    def done(self, model_id: str, owner: str, stream_id: str) -> None:
         """A claimed job has ended, or was put back."""
 
     def remove(self, model_id: str, stream_id: str) -> bool:

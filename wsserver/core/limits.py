@@ -115,18 +115,25 @@ class Limits(Protocol):
                 nothing is charged then.
         """
 
-    def begin(self, key: str) -> None:
+    def begin(self, key: str, stream_id: str) -> None:
         """Take a place for one running or waiting answer.
 
         Raises:
-            WireError: ``too_many_streams`` when all places are taken.
+            WireError: As for `require_place`.
         """
 
-    def end(self, key: str) -> None:
+    def end(self, key: str, stream_id: str) -> None:
         """Give the place of one answer back."""
 
     def has_place(self, key: str) -> bool:
         """Whether `begin` would succeed."""
+
+    def require_place(self, key: str) -> None:
+        """Refuse where `begin` would.
+
+        Raises:
+            WireError: ``too_many_streams`` when all places are taken.
+        """
 
     def use_tokens(self, key: str, tokens: int, now: float) -> None:
         """Charge tokens that were used, prompt and answer alike."""
@@ -163,21 +170,24 @@ class MemoryLimits:
         if wait > 0:
             raise _rate_limited("The request limit of this minute is used up.", wait)
 
-    def begin(self, key: str) -> None:
-        if not self.has_place(key):
-            raise WireError(
-                ErrorCode.TOO_MANY_STREAMS,
-                f"At most {self._policy.max_concurrent_streams} answers may run at once.",
-            )
+    def begin(self, key: str, stream_id: str) -> None:
+        self.require_place(key)
         self._running[key] += 1
 
-    def end(self, key: str) -> None:
+    def end(self, key: str, stream_id: str) -> None:
         self._running[key] -= 1
         if not self._running[key]:
             del self._running[key]
 
     def has_place(self, key: str) -> bool:
         return self._running.get(key, 0) < self._policy.max_concurrent_streams
+
+    def require_place(self, key: str) -> None:
+        if not self.has_place(key):
+            raise WireError(
+                ErrorCode.TOO_MANY_STREAMS,
+                f"At most {self._policy.max_concurrent_streams} answers may run at once.",
+            )
 
     def use_tokens(self, key: str, tokens: int, now: float) -> None:
         self._tokens.charge(key, tokens, now)

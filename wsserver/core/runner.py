@@ -33,15 +33,12 @@ from wsserver.core.engine import (
     FinishReason as EngineFinish,
 )
 from wsserver.core.fairness import ANSWER_WEIGHT, PROMPT_WEIGHT, prompt_estimate
-from wsserver.core.jobs import Job, JobQueue
+from wsserver.core.jobs import AnswerKeeper, Job, JobQueue
 from wsserver.core.restarts import RestartPolicy
 from wsserver.core.streams import Ending, Fenced, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode
 from wsserver_protocol.lifecycle import FinishReason
-
-CloseAnswer = Callable[[StreamRecord, int, Ending], None]
-"""Ends an answer: record, the writer's fence, how. What else an end brings is the caller's."""
 
 
 @dataclass(slots=True)
@@ -63,7 +60,7 @@ class Runner:
         factory: Makes the engine's host; called again for each restart.
         queue: Where work comes from.
         log: Where text goes.
-        close_answer: Called for each answer that ends here.
+        keeper: Told of each answer that begins and ends here.
         on_ready: Called at each successful load.
         on_progress: Called while loading.
         telemetry: Told of tokens, waits and restarts.
@@ -76,7 +73,7 @@ class Runner:
         factory: EngineFactory,
         queue: JobQueue,
         log: StreamLog,
-        close_answer: CloseAnswer,
+        keeper: AnswerKeeper,
         on_ready: Callable[[ModelInfo], None],
         on_progress: Callable[[LoadProgress], None],
         telemetry: Telemetry,
@@ -86,7 +83,7 @@ class Runner:
         self._factory = factory
         self._queue = queue
         self._log = log
-        self._close_answer = close_answer
+        self._keeper = keeper
         self._on_ready = on_ready
         self._on_progress = on_progress
         self._telemetry = telemetry
@@ -199,11 +196,13 @@ class Runner:
                 await self._begin(host, job)
 
     async def _begin(self, host: EngineHost, job: Job) -> None:
-        record = self._log.get(job.stream_id)
         claim = await self._log.claim(job.stream_id)
+        record = self._log.get(job.stream_id)
         if record is None or claim is None:
-            self._queue.done(self.spec.id, job.owner)
-            return  # cancelled while it waited: who cancelled has ended it
+            self._queue.done(self.spec.id, job.owner, job.stream_id)
+            self._keeper.refused(job)  # cancelled while it waited
+            return
+        self._keeper.claimed(job, record)
         loop = asyncio.get_running_loop()
         run = _Run(job, record, claim.fence, len(claim.text.encode()), claim.tokens)
         self._runs[job.stream_id] = run
@@ -282,7 +281,7 @@ class Runner:
 
     def _end(self, run: _Run, ending: Ending) -> None:
         self._free(run)
-        self._close_answer(run.record, run.fence, ending)
+        self._keeper.close(run.record, run.fence, ending)
 
     def _abandon(self, run: _Run) -> None:
         self._free(run)
@@ -299,7 +298,7 @@ class Runner:
     def _free(self, run: _Run) -> None:
         self._settle_charges()
         del self._runs[run.job.stream_id]
-        self._queue.done(self.spec.id, run.job.owner)
+        self._queue.done(self.spec.id, run.job.owner, run.job.stream_id)
         if not self._runs:
             self._idle.set()
         self._bell.set()

@@ -20,13 +20,13 @@ from wsserver.core.engine import (
     RequestRefused,
 )
 from wsserver.core.ids import new_id
-from wsserver.core.jobs import JobQueue
+from wsserver.core.jobs import AnswerKeeper, JobQueue
 from wsserver.core.models.model import Model, ModelStatus
 from wsserver.core.models.naming import choose_id
 from wsserver.core.models.pool import Pool
 from wsserver.core.models.sources import ModelSource, SourcePolicy
 from wsserver.core.restarts import RestartPolicy
-from wsserver.core.runner import CloseAnswer, Runner
+from wsserver.core.runner import Runner
 from wsserver.core.streams import Ending, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
@@ -40,10 +40,6 @@ DEFAULT_NAME = "default"
 
 class LoadCancelled(Exception):
     """The load was cancelled by an unload before it ended."""
-
-
-def _close_nothing(record: StreamRecord, fence: int, ending: Ending) -> None:
-    raise AssertionError("the registry serves answers before someone takes their endings")
 
 
 class ModelRegistry:
@@ -60,7 +56,7 @@ class ModelRegistry:
         restarts: RestartPolicy | None = None,
         most: int = 64,
     ) -> None:
-        self.close_answer: CloseAnswer = _close_nothing
+        self.keeper: AnswerKeeper | None = None  # set before the first load
         self.sources = sources
         self._most = most  # models loaded or loading
         self._factory = factory
@@ -303,12 +299,14 @@ class ModelRegistry:
             model.settled.set()
 
     def _runner(self, model: Model) -> Runner:
+        if self.keeper is None:
+            raise AssertionError("the registry loads before someone answers for the answers")
         return Runner(
             model.spec,
             factory=self._factory,
             queue=self._queue,
             log=self._log,
-            close_answer=lambda *end: self.close_answer(*end),
+            keeper=self.keeper,
             on_ready=lambda info: self._became_ready(model, info),
             on_progress=model.tell_progress,
             telemetry=self._telemetry,
@@ -338,4 +336,5 @@ class ModelRegistry:
         for job in self._queue.drain(model.id):
             record = self._log.get(job.stream_id)
             if record is not None and self._log.cancel(record.stream_id, ending):
-                self.close_answer(record, record.fence, ending)
+                assert self.keeper is not None  # it was loaded
+                self.keeper.close(record, record.fence, ending)

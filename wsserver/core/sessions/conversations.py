@@ -74,7 +74,7 @@ class Conversations:
         turns = self._turns.setdefault(key, [])
         turn = Turn(answer, wish, turns[-1] if turns else None)
         turns.append(turn)
-        answer.is_held = True
+        self._answers.hold(answer)
         answer.closing.append(partial(self._close, turn))
         task = asyncio.get_running_loop().create_task(self._lead(turn))
         self._tasks.add(task)

@@ -144,8 +144,7 @@ def admit(connection: Connection, ask: Ask, count: int, *, checks_options: bool 
     if checks_options:
         check_options(model, ask.options)
     key = ask.owner.limit_key
-    if not services.limits.has_place(key):
-        services.limits.begin(key)  # raises, in the limit's own words
+    services.limits.require_place(key)
     try:
         services.limits.admit(key, count, asyncio.get_running_loop().time())
     except WireError as error:

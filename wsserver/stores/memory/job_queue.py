@@ -45,7 +45,7 @@ class MemoryJobQueue:
     def charge(self, model_id: str, owner: str, tokens: float) -> None:
         self._queue(model_id).charge(owner, tokens)
 
-    def done(self, model_id: str, owner: str) -> None:
+    def done(self, model_id: str, owner: str, stream_id: str) -> None:
         self._queue(model_id).done(owner)
 
     def remove(self, model_id: str, stream_id: str) -> bool:
