@@ -66,7 +66,7 @@ class RoomAsks:
 
     def begin(self, ask: RoomAsk) -> None:
         """Hold an accepted answer's start back; `open` comes next."""
-        ask.answer.is_held = True
+        self._answers.hold(ask.answer)
         ask.answer.closing.append(lambda record, ending: self._close(ask, record, ending))
 
     async def open(self, ask: RoomAsk) -> None:
