@@ -211,6 +211,30 @@ def write_tiny_model(path: Path, model: TinyModel) -> Path:
     return path
 
 
+def write_tiny_adapter(
+    path: Path, model: TinyModel, present: str, following: str, architecture: str = "llama"
+) -> Path:
+    """Write a LoRA of rank 1 after which ``following`` comes next after the word ``present``."""
+    vocabulary = Vocabulary(model.text)
+    size = len(vocabulary.tokens)
+    width = -(-size // _HEAD_WIDTH) * _HEAD_WIDTH
+    reads = np.zeros((1, width), np.float32)
+    reads[0, vocabulary.of_word(present)[0]] = 1.0
+    adds = np.zeros((size, 1), np.float32)
+    adds[vocabulary.of_word(following)[0], 0] = 100.0
+    writer: Any = gguf.GGUFWriter(str(path), architecture)
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 1.0)
+    writer.add_tensor("output.weight.lora_a", reads)
+    writer.add_tensor("output.weight.lora_b", adds)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
 def _inner_width(model: TinyModel, width: int) -> int:
     return 4 * width if model.mode == "random" else 64
 

@@ -287,6 +287,7 @@ def _source_policy(config: Config) -> SourcePolicy:
         choose_engine=_engine_for,
         configured=sources,
         operator_settings={name: entry.operator_settings for name, entry in ENTRIES.items()},
+        file_settings={name: entry.file_settings for name, entry in ENTRIES.items()},
     )
 
 

@@ -39,7 +39,8 @@ class Entry:
     """One engine; ``factory`` is "module:class".
 
     ``operator_settings`` are keys that no client may give, not even with a scope that lets it load
-    models: they say where this server connects to, and with which secrets.
+    models: they say where this server connects to, and with which secrets. ``file_settings`` are
+    keys that name files, as a path or as a list of maps with a ``path``.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Entry:
     extra: str | None = None  # of the wsserver distribution, for the hint how to install it
     cpu_flags: frozenset[str] = frozenset()
     operator_settings: frozenset[str] = frozenset()
+    file_settings: frozenset[str] = frozenset()
 
 
 ENTRIES: Final = {
@@ -63,6 +65,7 @@ ENTRIES: Final = {
             requires=("xllamacpp", "llguidance"),
             extra="cpu",
             cpu_flags=_LLAMACPP_CPU_FLAGS,
+            file_settings=frozenset(("draft_model", "lora")),
         ),
         Entry(
             name="synthetic",

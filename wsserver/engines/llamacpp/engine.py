@@ -37,6 +37,7 @@ from wsserver.engines.contract import EngineOutput, JobRefused, ProgressReport
 from wsserver.engines.link import Count, Counted, CountRefused
 from wsserver.engines.llamacpp.answer import Answer
 from wsserver.engines.llamacpp.api import LocalApi
+from wsserver.engines.llamacpp.companions import check_draft
 from wsserver.engines.llamacpp.gguf import GgufError, Metadata, read_metadata
 from wsserver.engines.llamacpp.grammar import LLGUIDANCE_OPTIONS, has_llguidance
 from wsserver.engines.llamacpp.prompt import PLAIN_STOPS, PromptBuilder
@@ -92,6 +93,8 @@ class LlamaCppEngine:
         size = os.stat(spec.path).st_size
         machine = Machine(usable_cores(), free_memory(), has_gpu())
         self._settings = settings = choose_settings(spec.settings, metadata, size, machine)
+        if settings.draft is not None:
+            check_draft(settings.draft, spec.path, metadata)
         key = secrets.token_hex(32)
         report(LoadProgress("loading", 0.0, estimated=True))
         self._server = open_server(server_parameters(spec.path, settings, SOCKET, key))
@@ -99,7 +102,10 @@ class LlamaCppEngine:
         properties = self._api.properties()
         self._context = properties.default_generation_settings.n_ctx
         self._limits = SamplingLimits(
-            settings.sampling, metadata.vocabulary, has_llguidance(metadata)
+            settings.sampling,
+            metadata.vocabulary,
+            has_llguidance=has_llguidance(metadata),
+            has_logprobs=settings.draft is None,
         )
         self._prompts = self._prompt_builder(metadata, settings, self._api)
         self._threads = ThreadPoolExecutor(settings.slots + _SPARE_THREADS, "answer")
@@ -123,7 +129,11 @@ class LlamaCppEngine:
         unsupported = ENTRIES["llamacpp"].unsupported_options
         if not has_llguidance(metadata):
             unsupported |= LLGUIDANCE_OPTIONS
-        options = (name for name in _OPTIONS if name not in unsupported)
+        if self._settings.draft is not None:
+            unsupported |= {"logprobs"}
+        options = [name for name in _OPTIONS if name not in unsupported]
+        loaded = {"lora": self._settings.adapters, "draft": self._settings.draft}
+        options += [name for name, given in loaded.items() if given]
         return ModelInfo(
             name=metadata.text("general.name") or Path(spec.path or spec.source).stem,
             slots=self._settings.slots,

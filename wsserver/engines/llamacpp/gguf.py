@@ -80,6 +80,19 @@ def read_metadata(path: str) -> Metadata:
     Raises:
         GgufError: If it can't be opened, is no GGUF file, or ends too early.
     """
+    return _read(path)[0]
+
+
+def read_tokens(path: str) -> list[bytes]:
+    """The vocabulary of the file at ``path``: its tokens' texts, by their ids.
+
+    Raises:
+        GgufError: As for `read_metadata`.
+    """
+    return _read(path)[1]
+
+
+def _read(path: str) -> tuple[Metadata, list[bytes]]:
     try:
         with Path(path).open("rb") as file:
             return _Reader(file).read()
@@ -93,7 +106,7 @@ class _Reader:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
-    def read(self) -> Metadata:
+    def read(self) -> tuple[Metadata, list[bytes]]:
         if self._file.read(4) != _MAGIC:
             raise GgufError("the file is not a GGUF model")
         version, _tensors, pairs = struct.unpack("<IQQ", self._take(20))
@@ -113,7 +126,7 @@ class _Reader:
                 values[key] = self._scalar(kind)
         steering = (t for t, kind in zip(tokens, types, strict=False) if kind in _STEERING)
         texts = tuple(dict.fromkeys(t.decode("utf-8", "replace") for t in steering if t))
-        return Metadata(values, len(tokens), texts)
+        return Metadata(values, len(tokens), texts), tokens
 
     def _array(self, key: str, tokens: list[bytes], types: array[int]) -> None:
         (kind,) = struct.unpack("<I", self._take(4))

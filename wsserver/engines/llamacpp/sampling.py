@@ -28,6 +28,7 @@ class SamplingLimits:
     defaults: SamplingDefaults
     vocabulary: int  # tokens
     has_llguidance: bool
+    has_logprobs: bool  # llama.cpp tells none of the tokens that a draft has proposed
 
 
 def completion_body(
@@ -41,6 +42,8 @@ def completion_body(
     sampling = job.sampling
     if sampling.banned_strings:
         raise JobRefused("unsupported_option", "llama.cpp has no bannedStrings")
+    if sampling.logprobs is not None and not limits.has_logprobs:
+        raise JobRefused("unsupported_option", "a model with a draft has no logprobs")
     body: dict[str, Any] = {
         "prompt": prompt,
         "n_predict": max_tokens,
