@@ -40,8 +40,19 @@ THIRD_PARTIES = {
     "msgpack": {PROTOCOL},
     "msgspec": {
         *(PROTOCOL, CONFIG, "wsserver.archive", "wsserver.gateway.repeats"),
-        *("wsserver.core.engine", "wsserver.core.streams.record", "wsserver.gateway.handlers"),
-        *("wsserver.engines.link", "wsserver.engines.llamacpp", "wsserver.engines.openai"),
+        *(
+            "wsserver.core.ask",
+            "wsserver.core.engine",
+            "wsserver.core.sessions.turns",
+            "wsserver.core.streams.record",
+            "wsserver.gateway.handlers",
+        ),
+        *(
+            "wsserver.engines.calls",
+            "wsserver.engines.link",
+            "wsserver.engines.llamacpp",
+            "wsserver.engines.openai",
+        ),
     },
     "orjson": {PROTOCOL, "wsserver.core.idempotency", "wsserver.gateway", "wsserver.observe"},
     "prometheus_client": {"wsserver.observe"},

@@ -71,7 +71,7 @@ ENTRIES: Final = {
             name="synthetic",
             factory="wsserver.engines.synthetic:SyntheticEngine",
             owns=lambda source: source.startswith(SYNTHETIC_SCHEME),
-            unsupported_options=frozenset(("json_schema", "grammar", "regex", "logprobs")),
+            unsupported_options=frozenset(("json_schema", "grammar", "regex", "logprobs", "tools")),
         ),
         Entry(
             name="openai",

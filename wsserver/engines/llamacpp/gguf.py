@@ -39,7 +39,8 @@ _LENGTH: Final = struct.Struct("<Q")
 
 # Token types that a tokenizer takes for more than text: control and user-defined. The latter too,
 # since llama.cpp turns those that look like an end of turn into control tokens.
-_STEERING: Final = frozenset((3, 4))
+_CONTROL: Final = 3
+_STEERING: Final = frozenset((_CONTROL, 4))
 _TOKENS: Final = "tokenizer.ggml.tokens"
 _TYPES: Final = "tokenizer.ggml.token_type"
 
@@ -57,6 +58,7 @@ class Metadata:
     values: dict[str, Scalar]
     vocabulary: int  # tokens
     steering_tokens: tuple[str, ...]  # texts that are tokens of their own in a template
+    control_tokens: tuple[str, ...] = ()  # of these, those that mark turns and the like
 
     def text(self, key: str) -> str | None:
         """A string value, or None."""
@@ -125,8 +127,14 @@ class _Reader:
             else:
                 values[key] = self._scalar(kind)
         steering = (t for t, kind in zip(tokens, types, strict=False) if kind in _STEERING)
+        marks = {
+            t.decode("utf-8", "replace")
+            for t, kind in zip(tokens, types, strict=False)
+            if kind == _CONTROL
+        }
         texts = tuple(dict.fromkeys(t.decode("utf-8", "replace") for t in steering if t))
-        return Metadata(values, len(tokens), texts), tokens
+        control = tuple(text for text in texts if text in marks or "|" in text or "_" in text)
+        return Metadata(values, len(tokens), texts, control), tokens
 
     def _array(self, key: str, tokens: list[bytes], types: array[int]) -> None:
         (kind,) = struct.unpack("<I", self._take(4))
