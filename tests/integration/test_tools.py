@@ -114,6 +114,35 @@ async def test_result_of_a_call_goes_back(talk: Wire) -> None:
     assert reply["result"]["finishReason"] == "tool_calls"
 
 
+async def test_call_that_a_kill_cuts_short_is_made_anew(
+    start_server: StartServer, connect: Connect, tmp_path: Path
+) -> None:
+    """SIGKILL within a call: the text stays as it was shown, and the call comes once and whole."""
+    words = [f"w{number} " for number in range(900)]
+    call_mark = ("\n", "<tool_call>\n", '{"name": "get_weather", "arguments": {"city_name": "')
+    script = (*SCRIPT[:2], *call_mark, *words, '"}}', SCRIPT[-1])
+    # The model goes by the last token alone: that of an open turn must not be the line feed.
+    template = TOOL_CHATML.replace("m.role + '\n'", "m.role + ':'")
+    template = template.replace("assistant\n", "assistant:")
+    model = TinyModel(
+        mode="script", script=script, tokenizer="byte-level", template=template, name="long"
+    )
+    path = write_tiny_model(tmp_path / "long.gguf", model)
+    server = start_server("--model", str(path))
+    wire = await connect(to=server)
+    start = await wire.stream(options={**OPTIONS, "maxTokens": 2000})
+    while wire.copy(start["streamId"]).text != SHOWN:
+        await wire.first_token(start["streamId"])
+    (child,) = server.children()
+    child.kill()
+    end = await wire.end_of(start["streamId"], seconds=60)
+    assert b'wsserver_engine_restarts_total{model="long"} 1.0' in server.get("/metrics")[2]
+    assert wire.copy(start["streamId"]).text == SHOWN
+    assert wire.of_type("stream_rewind") == []
+    (call,) = end["toolCalls"]
+    assert json.loads(call["arguments"]) == {"city_name": "".join(words)}
+
+
 async def test_model_without_tools_refuses_them(talk: Wire) -> None:
     """The field is named; the models that have tools say so."""
     reply = await talk.ask("generate", prompt="x", model="synthetic", options=OPTIONS)
