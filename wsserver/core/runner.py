@@ -264,12 +264,12 @@ class Runner:
             case Prefilled(total=total, cached=cached):
                 record.prompt_tokens, record.cached_tokens = total - run.prior_tokens, cached
                 _charge_prompt(run, total)
-            case Finished(reason=reason, prompt_tokens=prompt, cached_tokens=cached):
+            case Finished(prompt_tokens=prompt, cached_tokens=cached):
                 record.prompt_tokens, record.cached_tokens = prompt - run.prior_tokens, cached
                 _charge_prompt(run, prompt)
                 self._telemetry.prompt_tokens(self.spec.id, prompt - cached)
                 self._crashes = 0
-                self._end(run, _ending(record, reason))
+                self._end(run, _ending(record, output))
             case Failed(code=code, message=message, retryable=retryable):
                 asked = record.cancel
                 failed = Ending.error(ErrorCode(code), message, retryable=retryable)
@@ -342,9 +342,9 @@ def _charge_prompt(run: _Run, tokens: int) -> None:
         run.uncharged += tokens * PROMPT_WEIGHT - prompt_estimate(run.job)
 
 
-def _ending(record: StreamRecord, reason: EngineFinish) -> Ending:
-    if reason is EngineFinish.CANCELLED:
+def _ending(record: StreamRecord, finished: Finished) -> Ending:
+    if finished.reason is EngineFinish.CANCELLED:
         if record.cancel is None:
             raise AssertionError("an engine cancelled a job that nobody had asked to stop")
         return record.cancel
-    return Ending.complete(FinishReason(reason.value))
+    return Ending.complete(FinishReason(finished.reason.value), finished.tool_calls)

@@ -39,7 +39,8 @@ class Entry:
     """One engine; ``factory`` is "module:class".
 
     ``operator_settings`` are keys that no client may give, not even with a scope that lets it load
-    models: they say where this server connects to, and with which secrets.
+    models: they say where this server connects to, and with which secrets. ``file_settings`` are
+    keys that name files, as a path or as a list of maps with a ``path``.
 
     ``estimate`` is "module:function" of what a load will take (`wsserver.engines.memory`), left out
     where that is not worth counting. It is imported in the server's own process, and must import
@@ -56,6 +57,7 @@ class Entry:
     operator_settings: frozenset[str] = frozenset()
     estimate: str | None = None
     split_setting: str = "gpu_split"
+    file_settings: frozenset[str] = frozenset()
 
 
 ENTRIES: Final = {
@@ -71,12 +73,13 @@ ENTRIES: Final = {
             cpu_flags=_LLAMACPP_CPU_FLAGS,
             estimate="wsserver.engines.llamacpp.memory:estimate",
             split_setting="tensor_split",
+            file_settings=frozenset(("draft_model", "lora")),
         ),
         Entry(
             name="synthetic",
             factory="wsserver.engines.synthetic:SyntheticEngine",
             owns=lambda source: source.startswith(SYNTHETIC_SCHEME),
-            unsupported_options=frozenset(("json_schema", "grammar", "regex", "logprobs")),
+            unsupported_options=frozenset(("json_schema", "grammar", "regex", "logprobs", "tools")),
         ),
         Entry(
             name="openai",

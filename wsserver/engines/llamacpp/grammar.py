@@ -74,6 +74,11 @@ def is_bound(sampling: Sampling) -> bool:
     return any(bond is not None for bond in bonds)
 
 
+def schema_fault(schema: dict[str, Any]) -> str | None:
+    """What llguidance has against a JSON Schema, or None."""
+    return LLMatcher.validate_grammar(_HEADER + "%json " + _schema_text(schema)) or None
+
+
 def _schema_text(schema: dict[str, Any]) -> str:
     own = schema.get("x-guidance")
     spacing = _SPACING | own if isinstance(own, dict) else _SPACING
