@@ -35,13 +35,16 @@ MAY_IMPORT = {
 THIRD_PARTIES = {
     "aiohttp": {"wsserver.engines.openai.client"},
     "exllamav2": {"wsserver.engines.exllamav2"},
+    "exllamav3": {"wsserver.engines.exllamav3"},
+    "jinja2": {"wsserver.engines.exllama.templates"},
     "jwt": {"wsserver.gateway"},
-    "llguidance": {"wsserver.engines.llamacpp"},
+    "llguidance": {"wsserver.engines.grammar", "wsserver.engines.exllamav2.filters"},
     "msgpack": {PROTOCOL},
     "msgspec": {
         *(PROTOCOL, CONFIG, "wsserver.archive", "wsserver.gateway.repeats"),
         *("wsserver.core.engine", "wsserver.core.streams.record", "wsserver.gateway.handlers"),
-        *("wsserver.engines.link", "wsserver.engines.llamacpp", "wsserver.engines.openai"),
+        *("wsserver.engines.link", "wsserver.engines.grammar", "wsserver.engines.prompt"),
+        *("wsserver.engines.llamacpp", "wsserver.engines.openai"),
     },
     "orjson": {PROTOCOL, "wsserver.core.idempotency", "wsserver.gateway", "wsserver.observe"},
     "prometheus_client": {"wsserver.observe"},
@@ -50,7 +53,11 @@ THIRD_PARTIES = {
     "redis": {"wsserver.stores.redis"},
     "rich": {"wsserver_terminal"},
     "structlog": {"wsserver.observe"},
-    "torch": {"wsserver.engines.exllamav2"},
+    "tokenizers": {"wsserver.engines.exllama.tokens"},
+    "torch": {
+        *("wsserver.engines.exllama.machine", "wsserver.engines.exllamav2"),
+        "wsserver.engines.exllamav3",
+    },
     "uvloop": {"wsserver.app"},
     "websockets": {
         *("wsserver.gateway.listener", "wsserver.gateway.connection"),

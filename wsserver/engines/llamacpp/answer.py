@@ -23,7 +23,7 @@ from wsserver.core.engine import (
     TokenLogprob,
 )
 from wsserver.engines.failures import without_host_paths
-from wsserver.engines.llamacpp.grammar import is_bound
+from wsserver.engines.grammar import is_bound
 from wsserver.engines.stops import StopMatcher
 
 
