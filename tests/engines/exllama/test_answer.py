@@ -106,6 +106,12 @@ def test_half_a_character_shows_only_where_the_model_ended() -> None:
     assert text(answer().take(whole, 0)) == "🎻"
 
 
+def test_banned_string_does_not_slip_out_at_the_limit() -> None:
+    """The libraries look at the limit first; what they would let out is cut off here."""
+    outputs = answer(banned_strings=("BROWN fox",)).take(said("quick brown fox", End.LIMIT), 0)
+    assert text(outputs) == " quick "
+
+
 def test_log_probabilities_name_their_tokens() -> None:
     """As many alternatives as were asked for, in their own words."""
     the, fox = tokens("the fox")

@@ -6,18 +6,17 @@ tested with them (``tests/engines/exllamav2``, ``tests/gpu``).
 
 from __future__ import annotations
 
-import selectors
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
+from tests.engines.exllama.driven import Driven
 from tests.tiny_models import SENTENCE, ByteLevelVocabulary, answer
 from wsserver.core.engine import (
     ChatMessage,
     Delta,
-    EngineJob,
     Failed,
     Finished,
     FinishReason,
@@ -25,7 +24,7 @@ from wsserver.core.engine import (
     Prefilled,
     Sampling,
 )
-from wsserver.engines.contract import EngineOutput, JobRefused
+from wsserver.engines.contract import JobRefused
 from wsserver.engines.exllama.backend import Backend, Order
 from wsserver.engines.exllama.engine import ExllamaEngine
 from wsserver.engines.exllama.files import ModelFiles
@@ -122,53 +121,14 @@ class Recital(V2Backend):
         """Nothing to unload."""
 
 
-@dataclass
-class Driven:
-    """An engine with its backend, stepped by the test."""
-
-    engine: ExllamaEngine
-    backend: Recital
-    outputs: list[EngineOutput] = field(default_factory=list)
-
-    def step(self) -> list[EngineOutput]:
-        """One step, when the engine says that there is something to do."""
-        if self.engine.next_due() is None:
-            with selectors.SelectSelector() as selector:
-                wake_fd = self.engine.wake_fd()
-                assert wake_fd is not None
-                selector.register(wake_fd, selectors.EVENT_READ)
-                assert selector.select(10), "nothing came of the thread"
-        made = self.engine.step()
-        self.outputs += made
-        return made
-
-    def until(self, condition: Callable[[], bool]) -> None:
-        """Step until it holds."""
-        while not condition():
-            self.step()
-
-    def start(self, job_id: str, words: int = 4, **fields: Any) -> None:
-        """Begin an answer to so many words."""
-        fields.setdefault("raw", " ".join(["fox"] * words))
-        self.engine.start(EngineJob(job_id=job_id, **fields))
-
-    def prepared(self) -> None:
-        """Wait until the thread is through with all that was started."""
-        self.engine._thread.submit(lambda: None).result(10)
-
-    def of(self, job_id: str) -> list[Any]:
-        """All that came of a job."""
-        return [o for o in self.outputs if getattr(o, "job_id", None) == job_id]
-
-    def end(self, job_id: str) -> Finished | Failed:
-        """The one end of a job, waited for."""
-        self.until(lambda: any(isinstance(o, Finished | Failed) for o in self.of(job_id)))
-        (end,) = [o for o in self.of(job_id) if isinstance(o, Finished | Failed)]
-        return end
+@pytest.fixture
+def backend() -> Recital:
+    """What the engine drives."""
+    return Recital()
 
 
 @pytest.fixture
-def stage(files: ModelFiles) -> Iterator[Driven]:
+def stage(files: ModelFiles, backend: Recital) -> Iterator[Driven]:
     """A loaded engine."""
     tokenizer = ModelTokenizer(files, open_template(files, None, {}))
     loaded = Loaded(
@@ -186,31 +146,30 @@ def stage(files: ModelFiles) -> Iterator[Driven]:
         report(1.0)
         return loaded
 
-    backend = Recital()
     engine = ExllamaEngine(backend, load)
     info = engine.load(ModelSpec(id="m", engine="x", source="tiny"), lambda progress: None)
     assert (info.slots, info.context_length, info.warnings) == (4, 1024, ("told",))
-    yield Driven(engine, backend)
+    yield Driven(engine)
     engine.close()
 
 
-def test_answer_is_recited(stage: Driven) -> None:
+def test_answer_is_recited(stage: Driven, backend: Recital) -> None:
     """From a conversation to its end, with the text and the usage."""
     messages = (ChatMessage(role="user", content="hello"),)
     stage.start("a", raw=None, messages=messages, max_tokens=12)
     end = stage.end("a")
-    assert end == Finished("a", FinishReason.LENGTH, len(stage.backend.made[0].tokens))
+    assert end == Finished("a", FinishReason.LENGTH, len(backend.made[0].tokens))
     assert "".join(o.text for o in stage.of("a") if isinstance(o, Delta)) == answer(12)
     stage.engine.count(Count(request=1, messages=messages))
     stage.until(lambda: Counted(1, end.prompt_tokens) in stage.outputs)
     assert stage.engine.next_due() is None
 
 
-def test_prior_and_bounds_reach_the_job(stage: Driven) -> None:
+def test_prior_and_bounds_reach_the_job(stage: Driven, backend: Recital) -> None:
     """The answer so far ends the prompt, and the length is bounded by the context."""
     stage.start("a", prior=answer(2), max_tokens=1_000_000)
-    stage.until(lambda: bool(stage.backend.tasks))
-    order = stage.backend.made[0]
+    stage.until(lambda: bool(backend.tasks))
+    order = backend.made[0]
     assert order.tokens[-2:] == CYCLE[:2]
     assert order.max_tokens == 1024 - len(order.tokens)
     assert order.end_tokens == {2, 4}
@@ -240,31 +199,31 @@ def test_missing_option_is_refused_at_once(stage: Driven) -> None:
     assert caught.value.code == "unsupported_option"
 
 
-def test_step_takes_no_more_than_one_chunk_of_prompts(stage: Driven) -> None:
+def test_step_takes_no_more_than_one_chunk_of_prompts(stage: Driven, backend: Recital) -> None:
     """Three long prompts come one after another; short ones share a step."""
     for job_id in ("a", "b", "c"):
         stage.start(job_id, words=600, max_tokens=1)
     stage.prepared()
     for job_id in ("a", "b", "c"):
         stage.end(job_id)
-    assert max(stage.backend.prefilled) <= 256
-    stage.backend.prefilled.clear()
+    assert max(backend.prefilled) <= 256
+    backend.prefilled.clear()
     for number in range(3):
         stage.start(f"short {number}", words=20, max_tokens=1)
     stage.prepared()
     for number in range(3):
         stage.end(f"short {number}")
-    assert max(stage.backend.prefilled) <= 256
+    assert max(backend.prefilled) <= 256
 
 
-def test_chunk_without_a_token_is_waited_for(stage: Driven) -> None:
+def test_chunk_without_a_token_is_waited_for(stage: Driven, backend: Recital) -> None:
     """Chunks do not pile up on the GPU: a stop would have to wait for them all."""
     stage.start("a", words=600, max_tokens=2)
     stage.end("a")
-    assert stage.backend.synchronized == 3
+    assert backend.synchronized == 3
 
 
-def test_cancel_in_every_stage_gives_one_end(stage: Driven) -> None:
+def test_cancel_in_every_stage_gives_one_end(stage: Driven, backend: Recital) -> None:
     """While preparing, waiting, prefilling and speaking; unknown ids are ignored."""
     stage.engine.cancel("nobody")
     stage.start("a", words=600)
@@ -285,35 +244,35 @@ def test_cancel_in_every_stage_gives_one_end(stage: Driven) -> None:
     stage.engine.cancel("d")
     stage.engine.cancel("d")
     assert isinstance(stage.end("d"), Finished)
-    assert stage.backend.tasks == []
+    assert backend.tasks == []
     assert stage.engine.next_due() is None
 
 
-def test_stop_string_ends_the_librarys_job(stage: Driven) -> None:
+def test_stop_string_ends_the_librarys_job(stage: Driven, backend: Recital) -> None:
     """The text is matched here, and the generator would go on."""
     stage.start("a", max_tokens=50, sampling=Sampling(stop=(" fox",)))
     assert stage.end("a") == Finished("a", FinishReason.STOP_STRING, 5)
-    assert stage.backend.cancelled == ["a"]
+    assert backend.cancelled == ["a"]
 
 
-def test_fault_of_a_grammar_ends_its_answer(stage: Driven) -> None:
+def test_fault_of_a_grammar_ends_its_answer(stage: Driven, backend: Recital) -> None:
     """One answer fails; the other goes on."""
     stage.start("a", max_tokens=50)
     stage.start("b", max_tokens=6)
     stage.prepared()
-    stage.until(lambda: len(stage.backend.tasks) == 2)
-    stage.backend.tasks[0].fault = "the grammar could not be followed"
+    stage.until(lambda: len(backend.tasks) == 2)
+    backend.tasks[0].fault = "the grammar could not be followed"
     end = stage.end("a")
     assert isinstance(end, Failed)
     assert "grammar" in end.message
     assert isinstance(stage.end("b"), Finished)
 
 
-def test_exception_of_a_step_leaves_it(stage: Driven) -> None:
+def test_exception_of_a_step_leaves_it(stage: Driven, backend: Recital) -> None:
     """The state can't be trusted: the child ends, and the host goes on elsewhere."""
     stage.start("a")
-    stage.until(lambda: bool(stage.backend.tasks))
-    stage.backend.error = RuntimeError("CUDA error: unspecified launch failure")
+    stage.until(lambda: bool(backend.tasks))
+    backend.error = RuntimeError("CUDA error: unspecified launch failure")
     with pytest.raises(RuntimeError, match="CUDA error"):
         stage.engine.step()
 

@@ -31,10 +31,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> ModelFiles:
     return read_files(str(folder), V2Backend.formats, "exllamav2")
 
 
+def read_tokenizer(files: ModelFiles) -> ModelTokenizer:
+    """Ours, of the same folder; for prompts that are no conversations."""
+    return ModelTokenizer(files, None)
+
+
 @pytest.fixture(scope="session")
 def tokenizer(files: ModelFiles) -> ModelTokenizer:
-    """Ours, of the same folder."""
-    return ModelTokenizer(files, None)
+    """The same, read once."""
+    return read_tokenizer(files)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ The rule: after `Answer.take` or `Answer.cancel` gave an end, nothing more comes
 
 from __future__ import annotations
 
+import re
+
 from wsserver.core.engine import (
     Delta,
     EngineJob,
@@ -43,6 +45,9 @@ class Answer:
         self._text = AnswerText(vocabulary)
         self._stops = StopMatcher(job.sampling.stop)
         self._own_stops = StopMatcher(own_stops)
+        self._banned = [
+            re.compile(re.escape(s), re.IGNORECASE) for s in job.sampling.banned_strings
+        ]
         self._cached = 0
 
     @staticmethod
@@ -94,6 +99,8 @@ class Answer:
             # Cut off by a limit or a cancel, half a character is left out, so that an answer that
             # goes on from there can say it whole.
             text += self._text.finish()
+        elif event.end is End.LIMIT:
+            text = self._without_banned(text)
         shown = self._stops.push(self._own_stops.push(text))
         if shown or event.tokens:
             told = self._told(event)
@@ -109,6 +116,12 @@ class Answer:
         held = self._stops.push(self._own_stops.finish()) + self._stops.finish()
         shown: list[Output] = [Delta(self.job_id, held, 0)] if held else []
         return [*shown, Finished(self.job_id, reason, self.prompt_tokens, self._cached)]
+
+    def _without_banned(self, text: str) -> str:
+        """The last text of an answer, up to a banned string: the libraries look for these after
+        they look at the limit. What might have begun one was held back, so it is all in here."""
+        found = (match.start() for ban in self._banned if (match := ban.search(text)))
+        return text[: min(found, default=len(text))]
 
     def _told(self, event: Event) -> tuple[TokenLogprob, ...] | None:
         if self._top is None or not event.scores:

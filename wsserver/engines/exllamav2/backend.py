@@ -58,19 +58,28 @@ class V2Backend:
         self, files: ModelFiles, settings: ExllamaSettings, report: Callable[[float], None]
     ) -> Sequence[str]:
         """The draft first: the model itself then takes what is left."""
-        from exllamav2 import ExLlamaV2Tokenizer
-        from exllamav2.generator import ExLlamaV2DynamicGenerator
-
         from wsserver.engines.exllamav2 import loading
 
         if settings.tensor_parallel and (not self._is_paged or files.format is WeightFormat.PLAIN):
             raise ModelLoadError("'tensor_parallel' needs quantized weights and flash-attn 2.5.7")
         self._settings = settings
         chunk = loading.fit_config(self._config, settings, is_paged=self._is_paged)
-        self._draft = draft = loading.load_draft(settings, self._config, is_paged=self._is_paged)
+        self._draft = loading.load_draft(settings, self._config, is_paged=self._is_paged)
         self._weights = loading.load_weights(
             self._config, settings, lambda done, total: report(done / max(1, total))
         )
+        self.open_generator(settings, chunk)
+        if settings.loras:
+            self._generator.set_loras(loading.load_loras(self._weights.model, settings))
+        # Kernels are chosen and buffers made at the first use; a fault shows now, not to a client.
+        self._generator.warmup()
+        return () if self._is_paged else (NO_PAGING,)
+
+    def open_generator(self, settings: ExllamaSettings, chunk: int) -> None:
+        """Make the tokenizer and the generator of the weights that are there."""
+        from exllamav2 import ExLlamaV2Tokenizer
+        from exllamav2.generator import ExLlamaV2DynamicGenerator
+
         self._tokenizer = ExLlamaV2Tokenizer(self._config)
         # Built at the first answer otherwise, whose step would then take a second.
         for with_special in (False, True):
@@ -81,17 +90,12 @@ class V2Backend:
             tokenizer=self._tokenizer,
             max_batch_size=settings.slots,
             max_chunk_size=chunk,
-            draft_model=draft and draft.model,
-            draft_cache=draft and draft.cache,
+            draft_model=self._draft and self._draft.model,
+            draft_cache=self._draft and self._draft.cache,
             num_draft_tokens=settings.draft_tokens,
             use_ngram_draft=settings.ngram_draft,
             paged=self._is_paged,
         )
-        if settings.loras:
-            self._generator.set_loras(loading.load_loras(self._weights.model, settings))
-        # Kernels are chosen and buffers made at the first use; a fault shows now, not to a client.
-        self._generator.warmup()
-        return () if self._is_paged else (NO_PAGING,)
 
     def open_grammars(self, tokenizer: str, end_tokens: frozenset[int]) -> None:
         """Read the tokenizer once for all grammars."""
