@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import exllamav2
+import torch
 from exllamav2 import ExLlamaV2, ExLlamaV2Cache_TP, ExLlamaV2Config, ExLlamaV2Lora
 from exllamav2.attn import has_flash_attn_with_paged
 
@@ -27,6 +28,7 @@ _CACHES: Final = {
 _Q_SIZE: Final = 8  # tokens of one answer in a step, at most: the generator's default
 _OUTPUT_ROWS: Final = 16  # of logits; prompts need none, a step of one answer needs nine
 _GIB: Final = 1 << 30
+_AMPERE: Final = 8  # compute capability
 
 
 @dataclass
@@ -47,7 +49,10 @@ def open_config(folder: Path) -> Any:
 
 def has_paging(config: Any) -> bool:
     """Whether several answers can be computed at once."""
-    return bool(has_flash_attn_with_paged) and not config.no_flash_attn
+    # flash-attn imports on older GPUs, too, and fails at its first use there.
+    gpus = range(torch.cuda.device_count())
+    is_new = all(torch.cuda.get_device_capability(gpu)[0] >= _AMPERE for gpu in gpus)
+    return bool(has_flash_attn_with_paged) and not config.no_flash_attn and is_new
 
 
 def fit_config(config: Any, settings: ExllamaSettings, *, is_paged: bool) -> int:
@@ -126,7 +131,5 @@ def _reserve(settings: ExllamaSettings) -> list[int] | None:
     """Bytes to leave free on each GPU; None: what the library leaves by itself."""
     if not settings.gpu_reserve:
         return None
-    import torch
-
     missing = torch.cuda.device_count() - len(settings.gpu_reserve)
     return [int(size * _GIB) for size in settings.gpu_reserve] + [0] * missing

@@ -61,19 +61,26 @@ class V3Backend:
         self, files: ModelFiles, settings: ExllamaSettings, report: Callable[[float], None]
     ) -> Sequence[str]:
         """Caches before weights: the library fills them while it loads."""
-        from exllamav3 import Generator, Model, Tokenizer
+        from exllamav3 import Model
 
         self._settings = settings
         self._model = model = Model.from_config(self._config)
-        cache = self._cache(model)
+        cache = self.make_cache(model)
         draft_cache = self._load_draft(settings)
         # Without progress bars, which would fill the log.
         self._load_model(model, lambda done, total: report(done / max(1, total)))
-        self._tokenizer = Tokenizer.from_config(self._config)
         self._load_loras(settings)
         warnings = self._warm_up(model, cache, settings)
+        self.open_generator(settings, cache, draft_cache)
+        return warnings
+
+    def open_generator(self, settings: ExllamaSettings, cache: Any, draft_cache: Any) -> None:
+        """Make the tokenizer and the generator of the model that is there."""
+        from exllamav3 import Generator, Tokenizer
+
+        self._tokenizer = Tokenizer.from_config(self._config)
         self._generator = Generator(
-            model=model,
+            model=self._model,
             cache=cache,
             tokenizer=self._tokenizer,
             max_batch_size=settings.slots,
@@ -87,7 +94,6 @@ class V3Backend:
             num_draft_tokens=settings.drafted or None,
             ngram_match_min=_NGRAM_MATCH if settings.ngram_draft else 0,
         )
-        return warnings
 
     def open_grammars(self, tokenizer: str, end_tokens: frozenset[int]) -> None:
         """Have the library read its tokenizer for grammars now; it keeps what it read."""
@@ -142,8 +148,8 @@ class V3Backend:
         return int(job.cached_pages * PAGE_SIZE + job.cached_tokens)
 
     def fault_of(self, job: Any) -> str | None:
-        """None: the library ends a job that fails alone by itself, with a result that says so."""
-        return None
+        """What its grammar could not follow; other faults of a job the library tells itself."""
+        return next((item.fault for item in job.filters if item.fault), None)
 
     def close(self) -> None:
         """Unload, with all that holds on to the GPUs' memory."""
@@ -155,7 +161,8 @@ class V3Backend:
                 model.unload()
         self._model = self._draft = None
 
-    def _cache(self, model: Any) -> Any:
+    def make_cache(self, model: Any) -> Any:
+        """A cache for a model, which fills it when it loads."""
         from exllamav3 import Cache, CacheLayer_fp16, CacheLayer_quant
 
         assert self._settings is not None
@@ -197,7 +204,7 @@ class V3Backend:
         if (config.vocab_size or 0) < (self._config.vocab_size or 0):
             raise ModelLoadError("'draft_model' has another vocabulary than the model")
         self._draft = Model.from_config(config)
-        cache = self._cache(self._draft)
+        cache = self.make_cache(self._draft)
         self._load_model(self._draft, None)
         return cache
 
@@ -221,16 +228,10 @@ class V3Backend:
         grammar = matcher_grammar(order.sampling)
         if grammar is None:
             return []
-        from exllamav3 import LLGuidanceFilter
+        from wsserver.engines.exllamav3.filters import GrammarFilter
 
         try:
-            made = LLGuidanceFilter(
-                self._tokenizer,
-                llg_grammar=grammar,
-                prefix_str=order.prior or None,
-                consume_prefix=bool(order.prior),
-                eos_after_completed=True,
-            )
+            made = GrammarFilter(self._tokenizer, grammar, order.prior)
         except RuntimeError as error:
             message = "an answer bound by a grammar could not be taken up again"
             raise JobRefused("generation_failed", message) from error
