@@ -106,7 +106,9 @@ class SourcePolicy:
         engine = self.choose_engine(str(path))
         if engine is None:
             raise _bad_source("is not in a format that an engine of this server can load")
-        return ModelSource(path.stem, source, engine, str(path), dict(settings))
+        # A folder's name is whole: what follows a dot in it, "6.0bpw" say, is no suffix.
+        name = path.name if path.is_dir() else path.stem
+        return ModelSource(name, source, engine, str(path), dict(settings))
 
     def spec(self, source: ModelSource, model_id: str) -> ModelSpec:
         """What the engine is told to load."""
