@@ -81,6 +81,13 @@ def test_ids_that_clash_are_numbered(folder: Path) -> None:
     assert models.start == ("synthetic", "synthetic-2")
 
 
+def test_folder_of_a_model_keeps_its_whole_name(folder: Path) -> None:
+    """What follows a dot in a folder's name is no suffix."""
+    (folder / "Llama-3.1-8B-6.0bpw").mkdir()
+    models = models_of(folder, "Llama-3.1-8B-6.0bpw")
+    assert models.start == ("Llama-3.1-8B-6.0bpw",)
+
+
 def test_an_empty_list_loads_nothing(folder: Path) -> None:
     """models.start = [] is a wish, not an absence."""
     models = models_of(folder, settings=["models.start=[]"])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.tiny_folders import write_folder
 from wsserver.core.models.sources import ModelSource, SourcePolicy
 from wsserver.engines.catalog import engine_for
 from wsserver_protocol.errors import ErrorCode, WireError
@@ -48,6 +49,14 @@ def policy(folder: Path) -> SourcePolicy:
         choose_engine=choose,
         configured={"demo": demo},
     )
+
+
+def test_folder_of_a_model_keeps_its_whole_name(policy: SourcePolicy, folder: Path) -> None:
+    """What follows a dot in a folder's name is no suffix; its files choose the engine."""
+    write_folder(folder / "Tiny-3.1-8B-6.0bpw")
+    source = policy.resolve("Tiny-3.1-8B-6.0bpw", {})
+    assert source.id == "Tiny-3.1-8B-6.0bpw"
+    assert source.engine in ("exllamav2", "exllamav3")
 
 
 @pytest.mark.parametrize(

@@ -155,9 +155,13 @@ class ModelResolver:
         return next((path for path in paths if Path(path).exists()), None)
 
     def _free_id(self, source: str) -> str:
-        """The file's stem or the scheme's name, with -2, -3 … where it is taken."""
-        scheme = SCHEME.match(source)
-        stem = (scheme[1] if scheme else Path(source).stem)[:120] or "model"
+        """The file's stem or the scheme's name, with -2, -3 … where it is taken.
+
+        A folder's name is whole: what follows a dot in it, "6.0bpw" say, is no suffix.
+        """
+        scheme, path = SCHEME.match(source), Path(source)
+        name = path.name if path.is_dir() else path.stem
+        stem = (scheme[1] if scheme else name)[:120] or "model"
         return next(name for name in numbered(stem) if name not in self._known)
 
 

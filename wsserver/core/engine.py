@@ -65,6 +65,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: tuple[str, ...] = ()  # e.g. "chat", "json_schema", "grammar", "logprobs"
     unsupported_options: frozenset[str] = frozenset()  # snake_case names of GenerationOptions
     description: str | None = None
+    warnings: tuple[str, ...] = ()  # for the operator: what is served worse than it could be
 
 
 class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):

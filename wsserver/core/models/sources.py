@@ -119,7 +119,9 @@ class SourcePolicy:
         engine = self.choose_engine(str(path))
         if engine is None:
             raise _bad_file("source", "is not in a format that an engine of this server can load")
-        return ModelSource(path.stem, source, engine, str(path))
+        # A folder's name is whole: what follows a dot in it, "6.0bpw" say, is no suffix.
+        name = path.name if path.is_dir() else path.stem
+        return ModelSource(name, source, engine, str(path))
 
     def _under_folder(self, name: str, field: str) -> Path:
         """The file of the model folder that a client's ``field`` names."""

@@ -24,7 +24,7 @@ from wsserver.core.engine import (
 )
 from wsserver.engines.calls import CallAssembler, CallPart
 from wsserver.engines.failures import without_host_paths
-from wsserver.engines.llamacpp.grammar import is_bound
+from wsserver.engines.grammar import is_bound
 from wsserver.engines.stops import StopMatcher
 from wsserver_protocol.tools import ToolCall
 

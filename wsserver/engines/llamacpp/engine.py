@@ -35,13 +35,12 @@ from wsserver.core.engine import (
 from wsserver.engines.catalog import ENTRIES
 from wsserver.engines.contract import EngineOutput, JobRefused, ProgressReport
 from wsserver.engines.failures import without_host_paths
+from wsserver.engines.grammar import LLGUIDANCE_OPTIONS
 from wsserver.engines.link import Count, Counted, CountRefused
 from wsserver.engines.llamacpp.answer import Answer
 from wsserver.engines.llamacpp.api import LocalApi
 from wsserver.engines.llamacpp.companions import check_draft
-from wsserver.engines.llamacpp.gguf import GgufError, Metadata, read_metadata
-from wsserver.engines.llamacpp.grammar import LLGUIDANCE_OPTIONS, has_llguidance
-from wsserver.engines.llamacpp.prompt import PLAIN_STOPS, PromptBuilder
+from wsserver.engines.llamacpp.gguf import GgufError, Metadata, has_llguidance, read_metadata
 from wsserver.engines.llamacpp.sampling import SamplingLimits, completion_body
 from wsserver.engines.llamacpp.server import has_gpu, open_server, server_parameters
 from wsserver.engines.llamacpp.settings import (
@@ -54,6 +53,7 @@ from wsserver.engines.llamacpp.settings import (
 from wsserver.engines.llamacpp.threads import Pulse
 from wsserver.engines.llamacpp.tools import chat_body, refusal
 from wsserver.engines.outbox import Outbox
+from wsserver.engines.prompt import PLAIN_STOPS, PromptBuilder
 
 # In the child's working directory, which is its own. Relative: a Unix socket's path is short.
 SOCKET: Final = "llamacpp.sock"
@@ -82,7 +82,7 @@ class LlamaCppEngine:
         self._threads: ThreadPoolExecutor | None = None
         self._answers: dict[str, Answer] = {}
         self._running: set[Future[None]] = set()
-        self._outbox = Outbox()
+        self._outbox: Outbox[EngineOutput] = Outbox()
         self._pulse = Pulse()
         self._fault: OSError | None = None
 

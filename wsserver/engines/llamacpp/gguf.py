@@ -37,6 +37,9 @@ _SCALARS: Final = {
 }
 _LENGTH: Final = struct.Struct("<Q")
 
+# Tokenizers that put a space before a text unless the model file says otherwise.
+_SPACE_PREFIXING: Final = frozenset(("llama", "t5"))
+
 # Token types that a tokenizer takes for more than text: control and user-defined. The latter too,
 # since llama.cpp turns those that look like an end of turn into control tokens.
 _CONTROL: Final = 3
@@ -74,6 +77,17 @@ class Metadata:
         """A whole number under the architecture's own prefix, such as ``context_length``."""
         value = self.number(f"{self.text('general.architecture')}.{key}")
         return int(value) if value is not None else None
+
+
+def has_llguidance(metadata: Metadata) -> bool:
+    """Whether a model's tokenizer is one that llama.cpp tells llguidance rightly of.
+
+    Where a tokenizer puts a space before a text (SentencePiece's of Llama 2, say), llama.cpp tells
+    it each token without its leading space, and what it lets through has spaces where the grammar
+    has none. Such a model has only GBNF.
+    """
+    is_default = metadata.text("tokenizer.ggml.model") in _SPACE_PREFIXING
+    return not metadata.values.get("tokenizer.ggml.add_space_prefix", is_default)
 
 
 def read_metadata(path: str) -> Metadata:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from wsserver.core.engine import EngineJob, Sampling
 from wsserver.engines.contract import JobRefused
-from wsserver.engines.llamacpp.grammar import grammar_of
+from wsserver.engines.grammar import grammar_of
 from wsserver.engines.llamacpp.settings import SamplingDefaults
 
 # Tokens that a repetition penalty looks back on.

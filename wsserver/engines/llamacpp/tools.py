@@ -18,7 +18,7 @@ from typing import Any, Final
 from wsserver.core.engine import EngineJob
 from wsserver.engines.calls import as_turns
 from wsserver.engines.contract import JobRefused
-from wsserver.engines.llamacpp.grammar import schema_fault
+from wsserver.engines.grammar import schema_fault
 from wsserver.engines.llamacpp.sampling import SamplingLimits, base_body
 
 _INVISIBLE: Final = "\u200b"  # zero width space

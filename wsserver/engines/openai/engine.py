@@ -57,7 +57,7 @@ class OpenAiEngine:
         self._unsupported: frozenset[str] = frozenset()
         self._tasks: dict[str, asyncio.Task[Finished | Failed]] = {}  # the loop's thread only
         self._others: set[asyncio.Task[None]] = set()
-        self._outbox = Outbox()
+        self._outbox: Outbox[EngineOutput] = Outbox()
         self._asked = self._answered = 0  # signs of life of the loop
 
     def load(self, spec: ModelSpec, report: ProgressReport) -> ModelInfo:
