@@ -118,8 +118,9 @@ def _settings_parser() -> argparse.ArgumentParser:
         "--model",
         action="append",
         metavar="MODEL",
-        help="model to load, repeatable, the first is the default: a .gguf file, the id of a "
-        "configured one, a source such as synthetic:?tps=50, or id=source",
+        help="model to load, repeatable, the first is the default: a .gguf file, a folder with a "
+        "model's files, the id of a configured one, a source such as synthetic:?tps=50, or "
+        "id=source",
     )
     for flag, (_, placeholder, text) in FLAGS.items():
         parser.add_argument(f"--{flag}", metavar=placeholder, help=text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wsserver.core.engine import Finished
 from wsserver.core.engine import FinishReason as EngineFinish
 from wsserver.core.fairness import PROMPT_WEIGHT, prompt_estimate
 from wsserver.core.jobs import Job
@@ -30,10 +31,10 @@ class Run:
             self.uncharged += tokens * PROMPT_WEIGHT - prompt_estimate(self.job)
 
 
-def ending_of(record: StreamRecord, reason: EngineFinish) -> Ending:
+def ending_of(record: StreamRecord, finished: Finished) -> Ending:
     """How an answer ends that its engine has ended in order."""
-    if reason is EngineFinish.CANCELLED:
+    if finished.reason is EngineFinish.CANCELLED:
         if record.cancel is None:
             raise AssertionError("an engine cancelled a job that nobody had asked to stop")
         return record.cancel
-    return Ending.complete(FinishReason(reason.value))
+    return Ending.complete(FinishReason(finished.reason.value), finished.tool_calls)

@@ -250,12 +250,12 @@ class Runner:
             case Prefilled(total=total, cached=cached):
                 record.prompt_tokens, record.cached_tokens = total - run.prior_tokens, cached
                 run.charge_prompt(total)
-            case Finished(reason=reason, prompt_tokens=prompt, cached_tokens=cached):
+            case Finished(prompt_tokens=prompt, cached_tokens=cached):
                 record.prompt_tokens, record.cached_tokens = prompt - run.prior_tokens, cached
                 run.charge_prompt(prompt)
                 self._telemetry.prompt_tokens(self.spec.id, prompt - cached)
                 self._crashes = 0
-                self._end(run, ending_of(record, reason))
+                self._end(run, ending_of(record, output))
             case Failed(code=code, message=message, retryable=retryable):
                 asked = record.cancel
                 failed = Ending.error(ErrorCode(code), message, retryable=retryable)
