@@ -182,6 +182,13 @@ OWN_VALUES: dict[str, Json] = {
     "MetricsReport": {"data": None},
     "ModelDescription": {"name": "Tiny"},
     "ModelLoadFailed": {"code": "model_load_failed", "error": "The file is no GGUF file."},
+    "ModelLoadProgress": {
+        "estimated": True,
+        "bytesDone": 409600,
+        "bytesTotal": 819200,
+        "layersDone": 14,
+        "layersTotal": 28,
+    },
     "ModelLoaded": {"model": None},
     "ModelSummary": {"name": "Tiny"},
     "LoadModel": {"format": "gguf", "options": {"slots": 2, "context_length": 4096}},

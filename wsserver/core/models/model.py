@@ -79,7 +79,12 @@ class Model:
         return self.pool.replicas if self.pool is not None else 0
 
     def tell_progress(self, progress: LoadProgress) -> None:
-        """Note how far the load is, and tell who follows it."""
+        """Note how far the load is, and tell who follows it.
+
+        Of several replicas the furthest tells: the model is ready when the first one is.
+        """
+        if progress.progress < self.progress.progress:
+            return
         self.progress = progress
         for sink in tuple(self.progress_sinks):
             sink(progress)
