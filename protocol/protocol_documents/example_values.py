@@ -64,6 +64,7 @@ VALUES: Json = {
     "messageId": "m_12",
     "metadata": {"client": "example", "snake_key": True},
     "model": "tiny",
+    "requestedModel": "large",
     "name": "Ann",
     "nextCursor": "page-3",
     "offset": 12,

@@ -145,3 +145,24 @@ def test_a_place_that_cannot_be_ends_the_start(lines: str, fault: str, folder: P
     with pytest.raises(ConfigError) as caught:
         models_of(folder, toml=table)
     assert fault in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fallbacks", "fault"),
+    [
+        (["secnd"], "the fallback secnd is no [[models.model]], did you mean second?"),
+        (["first"], "its fallbacks lead back to itself"),
+        (["second"], "its fallbacks lead back to itself"),
+    ],
+)
+def test_fallbacks_that_lead_nowhere_end_the_start(
+    fallbacks: list[str], fault: str, folder: Path
+) -> None:
+    """A fallback must be a known model, and no way may lead back."""
+    table = (
+        f'[[models.model]]\nid = "first"\nsource = "synthetic:"\nfallbacks = {fallbacks}\n'
+        '[[models.model]]\nid = "second"\nsource = "synthetic:"\nfallbacks = ["first"]\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        models_of(folder, toml=table)
+    assert fault in str(caught.value)

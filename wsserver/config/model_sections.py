@@ -55,6 +55,13 @@ class ModelEntry(Section, frozen=True):
             "max_gpu_memory. 0: the engine's estimate."
         ),
     ] = 0
+    fallbacks: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Ids of models that answer in its place, in order, where it is not loaded, "
+            "has failed, its queue is full, or it fails as overloaded before the first token."
+        ),
+    ] = ()
     description: Annotated[str | None, Meta(description="Shown to people in models_list.")] = None
     default: Annotated[bool, Meta(description="Answers where a request names no model.")] = False
     load: Annotated[bool, Meta(description="Loaded at start unless models.start says other.")] = (

@@ -13,24 +13,19 @@ from collections.abc import Callable
 from functools import partial
 
 from wsserver.core.ask import Answer, Ask, ClosingHook, make_job
-from wsserver.core.cache import (
-    CachedAnswer,
-    ResponseCache,
-    cache_key,
-    is_deterministic,
-    keepable,
-)
+from wsserver.core.cache import ResponseCache, keepable
 from wsserver.core.engine import ChatMessage
 from wsserver.core.ids import new_id
-from wsserver.core.jobs import JobQueue, QueueFull
+from wsserver.core.intake import Intake, bind
+from wsserver.core.jobs import JobQueue
 from wsserver.core.limits import Limits
-from wsserver.core.models.options import check_options
+from wsserver.core.models.fallbacks import select
 from wsserver.core.models.registry import ModelRegistry
 from wsserver.core.results import ending_word
 from wsserver.core.streams import Ending, Fenced, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, WireError
-from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamState, StreamStep
+from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamStep
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +53,6 @@ class Answers:
         self._retention = retention
         self._log = log
         self._cache = cache
-        self._max_wait = max_wait
         self._queue = queue
         self._limits = limits
         self._models = models
@@ -67,7 +61,17 @@ class Answers:
         self._ended: dict[str, Answer] = {}  # within the retention, in order of their ends
         self._closings: set[asyncio.Task[None]] = set()
         self.on_place_free: Callable[[], None] = lambda: None  # a batch may have waited for it
+        self._intake = Intake(
+            log=log,
+            queue=queue,
+            models=models,
+            cache=cache,
+            max_wait=max_wait,
+            close=self.close,
+            end_early=self.end_early,
+        )
         models.close_answer = self.close
+        models.divert_answer = self.divert
 
     @property
     def active(self) -> int:
@@ -122,12 +126,12 @@ class Answers:
             WireError: If it is refused: `model_not_found`, `model_not_ready`,
                 `unsupported_option`, `too_many_streams`.
         """
-        model = self._models.require(ask.model)
-        if not is_provisional:
-            check_options(model, ask.options)
+        options = None if is_provisional else ask.options
+        model, requested = select(self._models, ask.model, options)
         self._limits.begin(ask.owner.limit_key)
         loop = asyncio.get_running_loop()
         record = StreamRecord(new_id("str"), model.id, loop.time())
+        record.requested_model = requested
         answer = Answer(record, ask, request_id, closing or [])
         self._log.create(record)
         self._answers[record.stream_id] = answer
@@ -160,31 +164,10 @@ class Answers:
         record = answer.record
         if answer.is_closing or record.cancel is not None:
             return
-        model = self._models.require(record.model_id)
-        job = make_job(record, answer.ask, messages, raw, prior)
-        if is_deterministic(answer.ask.options):
-            answer.cache_key = cache_key(job, model.build)
-            loop = asyncio.get_running_loop()
-            cached = self._cache.get(answer.cache_key, loop.time())
-            if cached is not None:
-                # Soon, not now: whoever submits has not yet said what its end brings.
-                loop.call_soon(self._give_again, answer, cached)
-                return
-        free = self._models.free_slots(model)
-        try:
-            self._queue.submit(job, record, free_slots=free)
-        except QueueFull:
-            raise WireError(
-                ErrorCode.OVERLOADED, f"The queue of model {model.id!r} is full.", retry_after=1000
-            ) from None
-        # The free slots take the first in line as soon as their runner is woken.
-        place = self._queue.place(model.id, record.stream_id) - free
-        if place > 0:
-            record.queue_position = place
-            record.wake()  # its start may have been told before it had a place
-            if self._max_wait:
-                loop = asyncio.get_running_loop()
-                answer.patience = loop.call_later(self._max_wait, self._waited_enough, answer)
+        model, requested = select(self._models, record.model_id, None)
+        if requested is not None:
+            bind(record, model, record.requested_model or requested)
+        self._intake.line_up(answer, make_job(record, answer.ask, messages, raw, prior))
 
     def rebind(self, answer: Answer, model_id: str) -> None:
         """Have another model make an answer that is not in line yet: its session's own.
@@ -192,14 +175,8 @@ class Answers:
         Raises:
             WireError: As for `accept`; the answer stays as it is.
         """
-        model = self._models.require(model_id)
-        check_options(model, answer.ask.options)
-        record = answer.record
-        record.model_id = model.id
-        if record.state is StreamState.QUEUED and not model.is_ready:
-            record.take(StreamStep.WAIT_FOR_MODEL)
-        elif record.state is StreamState.LOADING and model.is_ready:
-            record.take(StreamStep.QUEUE)
+        model, requested = select(self._models, model_id, answer.ask.options)
+        bind(answer.record, model, requested)
 
     def release(self, answer: Answer) -> None:
         """Have the start of an answer told that was held back (`Answer.is_held`)."""
@@ -234,8 +211,9 @@ class Answers:
     def close(self, record: StreamRecord, fence: int, ending: Ending) -> None:
         """End an answer: run its hooks, then tell its watchers. Its slot is free already."""
         answer = self._answers.get(record.stream_id)
-        if answer is None or answer.is_closing:
+        if answer is None or answer.is_closing or self._intake.divert(answer, ending):
             return
+        fence = max(fence, record.fence)  # a fallback that found no place has cost a fence
         answer.is_closing = True
         for timer in (answer.deadline, answer.patience):
             if timer is not None:
@@ -246,6 +224,12 @@ class Answers:
         task = asyncio.get_running_loop().create_task(self._close_slowly(answer, fence, ending))
         self._closings.add(task)
         task.add_done_callback(self._closings.discard)
+
+    def divert(self, record: StreamRecord, ending: Ending) -> bool:
+        """Have a fallback take up an answer that waited for a model which went away. False if
+        there is none, and the answer must end."""
+        answer = self._answers.get(record.stream_id)
+        return answer is not None and self._intake.divert(answer, ending)
 
     def stop_all(self, ending: Ending) -> None:
         """End every answer, wherever it is."""
@@ -272,6 +256,9 @@ class Answers:
     def _finish(self, answer: Answer, fence: int, ending: Ending) -> None:
         record = answer.record
         answer.is_held = False
+        answer.job = None  # its messages are not kept for as long as its text
+        if record.fence:
+            self._models.get(record.model_id).pace.note_end(asyncio.get_running_loop().time())
         del self._answers[record.stream_id]
         key = answer.ask.owner.limit_key
         self._limits.end(key)
@@ -307,27 +294,6 @@ class Answers:
         self._limits.end(answer.ask.owner.limit_key)
         if answer.deadline is not None:
             answer.deadline.cancel()
-
-    def _waited_enough(self, answer: Answer) -> None:
-        """End a request that has found no slot in time; one that began once is let wait."""
-        if answer.record.fence == 0:
-            ending = Ending.error(
-                ErrorCode.OVERLOADED,
-                f"No slot was free within {self._max_wait:g} s.",
-                retryable=True,
-                retry_after=round(self._max_wait * 1000),
-            )
-            self.end_early(answer, ending)
-
-    def _give_again(self, answer: Answer, cached: CachedAnswer) -> None:
-        """Make a cached answer this one's: all at once, and no engine is asked."""
-        record = answer.record
-        if answer.is_closing or record.cancel is not None:
-            return
-        record.is_cached = True
-        record.prompt_tokens = record.cached_tokens = cached.prompt_tokens
-        self._log.append(record.stream_id, record.fence, 0, cached.text, cached.tokens)
-        self.close(record, record.fence, Ending.complete(cached.finish_reason))
 
     def _time_out(self, answer: Answer) -> None:
         if answer.record.first_token_at is None:

@@ -60,6 +60,7 @@ class GenerationResult(Part, frozen=True, kw_only=True):
         finish_reason: Why it ended.
         usage: Tokens of the request.
         logprobs: Log probabilities, if asked for.
+        requested_model: Id of the model that was asked, where a fallback answered in its place.
     """
 
     text: str
@@ -70,6 +71,7 @@ class GenerationResult(Part, frozen=True, kw_only=True):
     finish_reason: FinishReason
     usage: Usage
     logprobs: tuple[TokenLogprob, ...] | None = None
+    requested_model: str | None = None
 
 
 class GenerationComplete(ServerMessage, frozen=True, kw_only=True, tag="generation_complete"):

@@ -13,6 +13,7 @@ class StreamStart(ServerMessage, frozen=True, kw_only=True, tag="stream_start"):
     Attributes:
         stream_id: Id of the stream.
         model: Id of the model that answers.
+        requested_model: Id of the model that was asked, where a fallback answers in its place.
         prompt: The question, where it was a prompt.
         session_id: The session it belongs to.
         room_id: The room it belongs to.
@@ -28,6 +29,7 @@ class StreamStart(ServerMessage, frozen=True, kw_only=True, tag="stream_start"):
 
     stream_id: str
     model: str
+    requested_model: str | None = None
     prompt: str | None = None
     session_id: str | None = None
     room_id: str | None = None
@@ -92,6 +94,8 @@ class StreamComplete(ServerMessage, frozen=True, kw_only=True, tag="stream_compl
         finish_reason: Why it ended: ``stop``, ``length``, ``stop_string`` or ``timeout``.
         usage: Tokens of the request.
         offset: Length of the whole answer in UTF-8 bytes.
+        model: Where a fallback answered: id of that model.
+        requested_model: Where a fallback answered: id of the model that was asked.
         saved: False: the store did not take it.
         room_id: The room it belongs to.
         seq: In a room: ``seq`` of the answer in its log.
@@ -104,6 +108,8 @@ class StreamComplete(ServerMessage, frozen=True, kw_only=True, tag="stream_compl
     finish_reason: FinishReason
     usage: Usage
     offset: int
+    model: str | None = None
+    requested_model: str | None = None
     saved: bool | None = None
     room_id: str | None = None
     seq: int | None = None
@@ -118,6 +124,8 @@ class StreamStopped(ServerMessage, frozen=True, kw_only=True, tag="stream_stoppe
         offset: Length of the answer in UTF-8 bytes.
         reason: Why it was stopped.
         stopped_by: A clientId, or ``server``.
+        model: Where a fallback answered: id of that model.
+        requested_model: Where a fallback answered: id of the model that was asked.
         saved: False: the store did not take it.
         room_id: The room it belongs to.
         seq: In a room: ``seq`` of the answer in its log.
@@ -128,6 +136,8 @@ class StreamStopped(ServerMessage, frozen=True, kw_only=True, tag="stream_stoppe
     offset: int
     reason: StopReason
     stopped_by: str
+    model: str | None = None
+    requested_model: str | None = None
     saved: bool | None = None
     room_id: str | None = None
     seq: int | None = None

@@ -25,7 +25,7 @@ from wsserver.core.models.model import Model, ModelStatus
 from wsserver.core.models.pool import Pool
 from wsserver.core.restarts import RestartPolicy
 from wsserver.core.runner import CloseAnswer, Runner
-from wsserver.core.streams import Ending, StreamLog
+from wsserver.core.streams import Ending, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode
 from wsserver_protocol.lifecycle import StopReason, StreamState, StreamStep
@@ -35,6 +35,10 @@ log = logging.getLogger(__name__)
 EstimateMemory = Callable[[ModelSpec], Awaitable[int]]
 """Bytes that one replica of a model will take, told before it is loaded; 0 if that can't be told.
 Must not block the event loop."""
+
+
+DivertAnswer = Callable[[StreamRecord, Ending], bool]
+"""Has another model take up an answer that waits; False if it must end as said."""
 
 
 async def estimate_nothing(spec: ModelSpec) -> int:
@@ -54,6 +58,7 @@ class Loads:
         queue: JobQueue,
         log: StreamLog,
         close_answer: CloseAnswer,
+        divert_answer: DivertAnswer,
         telemetry: Telemetry,
         restarts: RestartPolicy,
     ) -> None:
@@ -63,6 +68,7 @@ class Loads:
         self._queue = queue
         self._log = log
         self._close_answer = close_answer
+        self._divert_answer = divert_answer
         self._telemetry = telemetry
         self._restarts = restarts
         self._in_turn = asyncio.Lock()  # loads get their room in the order in which they were asked
@@ -192,7 +198,9 @@ class Loads:
     def _end_waiting(self, model: Model, ending: Ending) -> None:
         for job in self._queue.drain(model.id):
             record = self._log.get(job.stream_id)
-            if record is not None and self._log.cancel(record.stream_id, ending):
+            if record is None or self._divert_answer(record, ending):
+                continue
+            if self._log.cancel(record.stream_id, ending):
                 self._close_answer(record, record.fence, ending)
 
 

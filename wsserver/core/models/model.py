@@ -9,6 +9,7 @@ from enum import StrEnum
 from wsserver.core.engine import EngineHost, LoadProgress, ModelInfo, ModelSpec
 from wsserver.core.models.placement import Placement
 from wsserver.core.models.pool import Pool
+from wsserver.core.pace import Pace
 from wsserver_protocol.errors import ErrorCode, WireError
 
 
@@ -25,10 +26,18 @@ class Model:
     """State of one model. Changed by the registry only."""
 
     def __init__(
-        self, spec: ModelSpec, *, description: str | None, is_default: bool, placement: Placement
+        self,
+        spec: ModelSpec,
+        *,
+        description: str | None,
+        is_default: bool,
+        placement: Placement,
+        fallbacks: tuple[str, ...] = (),
     ) -> None:
         self.spec = spec
         self.placement = placement
+        self.fallbacks = fallbacks
+        self.pace = Pace()
         self.description = description
         self.is_default = is_default
         self.status = ModelStatus.UNLOADED

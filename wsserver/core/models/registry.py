@@ -20,7 +20,7 @@ from wsserver.core.engine import (
 )
 from wsserver.core.jobs import JobQueue
 from wsserver.core.models.capacity import Bounds, Capacity
-from wsserver.core.models.loads import EstimateMemory, Loads, estimate_nothing
+from wsserver.core.models.loads import DivertAnswer, EstimateMemory, Loads, estimate_nothing
 from wsserver.core.models.model import Model, ModelStatus
 from wsserver.core.models.naming import choose_id
 from wsserver.core.models.sources import ModelSource, SourcePolicy
@@ -42,6 +42,10 @@ def _close_nothing(record: StreamRecord, fence: int, ending: Ending) -> None:
     raise AssertionError("the registry serves answers before someone takes their endings")
 
 
+def _divert_nothing(record: StreamRecord, ending: Ending) -> bool:
+    return False
+
+
 class ModelRegistry:
     """All models by id, in the order in which they were named."""
 
@@ -58,6 +62,7 @@ class ModelRegistry:
         estimate: EstimateMemory = estimate_nothing,
     ) -> None:
         self.close_answer: CloseAnswer = _close_nothing
+        self.divert_answer: DivertAnswer = _divert_nothing
         self.sources = sources
         self._queue = queue
         self._models: dict[str, Model] = {}
@@ -69,6 +74,7 @@ class ModelRegistry:
             queue=queue,
             log=log,
             close_answer=lambda *end: self.close_answer(*end),
+            divert_answer=lambda *end: self.divert_answer(*end),
             telemetry=telemetry,
             restarts=restarts or RestartPolicy(),
         )
@@ -158,6 +164,7 @@ class ModelRegistry:
             description=source.description,
             is_default=is_default,
             placement=source.placement,
+            fallbacks=source.fallbacks,
         )
         self._models[model_id] = model
         return model

@@ -112,6 +112,7 @@ class StreamRecord:
         "model_id",
         "prompt_tokens",
         "queue_position",
+        "requested_model",
         "seq",
         "saved",
         "state",
@@ -123,6 +124,7 @@ class StreamRecord:
     def __init__(self, stream_id: str, model_id: str, accepted_at: float) -> None:
         self.stream_id = stream_id
         self.model_id = model_id
+        self.requested_model: str | None = None  # who was asked, where a fallback answers
         self.accepted_at = accepted_at
         self.state = StreamState.QUEUED
         self.transcript = Transcript()

@@ -6,7 +6,7 @@ import asyncio
 
 from wsserver.core.ask import Answer, Ask
 from wsserver.core.engine import ChatMessage
-from wsserver.core.models.options import check_options
+from wsserver.core.models.fallbacks import select
 from wsserver.core.sessions.turns import Wish
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
@@ -181,9 +181,7 @@ def admit(connection: Connection, ask: Ask, count: int, *, checks_options: bool 
     """
     services = connection.services
     services.require_open()
-    model = services.models.require(ask.model)
-    if checks_options:
-        check_options(model, ask.options)
+    select(services.models, ask.model, ask.options if checks_options else None)
     key = ask.owner.limit_key
     if not services.limits.has_place(key):
         services.limits.begin(key)  # raises, in the limit's own words

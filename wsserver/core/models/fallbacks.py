@@ -1,0 +1,63 @@
+"""Which model answers where the one that was asked can't: its configured fallbacks, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from wsserver.core.models.model import Model
+from wsserver.core.models.options import check_options
+from wsserver.core.models.registry import ModelRegistry
+from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.options import GenerationOptions
+
+
+def select(
+    models: ModelRegistry, model_id: str | None, options: GenerationOptions | None
+) -> tuple[Model, str | None]:
+    """The model for a request, and the id of the one that was asked where that is another.
+
+    Args:
+        models: All there are.
+        model_id: As the request names it.
+        options: What the model must honour; None: that is checked later.
+
+    Raises:
+        WireError: As for `ModelRegistry.require`, of the model that was asked, if no fallback can
+            answer either; ``unsupported_option`` if the model that was asked is there and can't.
+    """
+    try:
+        model = models.require(model_id)
+    except WireError as refusal:
+        if refusal.code is not ErrorCode.MODEL_NOT_READY:
+            raise
+        asked = models.get(model_id)
+        other = next(others(models, asked.id, options), None)
+        if other is None:
+            raise
+        return other, asked.id
+    if options is not None:
+        check_options(model, options)
+    return model, None
+
+
+def others(
+    models: ModelRegistry,
+    model_id: str,
+    options: GenerationOptions | None,
+    besides: Collection[str] = (),
+) -> Iterator[Model]:
+    """The fallbacks of a model that can answer now, nearest first; theirs after them."""
+    waiting, seen = list(models.get(model_id).fallbacks), {model_id, *besides}
+    while waiting:
+        name = waiting.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        waiting += models.get(name).fallbacks
+        try:
+            model = models.require(name)
+            if options is not None:
+                check_options(model, options)
+        except WireError:
+            continue  # it can't: the next one
+        yield model
