@@ -37,6 +37,7 @@ class ModelDescription(ModelSummary, frozen=True, kw_only=True):
         active_streams: How many it works on now.
         default: Whether it answers requests that name none.
         description: What it is, for people.
+        reason: Why it failed, for people.
     """
 
     size: int
@@ -48,6 +49,7 @@ class ModelDescription(ModelSummary, frozen=True, kw_only=True):
     active_streams: int
     default: bool
     description: str | None = None
+    reason: str | None = None
 
 
 class ModelsList(ServerMessage, frozen=True, kw_only=True, tag="models_list"):

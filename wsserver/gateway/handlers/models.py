@@ -170,6 +170,7 @@ def _describe(model: Model, is_default: bool) -> events.ModelDescription:
         active_streams=model.busy,
         default=is_default,
         description=description,
+        reason=model.reason,
     )
 
 
