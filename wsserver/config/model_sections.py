@@ -107,8 +107,8 @@ class Models(Section, frozen=True):
             description="Memory that loaded models may take together, by their engines' estimates, "
             'in bytes or as in "12GiB"; past it load_model is refused, or with immediate makes '
             "place. 0: no bound. auto: this machine's (or container's) memory, where one model "
-            "alone is always let try; no bound where there is a GPU, since then nobody can tell "
-            "beforehand which memory a model takes."
+            "alone may take twice as much; no bound where there is a GPU, since then nobody can "
+            "tell beforehand which memory a model takes."
         ),
     ] = "auto"
     max_gpu_memory: Annotated[
