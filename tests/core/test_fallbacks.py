@@ -13,6 +13,7 @@ from tests.support.virtual_time import pass_time, until, virtual
 from wsserver.core.ask import Answer
 from wsserver.core.engine import Failed, ModelLoadError
 from wsserver.core.models import Model
+from wsserver.core.models.fallbacks import loaded_model
 from wsserver.core.pace import Pace
 from wsserver_protocol.errors import ErrorCode, WireError
 
@@ -93,6 +94,24 @@ async def test_who_waits_for_a_load_that_fails_is_answered() -> None:
         await core.models.loaded(a)
     await core.ended(answer)
     assert told(answer) == ("b", "a", counted(10))
+    await core.close()
+
+
+@virtual
+async def test_a_session_whose_model_does_not_load_is_answered() -> None:
+    """What prepares an answer while its model loads goes on with the fallback when that fails;
+    who was asked is not forgotten when the model is bound once more."""
+    core = Core()
+    await core.ready(PACED, "b")
+    a = core.load("synthetic:?load_ms=5000&no=1", "a")
+    a.fallbacks = ("b",)
+    answer = core.answers.accept(core.ask(model="a", max_tokens=3))
+    model, info = await loaded_model(core.models, answer.record, answer.ask.options)
+    assert (model.id, info.slots) == ("b", 1)
+    core.answers.rebind(answer, answer.record.model_id)
+    core.answers.enqueue(answer, messages=answer.ask.messages)
+    await core.ended(answer)
+    assert told(answer) == ("b", "a", counted(3))
     await core.close()
 
 

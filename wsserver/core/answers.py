@@ -16,10 +16,10 @@ from wsserver.core.ask import Answer, Ask, ClosingHook, make_job
 from wsserver.core.cache import ResponseCache, keepable
 from wsserver.core.engine import ChatMessage
 from wsserver.core.ids import new_id
-from wsserver.core.intake import Intake, bind
+from wsserver.core.intake import Intake
 from wsserver.core.jobs import JobQueue
 from wsserver.core.limits import Limits
-from wsserver.core.models.fallbacks import select
+from wsserver.core.models.fallbacks import bind, select
 from wsserver.core.models.registry import ModelRegistry
 from wsserver.core.results import ending_word
 from wsserver.core.streams import Ending, Fenced, StreamLog, StreamRecord
@@ -175,8 +175,11 @@ class Answers:
         Raises:
             WireError: As for `accept`; the answer stays as it is.
         """
+        record = answer.record
         model, requested = select(self._models, model_id, answer.ask.options)
-        bind(answer.record, model, requested)
+        if model_id == record.model_id:  # it may be a fallback's already
+            requested = record.requested_model or requested
+        bind(record, model, requested)
 
     def release(self, answer: Answer) -> None:
         """Have the start of an answer told that was held back (`Answer.is_held`)."""

@@ -14,13 +14,13 @@ from dataclasses import replace
 from wsserver.core.ask import Answer
 from wsserver.core.cache import CachedAnswer, ResponseCache, cache_key, is_deterministic
 from wsserver.core.jobs import Job, JobQueue, QueueFull
-from wsserver.core.models.fallbacks import others
+from wsserver.core.models.fallbacks import bind, others
 from wsserver.core.models.model import Model
 from wsserver.core.models.registry import ModelRegistry
 from wsserver.core.runner import CloseAnswer
-from wsserver.core.streams import Ending, StreamLog, StreamRecord
+from wsserver.core.streams import Ending, StreamLog
 from wsserver_protocol.errors import ErrorCode, WireError
-from wsserver_protocol.lifecycle import StreamState, StreamStep
+from wsserver_protocol.lifecycle import StreamState
 
 _ANOTHER_MAY = frozenset((ErrorCode.OVERLOADED, ErrorCode.MODEL_NOT_READY))
 """Failures that are the model's and not the request's: another model may well answer."""
@@ -156,13 +156,3 @@ class Intake:
         record.prompt_tokens = record.cached_tokens = cached.prompt_tokens
         self._log.append(record.stream_id, record.fence, 0, cached.text, cached.tokens)
         self._close(record, record.fence, Ending.complete(cached.finish_reason))
-
-
-def bind(record: StreamRecord, model: Model, requested: str | None) -> None:
-    """Have a model make an answer that is in no slot; ``requested`` is the one that was asked."""
-    record.model_id = model.id
-    record.requested_model = requested if requested != model.id else None
-    if record.state is StreamState.QUEUED and not model.is_ready:
-        record.take(StreamStep.WAIT_FOR_MODEL)
-    elif record.state is StreamState.LOADING and model.is_ready:
-        record.take(StreamStep.QUEUE)

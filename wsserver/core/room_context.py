@@ -16,6 +16,7 @@ from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer
 from wsserver.core.engine import ChatMessage
 from wsserver.core.models import ModelRegistry
+from wsserver.core.models.fallbacks import loaded_model
 from wsserver.core.sessions.context import TYPICAL_BYTES, Room, fit_turns
 from wsserver.core.streams import Ending
 from wsserver_protocol.errors import ErrorCode, WireError
@@ -64,11 +65,7 @@ class RoomContexts:
     async def _context(
         self, answer: Answer, said: Sequence[RoomEntry], asked: str, system: str | None
     ) -> tuple[ChatMessage, ...]:
-        model = self._models.require(answer.record.model_id)
-        await model.settled.wait()
-        info = self._models.require(model.id).info
-        if info is None:
-            raise WireError(ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} is not ready.")
+        model, info = await loaded_model(self._models, answer.record, answer.ask.options)
         most = answer.ask.options.max_tokens or DEFAULT_MAX_TOKENS
         room = Room(info.context_length, most)
         turns, lines = spoken_turns(said)

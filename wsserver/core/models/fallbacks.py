@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from wsserver.core.engine import ModelInfo
 from wsserver.core.models.model import Model
 from wsserver.core.models.options import check_options
 from wsserver.core.models.registry import ModelRegistry
+from wsserver.core.streams import StreamRecord
 from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.lifecycle import StreamState, StreamStep
 from wsserver_protocol.options import GenerationOptions
 
 
@@ -61,3 +64,30 @@ def others(
         except WireError:
             continue  # it can't: the next one
         yield model
+
+
+def bind(record: StreamRecord, model: Model, requested: str | None) -> None:
+    """Have a model make an answer that is in no slot; ``requested`` is the one that was asked."""
+    record.model_id = model.id
+    record.requested_model = requested if requested != model.id else None
+    if record.state is StreamState.QUEUED and not model.is_ready:
+        record.take(StreamStep.WAIT_FOR_MODEL)
+    elif record.state is StreamState.LOADING and model.is_ready:
+        record.take(StreamStep.QUEUE)
+
+
+async def loaded_model(
+    models: ModelRegistry, record: StreamRecord, options: GenerationOptions
+) -> tuple[Model, ModelInfo]:
+    """The model that is to make an answer, once it has loaded; a fallback where it does not.
+
+    Raises:
+        WireError: ``model_not_ready`` if none of them does.
+    """
+    while True:
+        model, requested = select(models, record.model_id, options)
+        if requested is not None:
+            bind(record, model, record.requested_model or requested)
+        if model.is_ready and model.info is not None:
+            return model, model.info
+        await model.settled.wait()
