@@ -159,7 +159,10 @@ def test_what_is_not_on_this_machine_is_commented_out(tmp_path: Path) -> None:
         ({"max_seq_len": -1, "cache_size": 32768}, {"cache_tokens": 32768}),
         ({"max_seq_len": 8192, "cache_size": 4096}, {"ctx": 8192, "cache_tokens": 8192}),
         ({"max_seq_len": 5000}, {"ctx": 5120}),
-        ({"cache_mode": "8, 6"}, {"cache_type": "8,6"}),
+        ({"cache_mode": "FP16"}, {"cache_type": "fp16"}),
+        ({"cache_mode": "8, 8"}, {"cache_type": "q8"}),
+        ({"cache_mode": "8, 6"}, {}),
+        ({"backend": "exllamav3", "rope_alpha": 2.0}, {}),
         ({"gpu_split": [20, 24], "autosplit_reserve": [96]}, {"gpu_split": [20, 24]}),
         ({"rope_alpha": "auto"}, {}),
         (

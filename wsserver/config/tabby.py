@@ -212,7 +212,11 @@ def _fit_settings(work: Translation) -> None:
     """Make the settings ones that the engine takes together, and say what was changed."""
     settings = work.settings
     if isinstance(kind := settings.get("cache_type"), str):
-        settings["cache_type"] = "".join(kind.lower().split())
+        _fit_cache_type(work, kind)
+    if work.entry.get("engine") == "exllamav3":
+        for name in ("rope_scale", "rope_alpha"):
+            if (value := settings.pop(name, None)) is not None:
+                work.leave(f"model.{name}", value, "exllamav3 takes it from the model's files")
     if "gpu_split" in settings and (reserve := settings.pop("gpu_reserve", None)) is not None:
         work.leave("model.autosplit_reserve", reserve, "gpu_split says how the GPUs are filled")
     for name in ("ctx", "cache_tokens", "chunk"):
@@ -229,6 +233,16 @@ def _fit_settings(work: Translation) -> None:
         work.remarks.append(
             f"ctx: not given, so at most {DEFAULT_CONTEXT}; TabbyAPI would take the model's own"
         )
+
+
+def _fit_cache_type(work: Translation, kind: str) -> None:
+    """ExLlamaV3's pairs are bits of keys and values; here both have the same."""
+    keys, comma, values = "".join(kind.lower().split()).partition(",")
+    if comma and keys != values:
+        del work.settings["cache_type"]
+        work.leave("model.cache_mode", kind, 'keys and values have one width: cache_type = "q6"')
+    else:
+        work.settings["cache_type"] = f"q{keys}" if comma else keys
 
 
 def _place_model(work: Translation, model: Mapping[str, Any]) -> None:
