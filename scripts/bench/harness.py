@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,12 +42,12 @@ class Running:
 
 
 @contextmanager
-def wsserver(*arguments: str) -> Iterator[Running]:
+def wsserver(*arguments: str, load_seconds: float = 30.0) -> Iterator[Running]:
     """A wsserver with its embedded defaults on a free port, ready to answer."""
     with TemporaryDirectory() as data:
         command = ["-m", "wsserver", "serve", "--port", "0", "--data-dir", data, *arguments]
         with _process(command, r"ws://\S+") as (url, process):
-            _wait_until_ready(url)
+            _wait_until_ready(url, load_seconds)
             yield Running(url, process)
 
 
@@ -114,8 +114,16 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load_before": [round(load, 2) for load in os.getloadavg()],
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
+        "packages": {name: installed(name) for name in packages},
     }
+
+
+def installed(name: str) -> str | None:
+    """The version of a package; None if it is not there."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 @contextmanager
@@ -135,11 +143,13 @@ def _process(arguments: list[str], address: str) -> Iterator[tuple[str, psutil.P
     finally:
         process.terminate()
         process.wait(30)
+        assert process.stdout is not None
+        process.stdout.close()
 
 
-def _wait_until_ready(url: str) -> None:
+def _wait_until_ready(url: str, seconds: float) -> None:
     address = url.replace("ws://", "http://").removesuffix("/ws") + "/readyz"
-    for _ in range(300):
+    for _ in range(int(seconds * 10)):
         try:
             with urlopen(address) as reply:
                 if reply.status == 200:
@@ -147,4 +157,4 @@ def _wait_until_ready(url: str) -> None:
         except OSError:
             pass
         time.sleep(0.1)
-    raise RuntimeError("the server did not become ready within 30 s")
+    raise RuntimeError(f"the server did not become ready within {seconds:.0f} s")
