@@ -74,8 +74,10 @@ def load(
     from exllamav2.generator import ExLlamaV2DynamicGenerator
 
     config = ExLlamaV2Config(str(folder))
-    config.max_input_len = chunk
-    config.max_attention_size = chunk**2
+    # A decode step of all answers, eight rows each, must fit as well as a chunk of a prompt.
+    config.max_input_len = max(chunk, -(-8 * slots // PAGE) * PAGE)
+    config.max_attention_size = config.max_input_len**2
+    config.max_output_len = 16  # rows of logits: of a prompt none are needed
     # 0.3.2 leaves the causal mask away in one of its paths without flash-attn.
     config.no_flash_attn = config.no_sdpa = config.no_xformers = not paged
     config.arch_compat_overrides()

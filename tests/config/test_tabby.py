@@ -191,3 +191,13 @@ def test_no_key_is_both_taken_and_refused() -> None:
     """The tables of names say one thing of each key."""
     assert not set(SETTINGS) & set(WITHOUT)
     assert not PLACED & set(WITHOUT)
+
+
+def test_the_page_for_gpus_shows_both_names() -> None:
+    """Each translated setting stands in docs/gpu.md under the name of either side."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "gpu.md").read_text(encoding="utf-8")
+    table = text[text.index("## Coming from TabbyAPI") :]
+    settings = text[text.index("## Settings") : text.index("## What goes wrong")]
+    for key, (name, _) in SETTINGS.items():
+        assert key in table or f"`{key.partition('.')[2]}`" in table, key
+        assert f"`{name}`" in table and f"`{name}`" in settings, name
