@@ -20,6 +20,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import psutil
+from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -118,6 +119,15 @@ def machine() -> dict[str, Any]:
     }
 
 
+def _all_have_failed(url: str) -> bool:
+    """Whether the load of every model has failed, so that the server will not become ready."""
+    with connect(url) as socket:
+        socket.send('{"type": "models"}')
+        frames = (json.loads(frame) for frame in socket)
+        models = next(frame["models"] for frame in frames if frame["type"] == "models_list")
+    return bool(models) and all(model["status"] == "failed" for model in models)
+
+
 def installed(name: str) -> str | None:
     """The version of a package; None if it is not there."""
     try:
@@ -155,6 +165,7 @@ def _wait_until_ready(url: str, seconds: float) -> None:
                 if reply.status == 200:
                     return
         except OSError:
-            pass
+            if _all_have_failed(url):
+                raise RuntimeError("no model of the server could be loaded, see its log") from None
         time.sleep(0.1)
     raise RuntimeError(f"the server did not become ready within {seconds:.0f} s")

@@ -18,7 +18,7 @@ from typing import Any
 from scripts.gpu.device import NO_DEVICE, find_device
 from scripts.gpu.each_check import CHECKS
 from scripts.gpu.kit import ROOT
-from scripts.gpu.make_model import ModelError, make_exl2, make_llama
+from scripts.gpu.make_model import ModelError, make_llama
 from scripts.gpu.random_llama import SIZES
 from scripts.gpu.report import RESULTS, save
 from scripts.gpu.work import work_folder
@@ -51,17 +51,6 @@ def read_outcome(code: int, line: str, errors: str) -> dict[str, Any]:
     return outcome
 
 
-def prepare_model(library: str, size: str) -> Path:
-    """The folder to check with: for ExLlamaV2 an EXL2 too, made beside it."""
-    folder = work_folder() / f"llama-{size}"
-    make_llama(folder, size, 1)
-    if library == "exllamav2":
-        small = work_folder() / "llama-100m"
-        make_llama(small, "100m", 1)
-        make_exl2(small, work_folder() / "llama-100m-exl2", 4.0)
-    return folder
-
-
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     names = ", ".join(CHECKS)
     parser = argparse.ArgumentParser(prog="scripts/gpu/check", description=__doc__)
@@ -83,7 +72,8 @@ def main(argv: Sequence[str]) -> int:
         return NO_DEVICE
     outcomes: dict[str, dict[str, Any]] = {}
     try:
-        folder = prepare_model(parsed.engine, parsed.size)
+        folder = work_folder() / f"llama-{parsed.size}"
+        make_llama(folder, parsed.size, 1)
     except ModelError as error:
         print(f"scripts/gpu/check: {error}", file=sys.stderr)
         return 1

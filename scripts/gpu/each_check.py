@@ -16,6 +16,7 @@ from scripts.bench.harness import Running, wsserver
 from scripts.gpu import agreement, attention, serving
 from scripts.gpu.device import used_mib
 from scripts.gpu.kit import ROOT
+from scripts.gpu.make_model import ModelError, make_exl2, make_llama
 from scripts.gpu.serving import CheckFailed
 from scripts.gpu.work import work_folder
 
@@ -88,9 +89,15 @@ def quantized_cache(library: str, folder: Path) -> dict[str, Any]:
 
 def exl2(library: str, folder: Path) -> dict[str, Any]:
     """Weights quantized to four bits: batched and alone alike, and near to the full weights."""
-    small = _generator(library, work_folder() / "llama-100m-exl2")
+    whole, quantized = work_folder() / "llama-100m", work_folder() / "llama-100m-exl2"
+    try:
+        make_llama(whole, "100m", 1)
+        make_exl2(whole, quantized, 4.0)
+    except ModelError as error:
+        raise CheckFailed(str(error)) from error
+    small = _generator(library, quantized)
     together, alone = _answers(small, True), _answers(small, False)
-    full = _answers(_generator(library, work_folder() / "llama-100m"), True)
+    full = _answers(_generator(library, whole), True)
     pairs = zip(together, full, strict=True)
     likeness = min(agreement.cosine(a.logits[0], b.logits[0]) for a, b in pairs)
     _demand(likeness > 0.9, f"the first logits are far from the full weights': cosine {likeness}")

@@ -93,6 +93,16 @@ def test_memory_that_comes_back_and_memory_that_does_not(
         asyncio.run(serving.unload(server.url, used_mib, 100))
 
 
+def test_a_model_that_does_not_load_is_not_waited_for(tmp_path: Path) -> None:
+    """The check fails within seconds and not after the time that a large model may take."""
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF")
+    with (
+        pytest.raises(RuntimeError, match="no model of the server could be loaded"),
+        serving_model(tmp_path, str(tmp_path / "broken.gguf")),
+    ):
+        raise AssertionError("it became ready")
+
+
 def test_streams_are_counted_and_timed(tmp_path: Path) -> None:
     """Every number of streams has its speed, its latencies and its processor time."""
     with serving_model(tmp_path, "synthetic:?slots=4&tps=2000&ttft_ms=1") as server:
