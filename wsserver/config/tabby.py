@@ -266,9 +266,12 @@ def _place_draft(work: Translation, draft: Mapping[str, Any]) -> None:
     name = draft.get("draft_model_name")
     if name is not None and draft.get("draft_mode", "model") == "model":
         folder = work.base / str(draft.get("draft_model_dir") or "models")
-        work.settings["draft_model"] = str(folder / str(name))
-        return
-    if name is not None:
+        path = folder / str(name)
+        if path.exists():
+            work.settings["draft_model"] = str(path)
+            return
+        work.leave("draft_model.draft_model_name", name, f"there is no {path}")
+    elif name is not None:
         reason = f"draft_mode = {_shown(draft['draft_mode'])} needs no model"
         work.leave("draft_model.draft_model_name", name, reason)
     if "ngram_draft" not in work.settings and (count := work.settings.pop("draft_tokens", None)):
