@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
-from tests.conftest import Connect
+from tests.conftest import Connect, StartServer
 from tests.integration.test_rooms import join
 from tests.support.wire import Frame, Wire
 
@@ -230,3 +231,39 @@ async def test_what_follows_a_resume_counts_on_it(connect: Connect) -> None:
     await back.until("resumed")
     assert (await back.until("room_message", requestId="2"))["text"] == "back"
     assert (await ada.until("room_message"))["text"] == "back"
+
+
+async def test_an_empty_room_may_be_kept(start_server: StartServer, connect: Connect) -> None:
+    """With `rooms.keep_seconds` log, settings and roles wait for those who come back."""
+    keeping = start_server("--set", "rooms.keep_seconds=600", "--set", "rooms.history_entries=3")
+    ada = await connect(to=keeping)
+    await ada.ask("authenticate", userId="ada")
+    before = await join(ada, "kept")
+    await ada.ask("update_room", roomId="kept", settings={"title": "Kept"})
+    for number in range(5):
+        await ada.ask("room_message", roomId="kept", text=f"m{number}")
+    await ada.ask("leave_room", roomId="kept")
+    listed = (await ada.ask("list_rooms"))["rooms"]
+    assert listed == [{"roomId": "kept", "title": "Kept", "participants": 0}]
+    guest = await connect(to=keeping)
+    joined = await join(guest, "kept", lastSeq={"epoch": before["epoch"], "seq": 2})
+    assert (joined["role"], joined["recovered"], joined["seq"]) == ("member", True, 5)
+    assert [entry["text"] for entry in joined["messages"]] == ["m2", "m3", "m4"]
+    too_old = await join(guest, "kept", lastSeq={"epoch": before["epoch"], "seq": 1})
+    assert too_old["recovered"] is False
+    assert (await join(ada, "kept"))["role"] == "owner"
+
+
+async def test_invites_last_as_long_as_the_server_says(
+    start_server: StartServer, connect: Connect
+) -> None:
+    """A longer wish is cut to `rooms.invite_seconds`; past its time an invite is none."""
+    brief = start_server("--set", "rooms.invite_seconds=0.001")
+    ada, bob = await connect(to=brief), await connect(to=brief)
+    await join(ada, "brief")
+    await ada.ask("update_room", roomId="brief", settings={"access": "invited"})
+    invite = await ada.ask("create_invite", roomId="brief", expiresIn=86_400_000)
+    assert invite["expiresAt"] < 1000 * (time.time() + 3600)
+    await bob.settle()  # a round trip takes longer than the invite lasts
+    error = await bob.ask("join_room", roomId="brief", invite=invite["invite"])
+    assert error["code"] == "forbidden"

@@ -174,6 +174,8 @@ class Connection:
 
     def close_view(self, stream_id: str) -> bool:
         """Follow a stream no longer. False if it was not followed."""
+        if stream_id in self._views:
+            self.outbox.flush()  # what it was to show by now: its start, at least
         view = self._views.pop(stream_id, None)
         if view is None:
             return False

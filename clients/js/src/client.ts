@@ -51,7 +51,7 @@ export class Client extends Calls {
     super(options);
     this.#options = options;
     this.#resumeToken = options.resumeToken ?? null;
-    this.#rooms = new Rooms(this.#roomPort());
+    this.#rooms = new Rooms(this.#roomPort(), () => this.#connected?.clientId);
     this.#streams = new Streams(
       {
         send: (message) => this.#isReady && this.tell(message),
@@ -215,7 +215,7 @@ export class Client extends Calls {
       if (frame.type === "resumed") this.#receiveResumed(frame as unknown as Resumed);
       const answered = this.#requests.receive(frame);
       this.#streams.receive(frame, answered);
-      this.#rooms.receive(frame, this.#connected?.clientId);
+      this.#rooms.receive(frame);
     }
   }
 
@@ -324,6 +324,7 @@ export class Client extends Calls {
       presence: async (roomId, state) => {
         await this.request({ type: "update_presence", roomId, state }, "room_presence");
       },
+      request: (message, reply) => this.request(message, reply),
     };
   }
 }

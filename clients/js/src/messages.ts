@@ -263,6 +263,8 @@ export interface RoomEntry {
   text?: string;
   data?: unknown;
   streamId?: string;
+  /** Of an answer that goes on with another one: that one's stream. */
+  continues?: string;
   timestamp: number;
 }
 

@@ -6,7 +6,7 @@
  */
 
 import { Emitter, type Unsubscribe } from "./emitter.js";
-import type { Frame, RoomEntry, RoomJoined, RoomMember, StreamInput } from "./messages.js";
+import type { Frame, GenerationOptions, RoomEntry, RoomJoined, RoomMember, StreamInput } from "./messages.js";
 import type { AnswerStream } from "./stream.js";
 
 export interface RoomEvents {
@@ -29,7 +29,24 @@ export interface RoomPort {
   ask(input: StreamInput): AnswerStream;
   leave(roomId: string): Promise<void>;
   presence(roomId: string, state: unknown): Promise<void>;
+  /** Sends any other request about a room and waits for its reply. */
+  request(message: { type: string; [field: string]: unknown }, reply: string): Promise<Frame>;
 }
+
+/** Settings of a room; those left out stay as they are. */
+export interface RoomSettings {
+  title?: string;
+  model?: string;
+  systemPrompt?: string;
+  options?: GenerationOptions;
+  maxMembers?: number;
+  access?: "open" | "invited";
+  ask?: "everyone" | "members" | "moderators";
+  whenBusy?: "queue" | "reject" | "parallel" | "steer";
+  locked?: boolean;
+}
+
+export type RoomRole = "owner" | "moderator" | "member" | "viewer";
 
 export class Room {
   readonly roomId: string;
@@ -43,7 +60,10 @@ export class Room {
   #role = "member";
   #settings: Record<string, unknown> = {};
 
-  constructor(port: RoomPort, joined: RoomJoined) {
+  readonly #ownClientId: () => string | undefined;
+
+  constructor(port: RoomPort, joined: RoomJoined, ownClientId: () => string | undefined) {
+    this.#ownClientId = ownClientId;
     this.roomId = joined.roomId;
     this.#port = port;
     this.receiveJoined(joined);
@@ -98,6 +118,45 @@ export class Room {
     return this.#port.presence(this.roomId, state);
   }
 
+  /** A page of the log, oldest first: the newest one, or the one that ends before a `seq`. */
+  async history(page: { before?: number; limit?: number } = {}): Promise<RoomEntry[]> {
+    const frame = await this.#request("room_history", page, "room_history");
+    return frame["messages"] as RoomEntry[];
+  }
+
+  /** Changes settings, as an owner or a moderator. */
+  async update(settings: RoomSettings): Promise<void> {
+    await this.#request("update_room", { settings }, "room_updated");
+  }
+
+  async setRole(userId: string, role: RoomRole): Promise<void> {
+    await this.#request("set_role", { userId, role }, "room_role");
+  }
+
+  /** Sends a user out with all clients; they may come back as anybody may. */
+  async kick(userId: string): Promise<void> {
+    await this.#request("kick", { userId }, "room_user_left");
+  }
+
+  /** Sends a user out for good. */
+  async ban(userId: string): Promise<void> {
+    await this.#request("ban", { userId }, "room_role");
+  }
+
+  async unban(userId: string): Promise<void> {
+    await this.#request("unban", { userId }, "room_role");
+  }
+
+  /** Makes an invite, which `joinRoom` takes; `expiresIn` is milliseconds. */
+  async invite(input: { role?: RoomRole; expiresIn?: number } = {}): Promise<string> {
+    const frame = await this.#request("create_invite", input, "room_invite");
+    return frame["invite"] as string;
+  }
+
+  #request(type: string, fields: object, reply: string): Promise<Frame> {
+    return this.#port.request({ ...fields, type, roomId: this.roomId }, reply);
+  }
+
   receiveJoined(joined: RoomJoined): void {
     const continues = joined.recovered && joined.epoch === this.#epoch && this.#log.length > 0;
     this.#members = joined.members;
@@ -148,8 +207,9 @@ export class Room {
         this.#events.emit("updated", frame);
         return;
       case "room_role":
+        this.#changeRole(frame["userId"] as string, frame["role"] as string);
         this.#events.emit("role", frame);
-        return;
+        break;
       default:
         return;
     }
@@ -160,9 +220,19 @@ export class Room {
     this.#events.emit("left", frame);
   }
 
+  #changeRole(userId: string, role: string): void {
+    const member = this.#members.find((one) => one.userId === userId);
+    if (!member) return;
+    this.#addMember({ ...member, role });
+    if (member.clientIds.includes(this.#ownClientId() ?? "")) this.#role = role;
+  }
+
   #addMember(member: RoomMember | undefined): void {
     if (!member) return;
-    this.#members = [...this.#members.filter(({ userId }) => userId !== member.userId), member];
+    const known = this.#members.some(({ userId }) => userId === member.userId);
+    this.#members = known
+      ? this.#members.map((other) => (other.userId === member.userId ? member : other))
+      : [...this.#members, member];
   }
 
   #remove(userId: string | undefined, clientId: string | null): void {
@@ -173,6 +243,7 @@ export class Room {
 
   /** Of big rooms the comings and goings of a moment come joined up. */
   #changeMembers(frame: Frame): void {
+    this.#addMember(frame["member"] as RoomMember | undefined);
     for (const userId of (frame["left"] ?? []) as string[]) this.#remove(userId, null);
     for (const name of ["joined", "changed"]) {
       for (const member of (frame[name] ?? []) as RoomMember[]) this.#addMember(member);
@@ -182,10 +253,12 @@ export class Room {
 
 export class Rooms {
   readonly #port: RoomPort;
+  readonly #ownClientId: () => string | undefined;
   readonly #rooms = new Map<string, Room>();
 
-  constructor(port: RoomPort) {
+  constructor(port: RoomPort, ownClientId: () => string | undefined) {
     this.#port = port;
+    this.#ownClientId = ownClientId;
   }
 
   get(roomId: string | undefined): Room | undefined {
@@ -205,16 +278,16 @@ export class Rooms {
     let room = this.#rooms.get(joined.roomId);
     if (room) room.receiveJoined(joined);
     else {
-      room = new Room(this.#port, joined);
+      room = new Room(this.#port, joined, this.#ownClientId);
       this.#rooms.set(joined.roomId, room);
     }
     return room;
   }
 
-  receive(frame: Frame, ownClientId: string | undefined): void {
+  receive(frame: Frame): void {
     const room = this.get(frame["roomId"] as string | undefined);
     if (!room) return;
-    const thrownOut = frame.type === "room_user_left" && frame["clientId"] === ownClientId;
+    const thrownOut = frame.type === "room_user_left" && frame["clientId"] === this.#ownClientId();
     if (frame.type === "room_message") room.receiveEntry(frame as unknown as RoomEntry);
     else if (frame.type.startsWith("stream_")) room.receiveSeq(frame["seq"]);
     else if (frame.type === "room_left" || thrownOut) this.leave(room, frame);

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from wsserver_protocol.errors import WireError
@@ -53,7 +54,11 @@ class Presence(Protocol):
         """
 
     async def resign(self) -> None:
-        """This process ends in order: its lease is over now, and the grace begins."""
+        """This process ends in order: its lease is over now, and the grace begins.
+
+        Raises:
+            WireError: ``store_unavailable``.
+        """
 
 
 class PresenceKeeper:
@@ -76,14 +81,18 @@ class PresenceKeeper:
         self._sweep = sweep
 
     async def run(self) -> None:
-        """Work until cancelled. A store that is away is tried again at the next beat."""
-        while True:
-            try:
-                await self.beat()
-            except WireError as error:
-                log.warning("seats in rooms can't be looked after: %s", error.message)
-            # Leases are counted in time, and nothing tells of a process that died.
-            await asyncio.sleep(BEAT)
+        """Work until cancelled, then resign. A store that is away is tried at the next beat."""
+        try:
+            while True:
+                try:
+                    await self.beat()
+                except WireError as error:
+                    log.warning("seats in rooms can't be looked after: %s", error.message)
+                # Leases are counted in time, and nothing tells of a process that died.
+                await asyncio.sleep(BEAT)
+        finally:
+            with suppress(WireError):  # the lease runs out by itself, too
+                await self._presence.resign()
 
     async def beat(self) -> None:
         """One round: renew, take away, sweep."""

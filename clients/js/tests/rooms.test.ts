@@ -1,0 +1,95 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { type Client, connect } from "../src/client.js";
+import type { Frame } from "../src/messages.js";
+import type { Room } from "../src/rooms.js";
+import { settle, TestSocket } from "./socket.js";
+
+let client: Client;
+let socket: TestSocket;
+
+const member = (userId: string, more: object = {}) => ({
+  userId,
+  name: userId,
+  role: "member",
+  state: {},
+  clientIds: [`c-${userId}`],
+  ...more,
+});
+
+async function enter(): Promise<Room> {
+  client = connect("ws://server/ws", { WebSocket: TestSocket, random: () => 1 });
+  socket = TestSocket.last;
+  socket.greet({ clientId: "c-me" });
+  await settle();
+  const entering = client.joinRoom("lobby");
+  const { requestId } = socket.asked("join_room");
+  socket.say({
+    type: "room_joined",
+    requestId,
+    roomId: "lobby",
+    participants: 2,
+    members: [member("me", { role: "owner" }), member("bob")],
+    epoch: "e",
+    seq: 0,
+    recovered: true,
+    messages: [],
+    activeStreams: [],
+    role: "owner",
+    settings: {},
+  });
+  return entering;
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  TestSocket.opened = [];
+});
+
+afterEach(() => {
+  client.close();
+  vi.useRealTimers();
+});
+
+describe("running a room", () => {
+  it("sends each request about the room and takes its reply", async () => {
+    const room = await enter();
+    const cases: [Promise<unknown>, string, object, object][] = [
+      [room.update({ locked: true }), "update_room", { settings: { locked: true } }, { type: "room_updated" }],
+      [room.setRole("bob", "viewer"), "set_role", { userId: "bob", role: "viewer" }, { type: "room_role" }],
+      [room.kick("bob"), "kick", { userId: "bob" }, { type: "room_user_left" }],
+      [room.ban("bob"), "ban", { userId: "bob" }, { type: "room_role" }],
+      [room.unban("bob"), "unban", { userId: "bob" }, { type: "room_role" }],
+    ];
+    for (const [done, type, fields, reply] of cases) {
+      const asked: Frame = socket.asked(type);
+      expect(asked).toMatchObject({ roomId: "lobby", ...fields });
+      socket.say({ ...reply, roomId: "lobby", requestId: asked.requestId, userId: "eve", clientId: "c-eve" });
+      await done;
+    }
+    const inviting = room.invite({ role: "viewer" });
+    const { requestId } = socket.asked("create_invite");
+    socket.say({ type: "room_invite", requestId, roomId: "lobby", invite: "secret" });
+    expect(await inviting).toBe("secret");
+  });
+
+  it("knows roles, its own too, and each member's state", async () => {
+    const room = await enter();
+    socket.say({ type: "room_role", roomId: "lobby", userId: "bob", role: "moderator", by: "me" });
+    socket.say({ type: "room_role", roomId: "lobby", userId: "me", role: "viewer", by: "bob" });
+    socket.say({ type: "room_presence", roomId: "lobby", member: member("bob", { state: { typing: true } }) });
+    expect(room.role).toBe("viewer");
+    expect(room.members.map(({ userId }) => userId)).toEqual(["me", "bob"]);
+    expect(room.members[1]?.state).toEqual({ typing: true });
+  });
+
+  it("is out when this client is thrown out, and only then", async () => {
+    const room = await enter();
+    const left = vi.fn();
+    room.on("left", left);
+    const thrown = { type: "room_user_left", roomId: "lobby", participants: 1, reason: "kicked" };
+    socket.say({ ...thrown, userId: "bob", clientId: "c-bob" });
+    expect(left).not.toHaveBeenCalled();
+    socket.say({ ...thrown, userId: "me", clientId: "c-me" });
+    expect(left).toHaveBeenCalledOnce();
+  });
+});
