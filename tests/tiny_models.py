@@ -5,6 +5,7 @@ residual stream passes through unchanged, and the output matrix says which token
 
 * ``cycle`` recites one sentence for ever at temperature 0: a stream whose every byte is known.
 * ``sentence`` recites it once and ends its turn.
+* ``script`` says its pieces once, a token each, and ends its turn; byte-level only.
 * ``bigram`` follows the word pairs of a small text: English-like, with choices to sample from.
 * ``random`` has random weights of any size: for timing.
 """
@@ -39,6 +40,21 @@ CHATML: Final = (
     " '<|im_end|>\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+# Shows tools and their calls the way that Hermes and Qwen have made common.
+TOOL_CHATML: Final = (
+    "{{ bos_token }}{%- if tools %}{{ '<|im_start|>system\n# Tools\n<tools>' }}"
+    "{%- for tool in tools %}{{ '\n' }}{{ tool | tojson }}{%- endfor %}"
+    "{{ '\n</tools>\nFor each call, return a json object within <tool_call></tool_call>:"
+    '\n<tool_call>\n{"name": <name>, "arguments": <args>}\n</tool_call><|im_end|>\n\' }}'
+    "{%- endif %}{%- for m in messages %}{%- if m.role == 'tool' %}"
+    "{{ '<|im_start|>user\n<tool_response>\n' + m.content + '\n</tool_response><|im_end|>\n' }}"
+    "{%- else %}{{ '<|im_start|>' + m.role + '\n' + (m.content or '') }}"
+    "{%- if m.tool_calls %}{%- for call in m.tool_calls %}"
+    '{{ \'\n<tool_call>\n{"name": "\' + call.function.name + \'", "arguments": \''
+    " + (call.function.arguments | tojson) + '}\n</tool_call>' }}{%- endfor %}{%- endif %}"
+    "{{ '<|im_end|>\n' }}{%- endif %}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{%- endif %}"
+)
 SPECIALS: Final = ("<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>")
 UNK, BOS, EOS, IM_START, IM_END = range(5)
 
@@ -52,7 +68,8 @@ _NEVER: Final = -30.0  # logit of what does not follow
 class TinyModel:
     """What to write."""
 
-    mode: Literal["cycle", "sentence", "bigram", "random"] = "cycle"
+    mode: Literal["cycle", "sentence", "script", "bigram", "random"] = "cycle"
+    script: tuple[str, ...] = ()
     context: int = 4096
     layers: int = 1
     width: int = 256  # of the random mode
@@ -119,6 +136,12 @@ class ByteLevelVocabulary(Vocabulary):
     def _add_bytes(self) -> None:
         self._add((self.byte(byte) for byte in range(256)), 0.0, gguf.TokenType.NORMAL)
 
+    def add_pieces(self, pieces: Iterable[str]) -> list[int]:
+        """Make each piece a token, if it is none; the tokenizer itself makes none of the new."""
+        names = ["".join(map(self.byte, piece.encode())) for piece in pieces]
+        self._add(names, 0.0, gguf.TokenType.NORMAL)
+        return [self.ids[name] for name in names]
+
     def _add_beginning(self, form: str) -> None:
         if form not in self.ids:
             self.merges.append(f"{form[:-1]} {form[-1]}")
@@ -152,8 +175,11 @@ def answer(tokens: int) -> str:
 
 def successors(model: TinyModel, vocabulary: Vocabulary, width: int) -> Matrix:
     """The output matrix: row = next token, column = the present one, value = its logit."""
-    sequence = [token for word in words(model.text) for token in vocabulary.of_word(word)]
-    if model.mode == "sentence":
+    if isinstance(vocabulary, ByteLevelVocabulary) and model.script:
+        sequence = vocabulary.add_pieces(model.script)
+    else:
+        sequence = [token for word in words(model.text) for token in vocabulary.of_word(word)]
+    if model.mode in ("sentence", "script"):
         steps = Counter(pairwise((*sequence, EOS)))
     else:
         steps = Counter(pairwise((*sequence, sequence[0])))
@@ -174,6 +200,8 @@ def write_tiny_model(path: Path, model: TinyModel) -> Path:
     """Write the model to ``path`` and return it."""
     is_byte_level = model.tokenizer == "byte-level"
     vocabulary = (ByteLevelVocabulary if is_byte_level else Vocabulary)(model.text)
+    if isinstance(vocabulary, ByteLevelVocabulary):
+        vocabulary.add_pieces(model.script)
     size = len(vocabulary.tokens)
     is_random = model.mode == "random"
     width = model.width if is_random else -(-size // _HEAD_WIDTH) * _HEAD_WIDTH
@@ -204,6 +232,30 @@ def write_tiny_model(path: Path, model: TinyModel) -> Path:
         for part in ("ffn_gate", "ffn_up"):
             writer.add_tensor(f"{block}{part}.weight", weights(inner, width))
         writer.add_tensor(f"{block}ffn_down.weight", weights(width, inner))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def write_tiny_adapter(
+    path: Path, model: TinyModel, present: str, following: str, architecture: str = "llama"
+) -> Path:
+    """Write a LoRA of rank 1 after which ``following`` comes next after the word ``present``."""
+    vocabulary = Vocabulary(model.text)
+    size = len(vocabulary.tokens)
+    width = -(-size // _HEAD_WIDTH) * _HEAD_WIDTH
+    reads = np.zeros((1, width), np.float32)
+    reads[0, vocabulary.of_word(present)[0]] = 1.0
+    adds = np.zeros((size, 1), np.float32)
+    adds[vocabulary.of_word(following)[0], 0] = 100.0
+    writer: Any = gguf.GGUFWriter(str(path), architecture)
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 1.0)
+    writer.add_tensor("output.weight.lora_a", reads)
+    writer.add_tensor("output.weight.lora_b", adds)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -23,6 +23,7 @@ from pathlib import Path
 from wsserver.config import Config
 from wsserver.config.models import demo_model
 from wsserver.engines.catalog import ENTRIES, probe
+from wsserver.engines.exllama.machine import missing_compilers
 
 PROBE_SECONDS = 60.0
 """For an import of torch from a cold disk."""
@@ -59,6 +60,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield from _engines()
     yield _gpu()
     yield _compiler()
+    yield from _kernels()
     yield from _torch()
     yield _data_folder(config)
     yield _port(config)
@@ -126,6 +128,21 @@ def _compiler() -> Finding:
     )
 
 
+def _kernels() -> Iterator[Finding]:
+    for library in ("exllamav2", "exllamav3"):
+        if find_spec(library) is None:
+            continue
+        name = f"kernels of {library}"
+        tools = missing_compilers()
+        if find_spec(f"{library}_ext") is not None:
+            yield Finding(name, State.GOOD, "compiled")
+        elif tools:
+            remedy = f"install the CUDA toolkit, or a wheel of {library} built for this torch"
+            yield Finding(name, State.ABSENT, f"not compiled, and no {' and '.join(tools)}", remedy)
+        else:
+            yield Finding(name, State.GOOD, "compiled at the first load, which takes minutes")
+
+
 def _torch() -> Iterator[Finding]:
     if find_spec("torch") is None:
         yield Finding("torch", State.ABSENT, "not installed; only GPU engines need it")
@@ -145,7 +162,7 @@ def _torch() -> Iterator[Finding]:
     if second.startswith("flash-attn"):
         yield Finding("flash-attn", State.GOOD, second.split()[1])
     else:
-        yield Finding("flash-attn", State.ABSENT, "without it ExLlamaV2 has one slot a model")
+        yield Finding("flash-attn", State.ABSENT, "without it ExLlamaV2 answers one at a time")
 
 
 def _data_folder(config: Config) -> Finding:

@@ -40,6 +40,7 @@ def source_policy(config: Config) -> SourcePolicy:
         choose_engine=_engine_for,
         configured=sources,
         operator_settings={name: entry.operator_settings for name, entry in ENTRIES.items()},
+        file_settings={name: entry.file_settings for name, entry in ENTRIES.items()},
         split_settings={name: entry.split_setting for name, entry in ENTRIES.items()},
     )
 

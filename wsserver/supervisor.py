@@ -74,6 +74,9 @@ def supervise(config: Config, command: Sequence[str]) -> int:
             )
             for number in range(1, server.processes + 1)
         ]
+        if config.models.start:
+            worker = [*command, "worker"]
+            members.append(Member(name="worker", command=worker, handover=handover, stage=1))
         patience = server.drain_seconds + CLOSE_SECONDS
         return asyncio.run(Supervisor(members, patience=patience).run())
 

@@ -9,23 +9,50 @@ Json = dict[str, Any]
 LEFT_OUT: dict[str, set[str]] = {
     "BatchError": {"batchId", "retryAfter"},
     "BatchItem": {"error", "code"},
+    "ChatMessage": {"toolCalls", "toolCallId"},
     "Continue": {"sessionId"},
     "CountTokens": {"text"},
     "Connected": {"requestId"},
     "ErrorEvent": {"details", "retryAfter", "offset"},
     "Generate": {"messages", "raw", "regenerate"},
     "GenerationError": {"retryAfter"},
-    "GenerationOptions": {"grammar", "regex"},
+    "GenerationOptions": {"grammar", "regex", "tools", "toolChoice"},
+    "GenerationResult": {"toolCalls"},
     "ModelLoadFailed": {"details", "retryAfter"},
     "RoomPresence": {"member"},
     "RoomUserJoined": {"requestId"},
     "ServerDraining": {"requestId"},
     "SessionExport": {"text"},
     "Stream": {"messages", "raw", "regenerate", "roomId"},
+    "StreamComplete": {"toolCalls"},
     "StreamError": {"details", "retryAfter", "sessionId", "messageId"},
     "StreamSnapshot": {"queuePosition"},
 }
 """Fields that a full example cannot have beside the others; `MORE` shows them."""
+
+_TOOL: Json = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in a city.",
+        "parameters": {
+            "type": "object",
+            "properties": {"city_name": {"type": "string"}},
+            "required": ["city_name"],
+        },
+    },
+}
+_CALL: Json = {
+    "id": "call_1",
+    "name": "get_weather",
+    "arguments": '{"city_name": "Paris"}',
+}
+_USAGE: Json = {
+    "promptTokens": 160,
+    "completionTokens": 22,
+    "totalTokens": 182,
+    "cachedTokens": 0,
+}
 
 MORE: dict[str, dict[str, Json]] = {
     "Batch": {
@@ -74,6 +101,21 @@ MORE: dict[str, dict[str, Json]] = {
         "raw": {"prompt": "Once upon a time", "raw": True, "options": {"regex": "[a-z ]+"}},
         "regenerate": {"sessionId": "ses_7", "regenerate": "m_12"},
     },
+    "GenerationComplete": {
+        "tools": {
+            "requestId": "r-1",
+            "result": {
+                "text": "",
+                "tokens": 22,
+                "model": "tiny",
+                "latency": 812,
+                "cached": False,
+                "finishReason": "tool_calls",
+                "usage": _USAGE,
+                "toolCalls": [_CALL],
+            },
+        }
+    },
     "GenerationError": {
         "limited": {
             "requestId": "r-1",
@@ -121,6 +163,31 @@ MORE: dict[str, dict[str, Json]] = {
         "raw": {"prompt": "Once upon a time", "raw": True},
         "regenerate": {"sessionId": "ses_7", "regenerate": "m_12"},
         "room": {"requestId": "r-1", "prompt": "Say hello.", "roomId": "lobby"},
+        "tools": {
+            "messages": [
+                {"role": "user", "content": "Do I need an umbrella?"},
+                {"role": "assistant", "content": "", "toolCalls": [_CALL]},
+                {"role": "tool", "content": "sunny", "toolCallId": "call_1"},
+            ],
+            "options": {"tools": [_TOOL], "toolChoice": "auto"},
+        },
+        "tool": {
+            "prompt": "Do I need an umbrella?",
+            "options": {"tools": [_TOOL], "toolChoice": {"name": "get_weather"}},
+        },
+    },
+    "StreamComplete": {
+        "tools": {
+            "requestId": "r-1",
+            "streamId": "s_7",
+            "totalTokens": 5,
+            "duration": 1420,
+            "timeToFirstToken": 35,
+            "finishReason": "tool_calls",
+            "usage": _USAGE,
+            "offset": 12,
+            "toolCalls": [_CALL],
+        }
     },
     "StreamError": {
         "refused": {

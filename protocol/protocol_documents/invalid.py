@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 Json = dict[str, Any]
 
 USER = [{"role": "user", "content": "x"}]
+TOOL = {"type": "function", "function": {"name": "f"}}
+_STRINGS = {"name": "f", "parameters": {"type": "string"}}
 
 
 class Invalid(NamedTuple):
@@ -51,6 +53,55 @@ INVALID: tuple[Invalid, ...] = (
     _bad("parentId without session", "parentId", type="stream", prompt="x", parentId="m"),
     _bad("regenerate without session", "regenerate", type="stream", regenerate="m"),
     _bad("options are a list", "options", type="stream", prompt="x", options=[]),
+    _bad(
+        "a user calls a tool",
+        "messages[0].toolCalls",
+        type="stream",
+        messages=[USER[0] | {"toolCalls": [{"id": "c", "name": "f", "arguments": "{}"}]}],
+    ),
+    _bad(
+        "a user brings a tool's result",
+        "messages[0].toolCallId",
+        type="stream",
+        messages=[USER[0] | {"tool_call_id": "c"}],
+    ),
+    _bad(
+        "tools of a raw prompt",
+        "options.tools",
+        type="stream",
+        prompt="x",
+        raw=True,
+        options={"tools": [TOOL]},
+    ),
+    _bad(
+        "a tool's name has a space",
+        "options.tools[0].function.name",
+        type="stream",
+        prompt="x",
+        options={"tools": [{"type": "function", "function": {"name": "a b"}}]},
+    ),
+    _bad(
+        "a tool's arguments are no map",
+        "options.tools[0].function.parameters",
+        type="stream",
+        prompt="x",
+        options={"tools": [{"type": "function", "function": _STRINGS}]},
+    ),
+    _bad(
+        "a tool that is none of the tools",
+        "options.toolChoice.name",
+        type="stream",
+        prompt="x",
+        options={"tools": [TOOL], "tool_choice": {"name": "g"}},
+    ),
+    _bad(
+        "tools and a schema",
+        "options.tools",
+        type="stream",
+        prompt="x",
+        options={"tools": [TOOL], "jsonSchema": {}},
+    ),
+    _option("toolChoice", "auto"),
     _bad(
         "snake_case option",
         "options.maxTokens",

@@ -91,6 +91,19 @@ SPELLINGS: tuple[Json, ...] = (
         "prompt": "x",
         "options": {"json_schema": {"properties": {"max_tokens": {}}}, "logit_bias": {"5": 1}},
     },
+    {
+        "type": "stream",
+        "messages": [{"role": "tool", "content": "rain", "tool_call_id": "c"}],
+        "options": {
+            "tools": [
+                {
+                    "type": "function",
+                    "function": {"name": "f", "parameters": {"properties": {"tool_call_id": {}}}},
+                }
+            ],
+            "tool_choice": {"name": "f"},
+        },
+    },
     {"type": "room_message", "room_id": "r", "data": {"snake_key": None, "camelKey": 1}},
 )
 

@@ -21,6 +21,8 @@ MAX_ID_LENGTH = 128
 # for Python, where `$` also matches before a final line feed; to ECMAScript it changes nothing.
 PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$(?!\n)"
 
+TOOL_NAME = r"^[A-Za-z0-9_-]*$(?!\n)"
+
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH, pattern=PRINTABLE)]
 """Any id, whoever made it: 1 to 128 printable characters."""
 

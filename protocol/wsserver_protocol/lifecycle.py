@@ -22,6 +22,7 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     STOP_STRING = "stop_string"
+    TOOL_CALLS = "tool_calls"
     TIMEOUT = "timeout"
     STOPPED = "stopped"
     ERROR = "error"

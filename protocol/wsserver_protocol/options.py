@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from wsserver_protocol.catalogue import FieldError
 from wsserver_protocol.fields import MAX_SAFE_INTEGER
+from wsserver_protocol.tools import MAX_TOOLS, Tool, ToolChoice, check_tools
 
 DEFAULT_MAX_TOKENS: Final = 512
 DEFAULT_PROGRESS_EVERY: Final = 5
@@ -64,6 +65,10 @@ class GenerationOptions(
         grammar: The answer fits this grammar, in the notation of the model's engine. Excludes
             jsonSchema and regex.
         regex: The answer fits this regular expression. Excludes jsonSchema and grammar.
+        tools: Functions of the client's that the model may ask for, up to 128, at most 256 KiB as
+            JSON. Excludes jsonSchema, grammar and regex.
+        tool_choice: Whether it asks for them: ``auto`` (as it likes; the default), ``none``,
+            ``required``, or {name} for one. Only with tools.
         logprobs: Send log probabilities with this many alternatives per token, 0 to 20.
         cache: Whether the answer may come from the cache; default true. Only an answer at
             temperature 0 or with a seed ever does.
@@ -93,6 +98,8 @@ class GenerationOptions(
     json_schema: dict[str, Any] | None = None
     grammar: Annotated[str, Meta(min_length=1, max_length=MAX_CONSTRAINT)] | None = None
     regex: Annotated[str, Meta(min_length=1, max_length=MAX_CONSTRAINT)] | None = None
+    tools: Annotated[tuple[Tool, ...], Meta(max_length=MAX_TOOLS)] = ()
+    tool_choice: ToolChoice | None = None
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     cache: bool | None = None
     priority: Annotated[int, Meta(ge=-10, le=10)] | None = None
@@ -125,3 +132,6 @@ def check_options(options: GenerationOptions, path: str) -> Iterator[FieldError]
         yield FieldError(
             field=f"{path}.{given[1]}", message=f"cannot be used together with {given[0]}"
         )
+    if given and options.tools:
+        yield FieldError(field=f"{path}.tools", message=f"cannot be used together with {given[0]}")
+    yield from check_tools(options.tools, options.tool_choice, path)

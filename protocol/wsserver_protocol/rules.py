@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import orjson
 
 from wsserver_protocol.catalogue import ErrorCode, FieldError
+from wsserver_protocol.fields import ChatRole
 from wsserver_protocol.options import MAX_CONSTRAINT, GenerationOptions, check_options
 from wsserver_protocol.requests import (
     Batch,
@@ -22,6 +24,7 @@ from wsserver_protocol.requests import (
     ImportSession,
     JoinRoom,
     LoadModel,
+    Messages,
     OpenSession,
     Request,
     RoomMessage,
@@ -32,6 +35,7 @@ from wsserver_protocol.requests import (
     UpdateRoom,
     UpdateSession,
 )
+from wsserver_protocol.tools import MAX_TOOLS_BYTES
 from wsserver_protocol.validation import MAX_DETAILS, free_errors, is_plain
 
 MAX_STATE_BYTES: Final = 8 * 1024
@@ -65,6 +69,7 @@ def faults(request: Request) -> Iterator[Fault]:
             yield from _options(request.options, "options")
         case CountTokens():
             yield from _exactly_one(text=request.text, messages=request.messages)
+            yield from _messages(request.messages or ())
         case StopStream() if request.stream_id is None and request.request_id is None:
             yield _invalid("streamId", "is required where no requestId names the request")
         case StopBatch() if request.batch_id is None and request.request_id is None:
@@ -113,6 +118,9 @@ def _input(request: Generate | Stream) -> Iterator[Fault]:
         yield _invalid("messages", "cannot be used together with regenerate")
     if request.raw and request.prompt is None:
         yield _invalid("raw", "can only be used together with prompt")
+    if request.raw and request.options.tools:
+        yield _invalid("options.tools", "cannot be used together with raw")
+    yield from _messages(request.messages or ())
 
 
 def _place(request: Generate | Stream) -> Iterator[Fault]:
@@ -137,6 +145,27 @@ def _options(options: GenerationOptions | None, path: str) -> Iterator[Fault]:
     for error in check_options(options, path):
         yield Fault(ErrorCode.INVALID_PARAMETERS, error)
     yield from _free(options.json_schema, f"{path}.jsonSchema", MAX_CONSTRAINT)
+    broken = [
+        fault
+        for index, tool in enumerate(options.tools)
+        for fault in _free(
+            tool.function.parameters,
+            f"{path}.tools[{index}].function.parameters",
+            MAX_CONSTRAINT,
+        )
+    ]
+    yield from broken
+    if options.tools and not broken and _size(options.tools) > MAX_TOOLS_BYTES:
+        yield _too_large(f"{path}.tools", MAX_TOOLS_BYTES)
+
+
+def _messages(messages: Messages) -> Iterator[Fault]:
+    """Which turns may call tools, and which bring their results."""
+    for index, message in enumerate(messages):
+        if message.tool_calls and message.role is not ChatRole.ASSISTANT:
+            yield _invalid(f"messages[{index}].toolCalls", "only an assistant's message has them")
+        if message.tool_call_id is not None and message.role is not ChatRole.TOOL:
+            yield _invalid(f"messages[{index}].toolCallId", "only a tool's message has one")
 
 
 def _room_message(request: RoomMessage) -> Iterator[Fault]:
@@ -166,4 +195,4 @@ def _free(value: Any, path: str, limit: int) -> Iterator[Fault]:
 
 
 def _size(value: Any) -> int:
-    return len(orjson.dumps(value))
+    return len(orjson.dumps(value, default=msgspec.to_builtins))

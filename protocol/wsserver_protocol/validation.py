@@ -17,7 +17,7 @@ import msgspec
 from msgspec import inspect
 
 from wsserver_protocol.catalogue import FieldError
-from wsserver_protocol.fields import MAX_SAFE_INTEGER, PRINTABLE
+from wsserver_protocol.fields import MAX_SAFE_INTEGER, PRINTABLE, TOOL_NAME
 
 MAX_DETAILS: Final = 8
 """Most field errors told at once."""
@@ -200,7 +200,8 @@ def describe_type(info: inspect.Type) -> str:
 
 
 def _describe_string(info: inspect.StrType) -> str:
-    kind = "printable characters" if info.pattern == PRINTABLE else "characters"
+    kinds = {PRINTABLE: "printable characters", TOOL_NAME: "letters, digits, _ and -"}
+    kind = kinds.get(info.pattern or "", "characters")
     return "a string" + _sizes(info.min_length, info.max_length, kind)
 
 

@@ -65,4 +65,8 @@ print_skipped() {
     if ! nvidia-smi -L >/dev/null 2>&1; then
         printf '  tests of the GPU engines: no CUDA device\n'
     fi
+    for library in exllamav2 exllamav3; do
+        "$root/.venv/bin/python" -c "import importlib.util as u; raise SystemExit(not u.find_spec('$library'))" ||
+            printf '  what of %s needs no GPU: %s is not installed\n' "$library" "$library"
+    done
 }

@@ -29,12 +29,13 @@ def run(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["serve", "chat", "config", "models", "version"]),
+        (["--help"], ["serve", "worker", "chat", "config", "models", "version"]),
         (
             ["serve", "--help"],
             ["--host", "--port", "--model", "--models-dir", "--data-dir", "--redis-url"],
         ),
         (["serve", "--help"], ["--processes", "--config", "--set", "WSSERVER_LIMITS_MAX_BATCH"]),
+        (["worker", "--help"], ["--redis-url", "--model", "--models-dir", "goes on elsewhere"]),
         (["config", "show", "--help"], ["each key's source", "--set"]),
     ],
 )
@@ -43,6 +44,13 @@ def test_help_names_everything(arguments: list[str], words: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode == 0
     assert [word for word in words if word not in " ".join(done.stdout.split())] == []
+
+
+def test_a_worker_without_redis_is_refused() -> None:
+    """Its gateways are found through Redis: without an address there is nobody to work for."""
+    done = run("worker", "--model", "synthetic:")
+    assert done.returncode == 2
+    assert "redis.url: a worker needs the Redis of its gateways" in done.stderr
 
 
 def test_config_show_prints_toml_with_sources(tmp_path: Path) -> None:

@@ -14,6 +14,10 @@ def test_a_machine_that_can_serve_is_in_order(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "ok     engine llamacpp" in done.stdout
     assert "0 faults." in done.stdout
+    for engine in ("exllamav2", "exllamav3"):
+        assert (
+            f"absent engine {engine}: " in done.stdout or f"ok     engine {engine}" in done.stdout
+        )
     assert not (tmp_path / "data").exists()
 
 

@@ -81,6 +81,13 @@ def test_ids_that_clash_are_numbered(folder: Path) -> None:
     assert models.start == ("synthetic", "synthetic-2")
 
 
+def test_folder_of_a_model_keeps_its_whole_name(folder: Path) -> None:
+    """What follows a dot in a folder's name is no suffix."""
+    (folder / "Llama-3.1-8B-6.0bpw").mkdir()
+    models = models_of(folder, "Llama-3.1-8B-6.0bpw")
+    assert models.start == ("Llama-3.1-8B-6.0bpw",)
+
+
 def test_an_empty_list_loads_nothing(folder: Path) -> None:
     """models.start = [] is a wish, not an absence."""
     models = models_of(folder, settings=["models.start=[]"])
@@ -145,3 +152,26 @@ def test_a_place_that_cannot_be_ends_the_start(lines: str, fault: str, folder: P
     with pytest.raises(ConfigError) as caught:
         models_of(folder, toml=table)
     assert fault in str(caught.value)
+
+
+WITH_FILES = """
+[[models.model]]
+id = "tuned"
+source = "tiny.gguf"
+[models.model.settings]
+draft_model = "models/big.gguf"
+lora = [{ path = "%s", scale = 0.5 }]
+"""
+
+
+def test_files_in_settings_are_found_like_sources(folder: Path) -> None:
+    """Paths that a model's settings name count from the file that they stand in."""
+    (entry,) = models_of(folder, toml=WITH_FILES % "tiny.gguf").model
+    assert entry.settings == {
+        "draft_model": str(folder / "models" / "big.gguf"),
+        "lora": [{"path": str(folder / "tiny.gguf"), "scale": 0.5}],
+    }
+    with pytest.raises(ConfigError) as caught:
+        models_of(folder, toml=WITH_FILES % "gone.gguf")
+    assert "settings.lora[0].path" in str(caught.value)
+    assert "no such file: gone.gguf" in str(caught.value)

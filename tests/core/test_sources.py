@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.tiny_folders import write_folder
 from wsserver.core.models.sources import ModelSource, SourcePolicy
 from wsserver.engines.catalog import engine_for
 from wsserver_protocol.errors import ErrorCode, WireError
@@ -47,6 +49,14 @@ def policy(folder: Path) -> SourcePolicy:
         choose_engine=choose,
         configured={"demo": demo},
     )
+
+
+def test_folder_of_a_model_keeps_its_whole_name(policy: SourcePolicy, folder: Path) -> None:
+    """What follows a dot in a folder's name is no suffix; its files choose the engine."""
+    write_folder(folder / "Tiny-3.1-8B-6.0bpw")
+    source = policy.resolve("Tiny-3.1-8B-6.0bpw", {})
+    assert source.id == "Tiny-3.1-8B-6.0bpw"
+    assert source.engine in ("exllamav2", "exllamav3")
 
 
 @pytest.mark.parametrize(
@@ -187,3 +197,49 @@ def test_clients_name_no_address_by_default() -> None:
         remote_policy(frozenset(("synthetic",))).resolve("openai:http://169.254.169.254/v1", {})
     assert caught.value.code is ErrorCode.INVALID_PARAMETERS
     assert "169.254" not in str(caught.value)
+
+
+def test_files_that_settings_name_lie_under_the_folder_too(
+    policy: SourcePolicy, folder: Path
+) -> None:
+    """A path in a setting becomes the file of the model folder; other keys stay as they are."""
+    bounded = replace(policy, file_settings={"llamacpp": frozenset(("draft_model", "lora"))})
+    given = {
+        "draft_model": "sub/b.gguf",
+        "lora": [{"path": "in.gguf", "scale": 0.5}],
+        "chat_template": "a.gguf",
+    }
+    resolved = bounded.resolve("a.gguf", given)
+    assert resolved.settings == {
+        "draft_model": str(folder / "sub" / "b.gguf"),
+        "lora": [{"path": str(folder / "sub" / "b.gguf"), "scale": 0.5}],
+        "chat_template": "a.gguf",
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"draft_model": "../secret.gguf"}, "options.draft_model"),
+        ({"draft_model": "out.gguf"}, "options.draft_model"),
+        ({"lora": [{"path": "a.gguf"}, {"path": "/etc/passwd"}]}, "options.lora[1].path"),
+        ({"lora": {"path": "up/secret.gguf"}}, "options.lora.path"),
+    ],
+)
+def test_no_setting_leads_out_of_the_folder(
+    policy: SourcePolicy, folder: Path, settings: dict[str, object], name: str
+) -> None:
+    """Neither dots nor links nor absolute paths; the error names the setting and no path."""
+    bounded = replace(policy, file_settings={"llamacpp": frozenset(("draft_model", "lora"))})
+    for source in ("a.gguf", "demo"):
+        with pytest.raises(WireError) as caught:
+            bounded.resolve(source, settings)
+        assert caught.value.code is ErrorCode.INVALID_PARAMETERS
+        assert [detail.field for detail in caught.value.details] == [name]
+        assert str(folder) not in caught.value.message
+    with pytest.raises(WireError) as caught:
+        bounded.resolve("a.gguf", {"draft_model": "nothing.gguf"})
+    assert caught.value.code is ErrorCode.MODEL_NOT_FOUND
+    closed = replace(bounded, models_dir=None)
+    with pytest.raises(WireError, match="no model folder"):
+        closed.resolve("demo", {"draft_model": "a.gguf"})

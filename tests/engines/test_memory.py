@@ -34,6 +34,27 @@ async def test_llama_cpp_counts_weights_caches_and_buffers(model: Path) -> None:
     assert prompts - one == 5 << 20
 
 
+async def test_llama_cpp_counts_a_draft_and_adapters(model: Path, tmp_path: Path) -> None:
+    """A draft takes what it would take as a model, less the process and the prompts kept."""
+    sizes: dict[str, object] = {"slots": 2, "ctx": 1024, "prompt_cache_mib": 0}
+    alone = await estimate_memory(spec(model, **sizes))
+    drafted = await estimate_memory(spec(model, draft_model=str(model), **sizes))
+    assert drafted - alone == alone - (64 << 20)
+    adapter = tmp_path / "adapter.gguf"
+    adapter.write_bytes(b"x" * 1000)
+    tuned = await estimate_memory(spec(model, lora=[{"path": str(adapter)}], **sizes))
+    assert tuned - alone == 1000
+
+
+async def test_llama_cpp_counts_narrow_caches_and_loads_for_gpus(model: Path) -> None:
+    """Caches of fewer bits take less; asking for a GPU, which only the child sees, counts too."""
+    sizes: dict[str, object] = {"slots": 1, "ctx": 4096, "batch": 64, "prompt_cache_mib": 0}
+    wide = await estimate_memory(spec(model, **sizes))
+    narrow = await estimate_memory(spec(model, cache_type_k="q8_0", cache_type_v="q8_0", **sizes))
+    assert 0 < narrow < wide
+    assert await estimate_memory(spec(model, gpu_layers=4, **sizes)) == wide
+
+
 async def test_what_cant_be_estimated_counts_nothing(tmp_path: Path, model: Path) -> None:
     """A file that is none, an unknown setting, an engine without weights: the load tells."""
     broken = tmp_path / "broken.gguf"

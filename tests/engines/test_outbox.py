@@ -9,23 +9,24 @@ from collections.abc import Iterator
 import pytest
 
 from wsserver.core.engine import Delta
+from wsserver.engines.contract import EngineOutput
 from wsserver.engines.outbox import Outbox
 
 
 @pytest.fixture
-def outbox() -> Iterator[Outbox]:
+def outbox() -> Iterator[Outbox[EngineOutput]]:
     """An empty one."""
-    outbox = Outbox()
+    outbox: Outbox[EngineOutput] = Outbox()
     yield outbox
     outbox.close()
 
 
-def is_readable(outbox: Outbox) -> bool:
+def is_readable(outbox: Outbox[EngineOutput]) -> bool:
     """Whether the outbox would wake a loop now."""
     return bool(select.select([outbox.fileno()], [], [], 0)[0])
 
 
-def test_outbox_wakes_the_loop_until_it_is_empty(outbox: Outbox) -> None:
+def test_outbox_wakes_the_loop_until_it_is_empty(outbox: Outbox[EngineOutput]) -> None:
     """Something put makes the file readable, taking it all makes it quiet."""
     assert not is_readable(outbox)
     assert outbox.take() == []
@@ -36,7 +37,7 @@ def test_outbox_wakes_the_loop_until_it_is_empty(outbox: Outbox) -> None:
     assert not is_readable(outbox)
 
 
-def test_outbox_loses_nothing_between_threads(outbox: Outbox) -> None:
+def test_outbox_loses_nothing_between_threads(outbox: Outbox[EngineOutput]) -> None:
     """What many threads put while the loop takes comes out once, each thread's in order."""
 
     def put(name: str) -> None:

@@ -68,6 +68,7 @@ class TestRecital(EngineContract):
                 "grammar": 'root ::= "x"',
                 "regex": "[0-9]+",
                 "logprobs": 3,
+                "tools": ({"type": "function", "function": {"name": "f"}},),
                 "banned_strings": ("x",),
             },
             slow_prefill={"chunk": 1},

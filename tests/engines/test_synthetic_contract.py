@@ -41,6 +41,7 @@ class TestSynthetic(EngineContract):
                 "grammar": 'root ::= "x"',
                 "regex": "[0-9]+",
                 "logprobs": 3,
+                "tools": ({"type": "function", "function": {"name": "f"}},),
             },
             slow_prefill={"prefill_tps": 3000},
             broken=ModelSpec(id="x", engine="synthetic", source="synthetic:?tps=fast"),

@@ -134,3 +134,19 @@ async def test_a_killed_engine_goes_on_with_every_byte(llama: ServerProcess, tal
     assert talk.copy(start["streamId"]).text == answer(400)
     (model,) = [m for m in (await talk.ask("models"))["models"] if m["id"] == "cycle"]
     assert (model["status"], model["activeStreams"]) == ("ready", 0)
+
+
+async def test_second_turn_of_a_session_reuses_the_first(talk: Wire) -> None:
+    """What the slot holds of a chat is not computed again: `cachedTokens` grows in turn 2."""
+    session = (await talk.ask("open_session", sessionId="cached"))["session"]["sessionId"]
+    cached = []
+    for prompt in ("fox " * 60, "dog"):
+        reply = await talk.ask(
+            "generate",
+            prompt=prompt,
+            sessionId=session,
+            options={"temperature": 0, "maxTokens": 4, "cache": False},
+            seconds=30,
+        )
+        cached.append(reply["result"]["usage"]["cachedTokens"])
+    assert cached[1] > cached[0] + 60

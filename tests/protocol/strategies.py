@@ -12,13 +12,19 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from wsserver_protocol.fields import MAX_SAFE_INTEGER, PRINTABLE, ChatRole
+from wsserver_protocol.fields import MAX_SAFE_INTEGER, PRINTABLE, TOOL_NAME, ChatRole
 from wsserver_protocol.requests import ChatMessage, Generate, LoadModel, Stream
+from wsserver_protocol.tools import NamedTool
 
 Strategy = st.SearchStrategy[Any]
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 PRINTABLE_CHARACTERS = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))
+
+PATTERNS: dict[str, Strategy] = {
+    PRINTABLE: PRINTABLE_CHARACTERS,
+    TOOL_NAME: st.sampled_from("abcXYZ019_-"),
+}
 
 SCALARS: Strategy = (
     st.none()
@@ -82,8 +88,16 @@ def nearly_whole(struct: type[msgspec.Struct]) -> Strategy:
 
 
 def _shaped(request: Any, shape: dict[str, Any]) -> Any:
+    drawn = request.options
+    tools = () if shape.get("raw", request.raw) else drawn.tools[:1]
     options = msgspec.structs.replace(
-        request.options, grammar=None, regex=None, logit_bias={"7": 1.5}
+        drawn,
+        grammar=None,
+        regex=None,
+        logit_bias={"7": 1.5},
+        json_schema=None if tools else drawn.json_schema,
+        tools=tools,
+        tool_choice=NamedTool(name=tools[0].function.name) if tools else None,
     )
     place = {"room_id": None} if isinstance(request, Stream) else {}
     return msgspec.structs.replace(request, **shape, **place, options=options)
@@ -112,9 +126,7 @@ def _value(info: inspect.Type) -> Strategy:
                 allow_infinity=False,
             )
         case inspect.StrType():
-            characters = (
-                PRINTABLE_CHARACTERS if info.pattern == PRINTABLE else st.characters(codec="utf-8")
-            )
+            characters = PATTERNS.get(info.pattern or "", st.characters(codec="utf-8"))
             longest = min(info.max_length or 12, 12)
             return st.text(characters, min_size=info.min_length or 0, max_size=longest)
         case inspect.EnumType():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from wsserver_protocol.codec import parse_request
-from wsserver_protocol.errors import WireError
+from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.options import DEFAULT_MAX_TOKENS, DEFAULT_PROGRESS_EVERY, GenerationOptions
 from wsserver_protocol.requests import Stream
 
@@ -16,10 +17,18 @@ NAN = float("nan")
 
 
 def parse(options: dict[str, Any]) -> GenerationOptions:
-    """``options`` as a request's."""
+    """``options`` as a request's; a choice of tools beside a tool."""
+    if "toolChoice" in options:
+        options = {"tools": [tool("f")], **options}
     request = parse_request({"type": "stream", "prompt": "x", "options": options})
     assert isinstance(request, Stream)
     return request.options
+
+
+def tool(name: str, **parameters: Any) -> dict[str, Any]:
+    """A tool as the wire has it."""
+    function = {"name": name, **({"parameters": parameters} if parameters else {})}
+    return {"type": "function", "function": function}
 
 
 BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
@@ -43,6 +52,20 @@ BOUNDS: list[tuple[str, list[Any], list[Any]]] = [
     ("jsonSchema", [{}, {"type": "object"}], [[], "x", True]),
     ("grammar", ["root ::= x"], ["", 5, {}]),
     ("regex", ["a+"], ["", 5, []]),
+    (
+        "tools",
+        [[], [tool("f")], [tool(f"f{n}") for n in range(128)], [tool("a-b_9", type="object")]],
+        [
+            *([tool(name)] for name in ("", "a b", "x" * 65, "é", "a\n")),
+            *([tool("f"), tool("f")], [tool(f"f{n}") for n in range(129)]),
+            *([tool("f", type="string")], [{"type": "function"}], {}, [5]),
+        ],
+    ),
+    (
+        "toolChoice",
+        ["auto", "none", "required", {"name": "f"}],
+        ["", "any", True, {}, {"name": "g"}, {"name": "a b"}],
+    ),
     ("logprobs", [0, 20], [-1, 21, True, 1.5]),
     ("cache", [True, False], [0, 1, "true"]),
     ("priority", [-10, 0, 10], [-11, 11, 1.5]),
@@ -60,8 +83,8 @@ def test_a_value_within_its_bounds_is_kept_as_it_is(name: str, value: Any) -> No
     """Nothing is clamped or rounded."""
     attribute = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
     expected = {"stop": (value,) if isinstance(value, str) else value}.get(name, value)
-    kept = getattr(parse({name: value}), attribute)
-    assert kept == (tuple(expected) if isinstance(expected, list | tuple) else expected)
+    kept = msgspec.to_builtins(getattr(parse({name: value}), attribute))
+    assert kept == (tuple(expected) if isinstance(kept, tuple) else expected)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +116,43 @@ def test_only_one_constraint_can_hold(options: dict[str, Any], field: str) -> No
     """jsonSchema, grammar and regex exclude each other."""
     with pytest.raises(WireError) as caught:
         parse(options)
+    assert [detail.field for detail in caught.value.details] == [field]
+
+
+@pytest.mark.parametrize("constraint", ["jsonSchema", "grammar", "regex"])
+def test_tools_exclude_what_binds_the_answer(constraint: str) -> None:
+    """A call and a constraint would each want the whole answer."""
+    with pytest.raises(WireError) as caught:
+        parse({"tools": [tool("f")], constraint: {} if constraint == "jsonSchema" else "x"})
+    assert [detail.field for detail in caught.value.details] == ["options.tools"]
+
+
+def test_choice_needs_tools() -> None:
+    """A choice among nothing is a mistake that the client should see."""
+    with pytest.raises(WireError) as caught:
+        parse({"tools": [], "toolChoice": "auto"})
+    assert [detail.field for detail in caught.value.details] == ["options.toolChoice"]
+
+
+def test_keys_of_a_schema_are_the_clients_own() -> None:
+    """In the parameters of a tool nothing is renamed, whatever the keys look like."""
+    parameters = {"type": "object", "properties": {"max_tokens": {}, "maxTokens": None}}
+    (kept,) = parse({"tools": [tool("f", **parameters)]}).tools
+    assert kept.function.parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("tools", "field"),
+    [
+        ([tool("f", x="y" * 65_536)], "options.tools[0].function.parameters"),
+        ([tool(f"f{n}", x="y" * 60_000) for n in range(5)], "options.tools"),
+    ],
+)
+def test_tools_have_a_size(tools: list[dict[str, Any]], field: str) -> None:
+    """64 KiB for the parameters of each, 256 KiB for all."""
+    with pytest.raises(WireError) as caught:
+        parse({"tools": tools})
+    assert caught.value.code is ErrorCode.PAYLOAD_TOO_LARGE
     assert [detail.field for detail in caught.value.details] == [field]
 
 

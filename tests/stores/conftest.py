@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.stores.queue_stage import MakeQueue
 from tests.support.redis import (
     RedisCluster,
     RedisProcess,
@@ -13,7 +15,9 @@ from tests.support.redis import (
     running_redis,
     running_redis_cluster,
 )
-from wsserver.stores.redis import RedisLink
+from tests.support.redis_streams import RedisLogUnderTest
+from wsserver.stores.redis import RedisJobQueue, RedisLink
+from wsserver.stores.redis.streams import RedisStreams
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +57,34 @@ async def link(redis_url: str) -> AsyncIterator[RedisLink]:
     link = RedisLink.open(redis_url)
     yield link
     await link.close()
+
+
+@pytest.fixture
+async def log(redis_url: str) -> AsyncIterator[RedisLogUnderTest]:
+    """A log on an empty Redis."""
+    async with AsyncExitStack() as stack:
+        yield RedisLogUnderTest(redis_url, stack)
+
+
+@pytest.fixture
+async def other(redis_url: str) -> AsyncIterator[RedisStreams]:
+    """Mirrors of another process."""
+    link = RedisLink.open(redis_url)
+    streams = RedisStreams(link, "nod_other", retention=60)
+    yield streams
+    await streams.close()
+    await link.close()
+
+
+@pytest.fixture
+async def process(link: RedisLink) -> AsyncIterator[MakeQueue]:
+    """Makes queues as each process has one of its own."""
+    made: list[RedisJobQueue] = []
+
+    def make(*, max_depth: int = 100) -> RedisJobQueue:
+        made.append(RedisJobQueue(link, max_depth=max_depth))
+        return made[-1]
+
+    yield make
+    for queue in made:
+        await queue.close()

@@ -88,7 +88,7 @@ def test_every_sampling_option_is_in_the_key() -> None:
     """An option that is added to the sampling later counts without anybody remembering it."""
     names = Sampling.__struct_fields__
     plain = Sampling()
-    other: dict[type, object] = {tuple: ("x",), type(None): 1}
+    other: dict[type, object] = {tuple: ("x",), type(None): 1, str: "none"}
     keys = {cache_key(job(sampling=plain), "1")}
     for name in names:
         value = other[type(getattr(plain, name))]

@@ -1,60 +1,16 @@
-"""The shared job queue: leases, processes that die, bells and places in line."""
+"""The shared job queue: who gets a job, leases, and processes that die."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 
+from tests.stores.queue_stage import MakeQueue, claimed, expire, keys_left, record, told
 from tests.support.jobs import make_job
-from tests.support.redis import running_redis
 from tests.support.waiting import eventually
-from wsserver.core.jobs import Job, QueueFull
-from wsserver.core.sessions.store import StoreUnavailable
-from wsserver.core.streams import StreamRecord
-from wsserver.stores.redis import RedisJobQueue, RedisLink
-from wsserver.stores.redis.queue_keys import queue_keys
-
-MakeQueue = Callable[..., RedisJobQueue]
-
-
-@pytest.fixture
-async def process(link: RedisLink) -> AsyncIterator[MakeQueue]:
-    """Makes queues as each process has one of its own."""
-    made: list[RedisJobQueue] = []
-
-    def make(*, max_depth: int = 100) -> RedisJobQueue:
-        made.append(RedisJobQueue(link, max_depth=max_depth))
-        return made[-1]
-
-    yield make
-    for queue in made:
-        await queue.close()
-
-
-def record(job: Job) -> StreamRecord:
-    return StreamRecord(job.stream_id, job.model_id, 0.0)
-
-
-async def claimed(queue: RedisJobQueue, model_id: str = "m") -> str | None:
-    job = await queue.claim(model_id)
-    return None if job is None else job.stream_id
-
-
-async def told(queue: RedisJobQueue) -> None:
-    """Until Redis has taken what the queue tells it."""
-    await eventually(lambda: not queue._steps)
-
-
-async def expire(link: RedisLink, stream_id: str) -> None:
-    """Let a lease have run out."""
-    await link.command("ZADD", queue_keys("m")[6], "XX", 1, stream_id)
-
-
-async def keys_left(link: RedisLink) -> list[bytes]:
-    return [key async for key in link.scan("wsserver:*")]
+from wsserver.core.jobs import QueueFull
+from wsserver.stores.redis import RedisLink
 
 
 async def test_a_job_is_claimed_once_and_whole(process: MakeQueue) -> None:
@@ -214,6 +170,27 @@ async def test_a_dead_engine_is_no_dead_worker(process: MakeQueue) -> None:
     assert await worker.depth("m") == 2
 
 
+async def test_a_claim_that_is_cancelled_gives_its_job_back(process: MakeQueue) -> None:
+    """A runner that goes away while it asks for work leaves the job to the next one, at once."""
+    queue, other = process(), process()
+    await queue.submit(make_job("s"), free_slots=0)
+    claiming = asyncio.create_task(queue.claim("m"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    claiming.cancel()
+    await asyncio.wait({claiming})
+    assert claiming.cancelled()
+    got: list[str] = []
+
+    async def ask() -> None:
+        while not got:
+            if (stream_id := await claimed(other)) is not None:
+                got.append(stream_id)
+
+    await asyncio.wait_for(ask(), 5)
+    assert got == ["s"]
+
+
 async def test_exactly_one_takes_a_job_out(process: MakeQueue, link: RedisLink) -> None:
     """A waiting job is removed by one process or claimed by one, never both."""
     processes = [process() for _ in range(4)]
@@ -262,82 +239,3 @@ async def test_every_key_ends_by_itself(process: MakeQueue, link: RedisLink) -> 
     assert len(left) == 8
     ends = [await link.command("PTTL", key) for key in left]
     assert all(0 < end <= 86_400_000 for end in ends)
-
-
-async def test_free_slots_are_told_of_work(process: MakeQueue) -> None:
-    """A bell rings in each process that listens, and in none any more after the unsubscription."""
-    gateway, worker = process(), process()
-    rung = asyncio.Event()
-    unsubscribe = worker.subscribe("m", rung.set)
-    await asyncio.wait_for(rung.wait(), 5)  # at the beginning: there may be work already
-    rung.clear()
-    await gateway.submit(make_job("s"), free_slots=0)
-    await asyncio.wait_for(rung.wait(), 5)
-    unsubscribe()
-    assert not worker._bells
-
-
-async def test_places_are_told_where_someone_waits(process: MakeQueue) -> None:
-    """A record's place is kept current by whatever any process does, until it is claimed."""
-    gateway, worker = process(), process()
-    records = []
-    for number in range(3):
-        job = make_job(f"s{number}")
-        records.append(record(job))
-        await gateway.submit(job, free_slots=0)
-        gateway.follow(records[-1])
-    await eventually(lambda: [r.queue_position for r in records] == [1, 2, 3])
-    await worker.remove("m", "s0")
-    await eventually(lambda: [r.queue_position for r in records] == [None, 1, 2])
-    await worker.claim("m")
-    await eventually(lambda: [r.queue_position for r in records] == [None, None, 1])
-
-
-async def test_a_lost_queue_is_noticed(
-    process: MakeQueue, link: RedisLink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Redis lost its data: what waits is reported lost, and what runs is held again."""
-    monkeypatch.setattr("wsserver.stores.redis.places.LOST_SECONDS", 0.2)
-    gateway, worker, other = process(), process(), process()
-    lost: list[StreamRecord] = []
-    gateway.on_lost = lost.append
-    await gateway.submit(make_job("runs"), free_slots=0)
-    assert await claimed(worker) == "runs"
-    waiting = record(make_job("waits"))
-    await gateway.submit(make_job("waits"), free_slots=0)
-    gateway.follow(waiting)
-    await link.command("DEL", *queue_keys("m"))
-    await worker.renew()
-    await eventually(lambda: lost == [waiting])
-    await expire(link, "runs")
-    await other.reap("m")
-    assert await claimed(other) == "runs"
-
-
-async def test_redis_that_is_away_stops_no_runner(tmp_path: Path) -> None:
-    """Claims find nothing, ends are kept and told when it is back, and the bell rings then."""
-    with running_redis(tmp_path) as server:
-        link = RedisLink.open(server.url)
-        queue = RedisJobQueue(link, max_depth=10)
-        for number in range(3):
-            await queue.submit(make_job(f"s{number}"), free_slots=0)
-        first, second = await queue.claim("m"), await queue.claim("m")
-        assert first is not None
-        assert second is not None
-        server.stop()
-        assert await queue.claim("m") is None
-        queue.settled(first.stream_id)
-        queue.charge("m", "a", 5.0)
-        queue.resubmit(second, record(second))
-        with pytest.raises(StoreUnavailable):
-            await queue.submit(make_job("s3"), free_slots=0)
-        with pytest.raises(StoreUnavailable):
-            await queue.renew()
-        rung = asyncio.Event()
-        queue.subscribe("m", rung.set)
-        server.start()
-        await asyncio.wait_for(rung.wait(), 10)
-        await told(queue)
-        assert [await claimed(queue) for _ in range(3)] == ["s1", "s2", None]
-        await queue.close()
-        await link.close()

@@ -18,6 +18,7 @@ from wsserver.core.identity import Identity
 from wsserver.core.limits import LimitPolicy, MemoryLimits
 from wsserver.core.local_answers import LocalAnswers
 from wsserver.core.models import Bounds, Model, ModelRegistry, ModelSource, SourcePolicy
+from wsserver.core.models.waiting import LocalWaiting
 from wsserver.core.restarts import RestartPolicy
 from wsserver.core.rooms import RoomBounds, Rooms
 from wsserver.core.rooms.answering import RoomAnswers
@@ -47,6 +48,7 @@ class Core:
         self.log = MemoryStreamLog(600.0)
         self.queue = MemoryJobQueue(queue)
         self.limits = MemoryLimits(LimitPolicy(max_concurrent_streams=places))
+        waiting = LocalWaiting(self.queue, self.log)
         self.models = ModelRegistry(
             sources=SourcePolicy(
                 models_dir=None,
@@ -56,6 +58,7 @@ class Core:
             factory=self.engines,
             queue=self.queue,
             log=self.log,
+            waiting=waiting,
             telemetry=NullTelemetry(),
             restarts=RestartPolicy(first_delay=0.1, max_delay=1.0),
             bounds=bounds,
@@ -71,7 +74,7 @@ class Core:
             cache=MemoryResponseCache(entries=10, size=100_000, ttl=600.0),
             max_wait=max_wait,
         )
-        self.models.keeper = self.answers
+        self.models.keeper = waiting.keeper = self.answers
         self.batches = Batches(self.answers, self.limits)
         self.rooms = Rooms(
             MemoryRoomBroker(MemoryRooms(RoomBounds(entries=100))),

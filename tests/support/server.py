@@ -23,9 +23,14 @@ from typing import Any
 
 import psutil
 
+from tests.support.redis import RedisProcess
+
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.02
+
+OVER_REDIS = os.environ.get("WSSERVER_TESTS_OVER") == "redis"
+"""Whether servers share what they have through a Redis, one for each: the same tests hold there."""
 
 DEFAULT_MODEL = "synthetic:?tps=200&ttft_ms=0"
 
@@ -35,6 +40,12 @@ class ServerProcess:
 
     def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._redis: RedisProcess | None = None
+        if OVER_REDIS and not any("redis" in argument for argument in arguments):
+            (folder / "redis").mkdir(exist_ok=True)
+            self._redis = RedisProcess(folder / "redis")
+            self._redis.start()
+            arguments = [*arguments, "--set", f"redis.url={self._redis.url}"]
         self._log_path = folder / "server.log"
         self._log_file = self._log_path.open("wb")
         self._process: subprocess.Popen[bytes] = subprocess.Popen(
@@ -128,6 +139,8 @@ class ServerProcess:
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._log_file.close()
+        if self._redis is not None:
+            self._redis.stop()
 
     def log_text(self) -> str:
         """All that it wrote to standard error."""

@@ -11,17 +11,17 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
 
 import uvloop
 
-from wsserver.app.backend import embedded
+from wsserver.app.backend import Backend, embedded
 from wsserver.app.policies import edge_policy, limit_policy
 from wsserver.config import Config
 from wsserver.core.batches import Batches
-from wsserver.core.clients import Client, Clients
+from wsserver.core.clients import Client
 from wsserver.core.departures import Departures
 from wsserver.core.idempotency import Idempotency
 from wsserver.core.identity import Identity
@@ -96,7 +96,31 @@ class Application:
     async def _serve(self) -> int:
         self._hurry = asyncio.Event()
         self.metrics = Metrics(version("wsserver"))
-        self._backend = embedded(self.config, self.metrics)
+        async with self._backend_of(self.config) as self._backend:
+            return await self._serve_over()
+
+    @asynccontextmanager
+    async def _backend_of(self, config: Config) -> AsyncIterator[Backend]:
+        """All in this process, or over the Redis that is configured."""
+        if not config.redis.url:
+            yield embedded(config, self.metrics)
+            return
+        # Imported where it is used: it would double the time that a single server takes to start.
+        from wsserver.app.commons import open_commons
+        from wsserver.app.fleet import FleetGateway
+        from wsserver.app.worker import Worker
+
+        commons = open_commons(config, self.metrics, self._store)
+        # With several processes a supervisor has started a worker beside the gateways.
+        has_engines = config.server.processes == 1
+        worker = Worker(config, commons, self.metrics) if has_engines else None
+        try:
+            yield await FleetGateway(config, commons, worker).start()
+        finally:
+            await commons.close()
+
+    async def _serve_over(self) -> int:
+        """Serve over a backend that is there."""
         self._build()
         addresses = await self.listener.start(self.config.server.host, self.config.server.port)
         with ExitStack() as watching:
@@ -163,7 +187,7 @@ class Application:
             models=models,
             rooms=rooms,
             room_asks=RoomAsks(rooms, answers, RoomContexts(broker, models)),
-            clients=Clients(config.resume.window_seconds, gone),
+            clients=backend.make_clients(config.resume.window_seconds, gone, rooms.vacate),
             limits=backend.limits,
             limit_policy=limit_policy(config),
             idempotency=Idempotency(config.idempotency.retention_seconds),
@@ -183,7 +207,10 @@ class Application:
             self._announce(f"WebSocket  ws://{shown}:{port}/ws")
 
     async def _drain(self) -> None:
-        """Take no new work, let what runs end, stop the rest, close."""
+        """Take no new work, let what runs end, stop the rest, close.
+
+        Where others go on with the answers that are made here, nothing is stopped.
+        """
         services, loop = self.services, asyncio.get_running_loop()
         seconds = self.config.server.drain_seconds
         services.drain.deadline = loop.time() + seconds
@@ -199,18 +226,19 @@ class Application:
         await self._wait_for_answers(seconds)
         # Batches first: what they hold back would begin with each place that the stops free.
         services.batches.stop_all(StopReason.SHUTDOWN)
-        services.answers.stop_all(Ending.stopped(StopReason.SHUTDOWN, "server"))
-        # Not in a hurry: the ends come within a step of the engine, and should be told.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_DEADLINE):
-                await services.answers.idle()
-        await services.answers.closed()
+        if not self._backend.is_shared:
+            services.answers.stop_all(Ending.stopped(StopReason.SHUTDOWN, "server"))
+            # Not in a hurry: the ends come within a step of the engine, and should be told.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_DEADLINE):
+                    await services.answers.idle()
+            await services.answers.closed()
         await services.sessions.conversations.close()
         await self.listener.stop(CloseCode.GOING_AWAY, CLOSE_DEADLINE)
         await self._backend.close()
 
     async def _wait_for_answers(self, seconds: float) -> None:
-        idle = asyncio.create_task(self.services.answers.idle())
+        idle = asyncio.ensure_future(self._backend.drained())
         hurry = asyncio.create_task(self._hurry.wait())
         await asyncio.wait({idle, hurry}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in (idle, hurry):

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from wsserver.app.policies import limit_policy
 from wsserver.config import Config
 from wsserver.core.answers import Answers
+from wsserver.core.clients import Client, Clients
 from wsserver.core.limits import Limits, MemoryLimits
 from wsserver.core.local_answers import LocalAnswers
 from wsserver.core.models import ModelDirectory, ModelRegistry
+from wsserver.core.models.waiting import LocalWaiting
 from wsserver.core.rooms import Presence, RoomBroker
 from wsserver.core.sessions.elsewhere import Elsewhere
 from wsserver.core.telemetry import Telemetry
@@ -21,6 +23,8 @@ from wsserver.stores.memory.job_queue import MemoryJobQueue
 from wsserver.stores.memory.response_cache import MemoryResponseCache
 from wsserver.stores.memory.stream_log import MemoryStreamLog
 from wsserver.stores.rooms import open_room_stores
+
+MakeClients = Callable[[float, Callable[[Client], None], Callable[[Client], None]], Clients]
 
 Task = Callable[[], Coroutine[None, None, None]]
 
@@ -37,6 +41,9 @@ class Backend:
         presence: This process's leases on seats in rooms.
         load_models: Begins to load what the configuration wants to be there.
         close: Ends what it runs; answers should have ended before.
+        make_clients: The clients of this process: window in seconds, what follows when one is
+            gone, what follows when one has moved to another process.
+        drained: Waits until this process makes no answers any more.
         is_shared: Whether other processes have answers that can be found.
         elsewhere: How turns of sessions go on where other processes make the answers.
         tasks: Run for the life of the process; each only ever ends by a fault.
@@ -49,6 +56,8 @@ class Backend:
     presence: Presence
     load_models: Callable[[], None]
     close: Callable[[], Awaitable[None]]
+    make_clients: MakeClients
+    drained: Callable[[], Awaitable[None]]
     is_shared: bool = False
     elsewhere: Elsewhere | None = None
     tasks: tuple[Task, ...] = ()
@@ -59,11 +68,13 @@ def embedded(config: Config, telemetry: Telemetry) -> Backend:
     limits = MemoryLimits(limit_policy(config))
     stream_log = MemoryStreamLog(config.streams.retention_seconds)
     queue = MemoryJobQueue(config.limits.queue_per_model)
+    waiting = LocalWaiting(queue, stream_log)
     models = ModelRegistry(
         sources=source_policy(config),
         factory=create_host,
         queue=queue,
         log=stream_log,
+        waiting=waiting,
         telemetry=telemetry,
         bounds=model_bounds(config.models),
         estimate=estimate_memory,
@@ -80,7 +91,7 @@ def embedded(config: Config, telemetry: Telemetry) -> Backend:
             entries=config.cache.entries, size=config.cache.bytes, ttl=config.cache.ttl_seconds
         ),
     )
-    models.keeper = answers
+    models.keeper = waiting.keeper = answers
     broker, presence = open_room_stores(config)
     return Backend(
         answers=answers,
@@ -90,6 +101,8 @@ def embedded(config: Config, telemetry: Telemetry) -> Backend:
         presence=presence,
         load_models=lambda: load_models(models, config.models.start),
         close=models.close,
+        drained=answers.idle,
+        make_clients=lambda window, gone, moved: Clients(window, gone),
     )
 
 

@@ -40,6 +40,7 @@ class Commons:
 
     async def close(self) -> None:
         """Take leave, and close the way."""
+        await self.queue.close()
         await self.streams.close()
         await self.nodes.leave()
         await self.link.close()

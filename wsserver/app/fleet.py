@@ -3,74 +3,179 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 
-from wsserver.app.backend import Backend, Task
+from wsserver.app.backend import Backend
 from wsserver.app.commons import Commons
+from wsserver.app.worker import Worker
 from wsserver.config import Config
+from wsserver.core.clients import Client, Clients
 from wsserver.core.models.fleet import FleetModels
+from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.admission import Admission
 from wsserver.core.shared.answers import SharedAnswers
+from wsserver.core.shared.clients import ClientState
 from wsserver.core.shared.limits import DeferredLimits
+from wsserver.core.shared.places import FleetClients
+from wsserver.core.shared.reaper import Reaper, clear_clients
 from wsserver.core.shared.turns import SharedTurns
+from wsserver.core.shared.work import end_unclaimed
 from wsserver.core.streams import Ending
-from wsserver.stores.redis import RedisIdempotency
-from wsserver.stores.redis.calls import Handler, RedisCalls
+from wsserver.stores.redis import RedisClients, RedisIdempotency
+from wsserver.stores.redis.calls import RedisCalls
 from wsserver.stores.redis.fleet import RedisFleet
+from wsserver.stores.redis.led import RedisLedger
 from wsserver.stores.redis.turn_order import RedisTurnOrder
+from wsserver_protocol.errors import ErrorCode
+
+log = logging.getLogger(__name__)
+
+RETRY_EVERY = 1.0
+"""Seconds between tries to reach Redis at the start."""
 
 
-async def fleet_gateway(
-    config: Config,
-    commons: Commons,
-    *,
-    stop_here: Callable[[str, Ending], bool],
-    handler: Handler | None = None,
-) -> Backend:
-    """The backend of a gateway.
+class FleetGateway:
+    """Puts a gateway together over what the fleet shares.
 
     Args:
         config: The configuration.
         commons: The way to what is shared.
-        stop_here: Ends an answer that this very process makes; False if it makes none of that id.
-        handler: Serves the fleet's calls where this process is a worker, too.
+        worker: The engines of this process, if it has any.
     """
-    link, node = commons.link, commons.nodes.node_id
-    calls = RedisCalls(link, node, handler)
-    fleet = RedisFleet(link, calls)
-    models = FleetModels(fleet)
-    answers = SharedAnswers(
-        streams=commons.streams,
-        queue=commons.queue,
-        admission=Admission(
-            RedisIdempotency(link, config.idempotency.retention_seconds), commons.limits
-        ),
-        cache=commons.cache,
-        store=commons.store,
-        endings=commons.endings,
-        models=models,
-        stop_here=stop_here,
-        retention=config.streams.retention_seconds,
-        max_wait=config.limits.queue_seconds,
-    )
-    order = RedisTurnOrder(link, commons.streams.living)
 
-    async def close() -> None:
-        await models.close()
-        await fleet.close()
-        await calls.close()
+    def __init__(self, config: Config, commons: Commons, worker: Worker | None) -> None:
+        link, node = commons.link, commons.nodes.node_id
+        self._config = config
+        self._commons = commons
+        self._worker = worker
+        self._calls = RedisCalls(link, node, None if worker is None else worker.handle)
+        self._fleet = RedisFleet(link, self._calls)
+        self._models = FleetModels(self._fleet)
+        self._ledger = RedisLedger(link, node)
+        self._shared_clients = RedisClients(link, node)
+        self._order = RedisTurnOrder(link, commons.streams.living)
+        self._answers = SharedAnswers(
+            streams=commons.streams,
+            queue=commons.queue,
+            admission=Admission(
+                RedisIdempotency(link, config.idempotency.retention_seconds), commons.limits
+            ),
+            cache=commons.cache,
+            store=commons.store,
+            endings=commons.endings,
+            models=self._models,
+            stop_here=self._stop_here,
+            ledger=self._ledger,
+            retention=config.streams.retention_seconds,
+            max_wait=config.limits.queue_seconds,
+        )
+        self._clients: FleetClients | None = None
+        self._reaper: Reaper | None = None
+        self._leave_inbox: Callable[[], None] = lambda: None
 
-    await asyncio.gather(calls.start(), fleet.start())
-    tasks: tuple[Task, ...] = (commons.nodes.keep, order.keep, commons.queue.keep)
-    return Backend(
-        answers=answers,
-        models=models,
-        limits=DeferredLimits(commons.limits),
-        broker=commons.rooms.broker,
-        presence=commons.rooms.presence,
-        load_models=lambda: None,
-        close=close,
-        is_shared=True,
-        elsewhere=SharedTurns(answers, order),
-        tasks=tasks,
-    )
+    async def start(self) -> Backend:
+        """Reach Redis, and wait for it if need be; then the backend is ready to serve."""
+        while True:
+            try:
+                await asyncio.gather(self._calls.start(), self._fleet.start())
+                self._leave_inbox = await self._commons.nodes.receive(self._told, self._doubted)
+                break
+            except StoreUnavailable as error:
+                log.warning("this gateway waits for Redis: %s", error)
+                await asyncio.sleep(RETRY_EVERY)
+        commons, worker = self._commons, self._worker
+        return Backend(
+            answers=self._answers,
+            models=self._models,
+            limits=DeferredLimits(commons.limits),
+            broker=commons.rooms.broker,
+            presence=commons.rooms.presence,
+            load_models=(lambda: None) if worker is None else worker.start,
+            close=self._close,
+            make_clients=self._make_clients,
+            drained=_at_once if worker is None else worker.drained,
+            is_shared=True,
+            elsewhere=SharedTurns(self._answers, self._order),
+            tasks=(
+                *(commons.nodes.keep, commons.queue.keep, self._order.keep),
+                *(self._shared_clients.keep, self._reap),
+                *(() if worker is None else worker.tasks),
+            ),
+        )
+
+    def _make_clients(
+        self,
+        window: float,
+        on_gone: Callable[[Client], None],
+        on_moved: Callable[[Client], None],
+    ) -> Clients:
+        clients = self._clients = FleetClients(
+            self._shared_clients,
+            window,
+            on_gone,
+            node=self._commons.nodes.node_id,
+            on_moved=on_moved,
+            tell=self._tell,
+        )
+
+        async def clear(state: ClientState) -> None:
+            client = state.revive()
+            for stream_id in state.streams:
+                answer = await self._answers.find(stream_id)
+                if answer is not None and not answer.record.is_ended:
+                    client.begin(answer)
+            on_gone(client)
+
+        self._reaper = Reaper(
+            self._commons.nodes,
+            [
+                clear_clients(self._shared_clients, window, clear),
+                self._ledger.clearing(self._end_led),
+            ],
+        )
+        return clients
+
+    async def _reap(self) -> None:
+        assert self._reaper is not None  # made with the clients, before any task runs
+        await self._reaper.keep()
+
+    async def _end_led(self, stream_id: str) -> None:
+        """End what a gateway had accepted, and died before it could line it up."""
+        commons = self._commons
+        streams, store, endings = commons.streams, commons.store, commons.endings
+        died = Ending.error(
+            ErrorCode.INTERNAL_ERROR, "The server that accepted this died.", retryable=True
+        )
+        if await streams.living([stream_id]):
+            await end_unclaimed(stream_id, died, streams=streams, store=store, endings=endings)
+
+    async def _tell(self, node: str, client_id: str) -> None:
+        """Tell another node that a client of its is here now; it finds out by itself, too."""
+        with suppress(StoreUnavailable):
+            await self._commons.nodes.send(node, client_id.encode())
+
+    def _told(self, message: bytes) -> None:
+        if self._clients is not None:
+            self._clients.moved(message.decode())
+
+    def _doubted(self) -> None:
+        """Messages may have been lost: `RedisClients.keep` finds out who has moved."""
+
+    def _stop_here(self, stream_id: str, ending: Ending) -> bool:
+        return self._worker is not None and self._worker.stop(stream_id, ending)
+
+    async def _close(self) -> None:
+        if self._worker is not None:
+            await self._worker.close()
+        if self._clients is not None:
+            await self._clients.closed()
+        self._leave_inbox()
+        await self._models.close()
+        await self._fleet.close()
+        await self._calls.close()
+
+
+async def _at_once() -> None:
+    """Nothing is made here."""

@@ -51,6 +51,10 @@ def _run(arguments: list[str]) -> int:
         from wsserver.cli.serve import run_serve
 
         return run_serve(parsed)
+    if parsed.command == "worker":
+        from wsserver.cli.worker import run_worker
+
+        return run_worker(parsed)
     from wsserver.cli.doctor import run_doctor
     from wsserver.cli.inspect import run_config, run_models, run_version
     from wsserver.cli.sessions import run_sessions

@@ -35,6 +35,14 @@ limits.max_batch); the flags above; --set. 'wsserver config reference' lists eve
 """
 
 
+WORKER_EPILOG = """\
+examples:
+  wsserver worker --redis-url redis://db/0 --model ~/models/mine.gguf
+  wsserver worker --redis-url redis://db/0 --set models.start=[] --models-dir ~/models
+                                                  loads what clients ask for by load_model
+"""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of ``wsserver``; ``parsed.command`` is the command's name."""
     parser = argparse.ArgumentParser(prog="wsserver", description=DESCRIPTION, allow_abbrev=False)
@@ -50,6 +58,16 @@ def build_parser() -> argparse.ArgumentParser:
         parents=[settings],
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # a short form of today is ambiguous after the next flag
+    )
+    commands.add_parser(
+        "worker",
+        help="serve models to gateways, through Redis",
+        description="Load models here and make answers for all gateways that share the Redis of\n"
+        "--redis-url. Runs until SIGTERM or Ctrl-C; what it has not finished goes on elsewhere.",
+        epilog=WORKER_EPILOG,
+        parents=[settings],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     # Listed for --help only: its arguments are read by the terminal client itself.
     commands.add_parser("chat", help="chat in the terminal (see wsserver chat --help)")
@@ -100,8 +118,9 @@ def _settings_parser() -> argparse.ArgumentParser:
         "--model",
         action="append",
         metavar="MODEL",
-        help="model to load, repeatable, the first is the default: a .gguf file, the id of a "
-        "configured one, a source such as synthetic:?tps=50, or id=source",
+        help="model to load, repeatable, the first is the default: a .gguf file, a folder with a "
+        "model's files, the id of a configured one, a source such as synthetic:?tps=50, or "
+        "id=source",
     )
     for flag, (_, placeholder, text) in FLAGS.items():
         parser.add_argument(f"--{flag}", metavar=placeholder, help=text)

@@ -42,6 +42,9 @@ def serve_role(role: str, config: Config) -> int:
     try:
         from wsserver.app import CannotStart, serve
         from wsserver.supervisor import supervise
+
+        if role == "worker":
+            from wsserver.app.worker import serve_worker
     except ModuleNotFoundError as error:
         if error.name not in SERVER_PACKAGES:
             raise
@@ -50,7 +53,13 @@ def serve_role(role: str, config: Config) -> int:
             "pip install 'wsserver[server,cpu]'"
         ) from None
     try:
-        return supervise(config, MEMBER) if role == "supervisor" else serve(config)
+        match role:
+            case "supervisor":
+                return supervise(config, MEMBER)
+            case "worker":
+                return serve_worker(config)
+            case _:
+                return serve(config)
     except CannotStart as error:
         raise CommandError(str(error)) from error
     except OSError as error:

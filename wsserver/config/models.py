@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -24,6 +25,8 @@ SCHEME = re.compile(r"([a-z][a-z0-9+.\-]+):", re.ASCII)
 # Schemes whose sources the operator may write, and clients only where models.schemes lists them:
 # whoever names such a source has this host call an address.
 OPERATOR_SCHEMES = frozenset(("openai",))
+# Keys of engines' settings that name files, as a path or as a list of maps with a "path".
+FILE_SETTINGS = ("draft_model", "lora")
 NAMED_SOURCE = re.compile(r"([^\s/\\:=]{1,128})=(.+)", re.DOTALL)
 
 DEMO_ID = "demo"
@@ -86,8 +89,33 @@ class ModelResolver:
         faults = _placement_faults(entry)
         self.faults += [Fault(key, message, self._entry_origin) for message in faults]
         source = self._find(entry.source, key, self._entry_origin)
+        settings = {
+            name: self._with_files(value, f"{key}.settings.{name}")
+            if name in FILE_SETTINGS
+            else value
+            for name, value in entry.settings.items()
+        }
         if source is not None:
-            self._known[entry.id] = msgspec.structs.replace(entry, source=source)
+            self._known[entry.id] = msgspec.structs.replace(entry, source=source, settings=settings)
+
+    def _with_files(self, value: Any, key: str) -> Any:
+        """A setting with its paths absolute; a fault for each that leads nowhere.
+
+        What has another shape is the engine's to refuse.
+        """
+        if isinstance(value, str):
+            found = self._find_file(value, self._entry_origin)
+            if found is None:
+                self.faults.append(Fault(key, f"no such file: {value}", self._entry_origin))
+            return found or value
+        if isinstance(value, dict) and "path" in value:
+            return {**value, "path": self._with_files(value["path"], f"{key}.path")}
+        if isinstance(value, list):
+            return [
+                self._with_files(item, f"{key}[{number}]") if isinstance(item, dict) else item
+                for number, item in enumerate(value)
+            ]
+        return value
 
     def _read_references(self) -> Iterator[str]:
         for reference in self._models.start:
@@ -114,19 +142,26 @@ class ModelResolver:
             message = f"the scheme {scheme[1]}: is not among models.schemes"
             self.faults.append(Fault(key, message, origin))
             return None
-        bases = [origin.base, *([Path(self._models.dir)] if self._models.dir else [])]
-        for path in (absolute(source, base) for base in bases):
-            if Path(path).exists():
-                return path
+        if (path := self._find_file(source, origin)) is not None:
+            return path
         hint = did_you_mean(source, self._known)
         message = f"no such file, and no model of that name: {source}{hint}"
         self.faults.append(Fault(key, message, origin))
         return None
 
+    def _find_file(self, name: str, origin: Origin) -> str | None:
+        bases = [origin.base, *([Path(self._models.dir)] if self._models.dir else [])]
+        paths = (absolute(name, base) for base in bases)
+        return next((path for path in paths if Path(path).exists()), None)
+
     def _free_id(self, source: str) -> str:
-        """The file's stem or the scheme's name, with -2, -3 … where it is taken."""
-        scheme = SCHEME.match(source)
-        stem = (scheme[1] if scheme else Path(source).stem)[:120] or "model"
+        """The file's stem or the scheme's name, with -2, -3 … where it is taken.
+
+        A folder's name is whole: what follows a dot in it, "6.0bpw" say, is no suffix.
+        """
+        scheme, path = SCHEME.match(source), Path(source)
+        name = path.name if path.is_dir() else path.stem
+        stem = (scheme[1] if scheme else name)[:120] or "model"
         return next(name for name in numbered(stem) if name not in self._known)
 
 

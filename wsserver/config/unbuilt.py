@@ -14,7 +14,6 @@ from wsserver.config.keys import catalogue
 from wsserver.config.sections import Config
 
 UNBUILT = {
-    "redis.url": "Redis",
     "auth.enabled": "authentication",
     "auth.api_keys": "authentication",
 }

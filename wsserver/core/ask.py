@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from wsserver.core.engine import ChatMessage, Sampling
 from wsserver.core.identity import Identity
 from wsserver.core.jobs import Job
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.options import DEFAULT_MAX_TOKENS, GenerationOptions
+from wsserver_protocol.tools import NamedTool
 
-_CONSTRAINTS = ("json_schema", "grammar", "regex")  # of these one replaces the others
+# Of these one replaces the others; a choice of tools goes with the tools.
+_EXCLUSIVE = {"json_schema": None, "grammar": None, "regex": None, "tools": ()}
 
 ClosingHook = Callable[[StreamRecord, Ending], Awaitable[None]]
 """Awaited after the last text and before the end is told. Must not raise."""
@@ -21,7 +25,8 @@ ClosingHook = Callable[[StreamRecord, Ending], Awaitable[None]]
 
 MOST_TOKENS_WHOLE = 100_000
 """Tokens of an answer that is sent in one frame of at most 1 MiB: a `generate`, or a batch's item.
-A longer one ends there with ``length``; a `stream` has no such bound."""
+A longer one ends there with ``length``; a `stream` has no such bound, but for one that may end in
+calls of tools, which its terminal event tells whole."""
 
 
 class Claim(NamedTuple):
@@ -112,7 +117,7 @@ def make_job(
     """What a runner is given to make the answer."""
     options = ask.options
     most = DEFAULT_MAX_TOKENS if options.max_tokens is None else options.max_tokens
-    if not ask.is_stream:
+    if not ask.is_stream or options.tools:
         most = min(most, MOST_TOKENS_WHOLE)
     return Job(
         stream_id=record.stream_id,
@@ -134,12 +139,13 @@ def merged_options(old: GenerationOptions, new: GenerationOptions) -> Generation
     given = {
         name: value for name in names if (value := getattr(new, name)) is not None and value != ()
     }
-    if any(name in given for name in _CONSTRAINTS):
-        values |= dict.fromkeys(_CONSTRAINTS, None)
+    if any(name in given for name in _EXCLUSIVE):
+        values |= {**_EXCLUSIVE, "tool_choice": None}
     return GenerationOptions(**(values | given))
 
 
 def _sampling(options: GenerationOptions) -> Sampling:
+    choice = options.tool_choice
     return Sampling(
         temperature=options.temperature,
         top_p=options.top_p,
@@ -157,4 +163,17 @@ def _sampling(options: GenerationOptions) -> Sampling:
         grammar=options.grammar,
         regex=options.regex,
         logprobs=options.logprobs,
+        tools=_tools(options),
+        tool_choice="required" if isinstance(choice, NamedTool) else choice or "auto",
+    )
+
+
+def _tools(options: GenerationOptions) -> tuple[dict[str, Any], ...]:
+    """The tools that the model is told of: of a choice by name that one alone, which binds the
+    model on every engine alike."""
+    choice = options.tool_choice
+    return tuple(
+        msgspec.to_builtins(tool)
+        for tool in options.tools
+        if not isinstance(choice, NamedTool) or tool.function.name == choice.name
     )

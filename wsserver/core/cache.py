@@ -78,7 +78,11 @@ def cache_key(job: Job, build: str) -> bytes:
     document = {
         "build": build,
         "model": job.model_id,
-        "messages": [[m.role, m.content, m.name] for m in job.messages or ()],
+        "messages": [
+            [m.role, m.content, m.name, *((c.id, c.name, c.arguments) for c in m.tool_calls)]
+            + [m.tool_call_id]
+            for m in job.messages or ()
+        ],
         "raw": job.raw,
         "prior": job.prior,
         "max_tokens": job.max_tokens,

@@ -18,9 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
+
+from wsserver_protocol.tools import ToolCall
 
 
 class FinishReason(StrEnum):
@@ -29,6 +31,7 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     STOP_STRING = "stop_string"
+    TOOL_CALLS = "tool_calls"
     CANCELLED = "cancelled"
 
 
@@ -62,6 +65,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: tuple[str, ...] = ()  # e.g. "chat", "json_schema", "grammar", "logprobs"
     unsupported_options: frozenset[str] = frozenset()  # snake_case names of GenerationOptions
     description: str | None = None
+    warnings: tuple[str, ...] = ()  # for the operator: what is served worse than it could be
 
 
 class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +74,8 @@ class ChatMessage(msgspec.Struct, frozen=True, kw_only=True):
     role: str  # system | user | assistant | tool
     content: str
     name: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()  # of an assistant
+    tool_call_id: str | None = None  # of a tool: the call that the content is the result of
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +97,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     grammar: str | None = None
     regex: str | None = None
     logprobs: int | None = None
+    tools: tuple[dict[str, Any], ...] = ()  # as the wire has them
+    tool_choice: Literal["auto", "none", "required"] = "auto"
 
 
 class EngineJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,13 +150,16 @@ class Delta(msgspec.Struct, tag="d", array_like=True, frozen=True, gc=False):
 class Finished(msgspec.Struct, tag="f", array_like=True, frozen=True, gc=False):
     """The job's slot is free. All its deltas came before.
 
-    ``prompt_tokens`` counts all that was fed, `EngineJob.prior` included.
+    ``prompt_tokens`` counts all that was fed, `EngineJob.prior` included. ``tool_calls`` are not
+    empty where, and only where, the reason is ``tool_calls``; no delta shows anything of them, nor
+    counts their tokens before they are whole, so that a job begun anew repeats nothing.
     """
 
     job_id: str
     reason: FinishReason
     prompt_tokens: int
     cached_tokens: int = 0
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class Failed(msgspec.Struct, tag="x", array_like=True, frozen=True, gc=False):

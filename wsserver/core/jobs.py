@@ -39,6 +39,9 @@ class AnswerKeeper(Protocol):
     def refused(self, job: Job) -> None:
         """The job's claim was refused: its answer has ended, or was asked to end, or is gone."""
 
+    def released(self, job: Job) -> None:
+        """The job goes back in line with the text it has: whoever claims it next goes on."""
+
     def close(self, record: StreamRecord, fence: int, ending: Ending) -> None:
         """The answer is to end so; its slot is free already."""
 

@@ -107,6 +107,9 @@ class LocalAnswers(Answers):
     def claimed(self, job: Job, record: StreamRecord) -> None:
         """Nothing to note: it was accepted here."""
 
+    def released(self, job: Job) -> None:
+        """Nothing to note: it goes on here."""
+
     def refused(self, job: Job) -> None:
         """Nothing to do: who cancelled it has ended it."""
 

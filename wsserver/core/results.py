@@ -40,6 +40,7 @@ def result(record: StreamRecord, ending: Ending) -> events.GenerationResult:
         finish_reason=ending.finish_reason,
         usage=usage(record),
         logprobs=logprobs_between(record, 0, len(record.transcript)),
+        tool_calls=ending.tool_calls or None,
     )
 
 
@@ -98,6 +99,7 @@ def stream_terminal(
                 finish_reason=ending.finish_reason,
                 usage=usage(record),
                 offset=offset,
+                tool_calls=ending.tool_calls or None,
                 saved=record.saved,
                 room_id=room_id,
                 seq=record.seq,

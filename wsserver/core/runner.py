@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from wsserver.core.engine import (
@@ -29,27 +28,15 @@ from wsserver.core.engine import (
     Output,
     Prefilled,
 )
-from wsserver.core.engine import (
-    FinishReason as EngineFinish,
-)
-from wsserver.core.fairness import ANSWER_WEIGHT, PROMPT_WEIGHT, prompt_estimate
+from wsserver.core.fairness import ANSWER_WEIGHT
 from wsserver.core.jobs import AnswerKeeper, Job, WorkQueue
 from wsserver.core.restarts import RestartPolicy
-from wsserver.core.streams import Ending, Fenced, StreamLog, StreamRecord
+from wsserver.core.run import Run, ending_of
+from wsserver.core.streams import Claim, Ending, Fenced, RunnerLog, StreamRecord
+from wsserver.core.taking import Taker
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode
 from wsserver_protocol.lifecycle import FinishReason
-
-
-@dataclass(slots=True)
-class _Run:
-    job: Job
-    record: StreamRecord
-    fence: int
-    offset: int  # bytes written
-    prior_tokens: int  # tokens of the answer that the engine was fed with the prompt
-    uncharged: float = 0.0  # weighted tokens used and not yet told to the queue
-    is_prompt_charged: bool = False
 
 
 class Runner:
@@ -72,7 +59,7 @@ class Runner:
         *,
         factory: EngineFactory,
         queue: WorkQueue,
-        log: StreamLog,
+        log: RunnerLog,
         keeper: AnswerKeeper,
         on_ready: Callable[[ModelInfo], None],
         on_progress: Callable[[LoadProgress], None],
@@ -84,13 +71,14 @@ class Runner:
         self._queue = queue
         self._log = log
         self._keeper = keeper
+        self._taker = Taker(spec.id, queue, log, keeper)
         self._on_ready = on_ready
         self._on_progress = on_progress
         self._telemetry = telemetry
         self._restarts = restarts or RestartPolicy()
         self._host: EngineHost | None = None
         self._info: ModelInfo | None = None
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, Run] = {}
         self._bell = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -148,9 +136,13 @@ class Runner:
             self._host.cancel(stream_id)
         return True
 
+    def admit_nothing(self) -> None:
+        """Claim nothing more."""
+        self._admitting = False
+
     async def drained(self) -> None:
         """Claim nothing more, and wait until the running answers have ended."""
-        self._admitting = False
+        self.admit_nothing()
         await self._idle.wait()
 
     def running(self) -> list[StreamRecord]:
@@ -190,21 +182,15 @@ class Runner:
             self._bell.clear()
             while self._admitting and len(self._runs) < slots:
                 self._settle_charges()
-                job = await self._queue.claim(self.spec.id)
-                if job is None:
+                taken = await self._taker.next()
+                if taken is None:
                     break
-                await self._begin(host, job)
+                self._begin(host, *taken)
 
-    async def _begin(self, host: EngineHost, job: Job) -> None:
-        claim = await self._log.claim(job.stream_id)
-        record = self._log.get(job.stream_id)
-        if record is None or claim is None:
-            self._queue.done(self.spec.id, job.owner, job.stream_id)
-            self._keeper.refused(job)  # cancelled while it waited
-            return
+    def _begin(self, host: EngineHost, job: Job, record: StreamRecord, claim: Claim) -> None:
         self._keeper.claimed(job, record)
         loop = asyncio.get_running_loop()
-        run = _Run(job, record, claim.fence, len(claim.text.encode()), claim.tokens)
+        run = Run(job, record, claim.fence, len(claim.text.encode()), claim.tokens)
         self._runs[job.stream_id] = run
         self._idle.clear()
         self._telemetry.queue_waited(self.spec.id, loop.time() - record.accepted_at)
@@ -258,18 +244,18 @@ class Runner:
         if tokens:
             self._telemetry.completion_tokens(self.spec.id, tokens)
 
-    def _on_event(self, run: _Run, output: Output) -> None:
+    def _on_event(self, run: Run, output: Output) -> None:
         record = run.record
         match output:
             case Prefilled(total=total, cached=cached):
                 record.prompt_tokens, record.cached_tokens = total - run.prior_tokens, cached
-                _charge_prompt(run, total)
-            case Finished(reason=reason, prompt_tokens=prompt, cached_tokens=cached):
+                run.charge_prompt(total)
+            case Finished(prompt_tokens=prompt, cached_tokens=cached):
                 record.prompt_tokens, record.cached_tokens = prompt - run.prior_tokens, cached
-                _charge_prompt(run, prompt)
+                run.charge_prompt(prompt)
                 self._telemetry.prompt_tokens(self.spec.id, prompt - cached)
                 self._crashes = 0
-                self._end(run, _ending(record, reason))
+                self._end(run, ending_of(record, output))
             case Failed(code=code, message=message, retryable=retryable):
                 asked = record.cancel
                 failed = Ending.error(ErrorCode(code), message, retryable=retryable)
@@ -279,12 +265,12 @@ class Runner:
         if record.first_token_at is not None:
             self._telemetry.first_token(record.model_id, record.first_token_at - record.accepted_at)
 
-    def _end(self, run: _Run, ending: Ending) -> None:
+    def _end(self, run: Run, ending: Ending) -> None:
         self._free(run)
         self._queue.done(self.spec.id, run.job.owner, run.job.stream_id)
         self._keeper.close(run.record, run.fence, ending)
 
-    def _abandon(self, run: _Run) -> None:
+    def _abandon(self, run: Run) -> None:
         self._free(run)
         self._queue.abandon(self.spec.id, run.job.owner, run.job.stream_id)
         if self._host is not None:
@@ -297,7 +283,7 @@ class Runner:
                 self._queue.charge(self.spec.id, run.job.owner, run.uncharged)
                 run.uncharged = 0.0
 
-    def _free(self, run: _Run) -> None:
+    def _free(self, run: Run) -> None:
         self._settle_charges()
         del self._runs[run.job.stream_id]
         if not self._runs:
@@ -325,26 +311,25 @@ class Runner:
                     ),
                 )
             else:
-                self._free(run)
-                self._log.release(record.stream_id, run.fence)
-                self._queue.resubmit(run.job, record)
+                self._give_back(run)
+
+    def hand_over(self) -> None:
+        """Give every running answer back to the queue, for another process to go on with."""
+        self._admitting = False
+        for run in reversed(self._runs.copy().values()):
+            if run.record.cancel is not None:
+                self._end(run, run.record.cancel)
+                continue
+            if self._host is not None:
+                self._host.cancel(run.job.stream_id)
+            self._give_back(run)
+
+    def _give_back(self, run: Run) -> None:
+        self._free(run)
+        self._keeper.released(run.job)
+        self._taker.put_back(run.job, run.record, run.fence)
 
     def give_up(self, ending: Ending) -> None:
         """End every answer still here; for a replica that will not come back."""
         for run in list(self._runs.values()):
             self._end(run, run.record.cancel or ending)
-
-
-def _charge_prompt(run: _Run, tokens: int) -> None:
-    """Correct the estimate that was charged at admission by the engine's own count, once."""
-    if not run.is_prompt_charged:
-        run.is_prompt_charged = True
-        run.uncharged += tokens * PROMPT_WEIGHT - prompt_estimate(run.job)
-
-
-def _ending(record: StreamRecord, reason: EngineFinish) -> Ending:
-    if reason is EngineFinish.CANCELLED:
-        if record.cancel is None:
-            raise AssertionError("an engine cancelled a job that nobody had asked to stop")
-        return record.cancel
-    return Ending.complete(FinishReason(reason.value))

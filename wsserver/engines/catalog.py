@@ -26,9 +26,15 @@ from pathlib import Path
 from typing import Final, cast
 
 from wsserver.engines.contract import Engine
+from wsserver.engines.folders import WeightFormat, quantization, weight_format
 
 SYNTHETIC_SCHEME: Final = "synthetic:"
 OPENAI_SCHEME: Final = "openai:"
+
+# Where a driver shows that this machine has a GPU: NVIDIA's own, under Windows, AMD's.
+_GPU_DEVICES: Final = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+# What names folders of this host; which ones are loaded is not for clients to say.
+_FOLDER_SETTINGS: Final = frozenset(("draft_model", "loras"))
 
 # What the published xllamacpp wheels for x86-64 are compiled for.
 _LLAMACPP_CPU_FLAGS: Final = frozenset(("avx2", "fma", "f16c", "bmi2"))
@@ -39,7 +45,8 @@ class Entry:
     """One engine; ``factory`` is "module:class".
 
     ``operator_settings`` are keys that no client may give, not even with a scope that lets it load
-    models: they say where this server connects to, and with which secrets.
+    models: they say where this server connects to, and with which secrets. ``file_settings`` are
+    keys that name files, as a path or as a list of maps with a ``path``.
 
     ``estimate`` is "module:function" of what a load will take (`wsserver.engines.memory`), left out
     where that is not worth counting. It is imported in the server's own process, and must import
@@ -56,6 +63,20 @@ class Entry:
     operator_settings: frozenset[str] = frozenset()
     estimate: str | None = None
     split_setting: str = "gpu_split"
+    file_settings: frozenset[str] = frozenset()
+    needs_gpu: bool = False
+
+
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _is_for_exllamav3(source: str) -> bool:
+    """EXL3 is nobody else's. Unquantized folders both can load: the successor does it faster and
+    needs no flash-attn, so they are its own where it is installed."""
+    kind = weight_format(source)
+    is_plain = kind is WeightFormat.PLAIN and _is_installed("exllamav3")
+    return kind is WeightFormat.EXL3 or is_plain
 
 
 ENTRIES: Final = {
@@ -71,12 +92,33 @@ ENTRIES: Final = {
             cpu_flags=_LLAMACPP_CPU_FLAGS,
             estimate="wsserver.engines.llamacpp.memory:estimate",
             split_setting="tensor_split",
+            file_settings=frozenset(("draft_model", "lora")),
+        ),
+        Entry(
+            name="exllamav3",
+            factory="wsserver.engines.exllamav3.engine:ExLlamaV3Engine",
+            owns=_is_for_exllamav3,
+            unsupported_options=frozenset(("typical_p",)),
+            requires=("exllamav3", "torch", "tokenizers", "jinja2", "llguidance"),
+            extra="exllamav3",
+            operator_settings=_FOLDER_SETTINGS,
+            needs_gpu=True,
+        ),
+        Entry(
+            name="exllamav2",
+            factory="wsserver.engines.exllamav2.engine:ExLlamaV2Engine",
+            owns=lambda source: weight_format(source) not in (None, WeightFormat.EXL3),
+            unsupported_options=frozenset(),
+            requires=("exllamav2", "torch", "tokenizers", "jinja2", "llguidance"),
+            extra="exllamav2",
+            operator_settings=_FOLDER_SETTINGS,
+            needs_gpu=True,
         ),
         Entry(
             name="synthetic",
             factory="wsserver.engines.synthetic:SyntheticEngine",
             owns=lambda source: source.startswith(SYNTHETIC_SCHEME),
-            unsupported_options=frozenset(("json_schema", "grammar", "regex", "logprobs")),
+            unsupported_options=frozenset(("json_schema", "grammar", "regex", "logprobs", "tools")),
         ),
         Entry(
             name="openai",
@@ -103,7 +145,12 @@ def engine_for(source: str) -> str:
     for entry in ENTRIES.values():
         if entry.owns(source):
             return entry.name
-    raise LookupError("no engine serves this source: give a .gguf file, openai: or synthetic:")
+    if (method := quantization(Path(source))) is not None:
+        raise LookupError(f"no engine here reads weights quantized by {method}")
+    raise LookupError(
+        "no engine serves this source: give a .gguf file, a folder with config.json and"
+        " .safetensors files, openai: or synthetic:"
+    )
 
 
 def probe(name: str) -> str | None:
@@ -114,10 +161,12 @@ def probe(name: str) -> str | None:
     if name not in ENTRIES:
         return f"there is no such engine; there are {', '.join(ENTRIES)}"
     entry = ENTRIES[name]
-    missing = [module for module in entry.requires if importlib.util.find_spec(module) is None]
+    missing = [module for module in entry.requires if not _is_installed(module)]
     if missing:
         hint = f": pip install 'wsserver[server,{entry.extra}]'" if entry.extra else ""
         return f"{' and '.join(missing)} not installed{hint}"
+    if entry.needs_gpu and not _sees_gpu():
+        return "this machine shows no GPU: it needs one by NVIDIA, with its driver"
     lacking = entry.cpu_flags - flags if (flags := _cpu_flags()) is not None else frozenset()
     if lacking:
         return f"this processor lacks {', '.join(sorted(lacking))}"
@@ -129,6 +178,12 @@ def create_engine(name: str) -> Engine:
     module, _, attribute = ENTRIES[name].factory.partition(":")
     factory = getattr(importlib.import_module(module), attribute)
     return cast(Engine, factory())
+
+
+def _sees_gpu() -> bool:
+    """Whether a GPU's driver is there, as far as files tell; where they don't, the load will."""
+    is_told = platform.system() == "Linux"
+    return not is_told or any(Path(device).exists() for device in _GPU_DEVICES)
 
 
 def _cpu_flags() -> frozenset[str] | None:

@@ -300,6 +300,8 @@ class ChildHost:
     def _become_ready(self, info: ModelInfo) -> None:
         if self._phase is Phase.LOADING and self._loaded is not None and not self._loaded.done():
             self._phase = Phase.READY
+            for warning in info.warnings:
+                _log.warning("model %s: %s", self._spec.id, warning)
             self._loaded.set_result(info)
             self._watch()
 

@@ -1,4 +1,4 @@
-"""Between an engine's threads and the child's loop: outputs one way.
+"""Between an engine's threads and the child's loop: outputs, or what becomes them, one way.
 
 Decides nothing about answers. The rule: a thread never waits here for the loop, and the loop never
 for a thread.
@@ -9,15 +9,16 @@ from __future__ import annotations
 import socket
 import threading
 from collections import deque
+from typing import Generic, TypeVar
 
-from wsserver.engines.contract import EngineOutput
+Item = TypeVar("Item")
 
 
-class Outbox:
+class Outbox(Generic[Item]):
     """Outputs on their way from threads to the loop, with a file that tells of them."""
 
     def __init__(self) -> None:
-        self._outputs: deque[EngineOutput] = deque()
+        self._outputs: deque[Item] = deque()
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._is_signalled = False
@@ -32,7 +33,7 @@ class Outbox:
         self._reader.close()
         self._writer.close()
 
-    def put(self, output: EngineOutput) -> None:
+    def put(self, output: Item) -> None:
         """Any thread."""
         with self._lock:
             self._outputs.append(output)
@@ -40,7 +41,7 @@ class Outbox:
                 self._is_signalled = True
                 self._writer.send(b"!")
 
-    def take(self) -> list[EngineOutput]:
+    def take(self) -> list[Item]:
         """All that was put, in order; the loop's thread only."""
         with self._lock:
             outputs = list(self._outputs)

@@ -204,7 +204,7 @@ class SyntheticEngine:
 
     def _refuse_unsupported(self, job: EngineJob) -> None:
         for option in ENTRIES["synthetic"].unsupported_options:
-            if getattr(job.sampling, option) is not None:
+            if getattr(job.sampling, option) not in (None, ()):
                 raise JobRefused("unsupported_option", f"the synthetic engine has no {option}")
 
     def cancel(self, job_id: str) -> None:

@@ -14,7 +14,7 @@ FILE = "sessions.db"
 
 
 async def open_session_store(config: Config) -> SessionStore:
-    """The store that ``sessions.redis_url`` names, else the file in ``data.dir``.
+    """The store that ``sessions.redis_url`` or ``redis.url`` names, else the file in ``data.dir``.
 
     Raises:
         OSError: If the file can't be made or opened.
@@ -23,14 +23,15 @@ async def open_session_store(config: Config) -> SessionStore:
         NewerSchema: If it is from a newer version of this program.
     """
     sessions = config.sessions
-    ttl = sessions.redis_ttl_seconds if sessions.redis_url else sessions.ttl_seconds
+    redis_url = sessions.redis_url or config.redis.url
+    ttl = sessions.redis_ttl_seconds if redis_url else sessions.ttl_seconds
     bounds = Bounds(
         max_sessions=sessions.max_per_user,
         max_session_bytes=sessions.max_bytes,
         max_owner_bytes=sessions.max_bytes_per_user,
         ttl=ttl,
     )
-    return await open_store_at(sessions.redis_url or str(Path(config.data.dir) / FILE), bounds)
+    return await open_store_at(redis_url or str(Path(config.data.dir) / FILE), bounds)
 
 
 async def open_store_at(place: str, bounds: Bounds) -> SessionStore:

@@ -30,6 +30,7 @@ from wsserver_client.results import (
     Generation,
     LoadProgress,
     StreamResult,
+    ToolCall,
     Usage,
 )
 from wsserver_client.room_events import (
@@ -88,6 +89,7 @@ __all__ = [
     "StreamHandle",
     "StreamPhase",
     "StreamResult",
+    "ToolCall",
     "StreamUpdate",
     "UnexpectedReply",
     "Usage",

@@ -8,9 +8,11 @@ option would silently do nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal, TypedDict
 
 from wsserver_client.calls import Message, new_request_id
+from wsserver_client.results import ToolCall
 from wsserver_protocol.options import GenerationOptions
 
 
@@ -34,6 +36,8 @@ class Options(TypedDict, total=False):
     json_schema: Mapping[str, Any]
     grammar: str
     regex: str
+    tools: Sequence[Mapping[str, Any]]
+    tool_choice: Literal["auto", "none", "required"] | Mapping[str, str]
     logprobs: int
     cache: bool
     priority: int
@@ -44,11 +48,17 @@ class Options(TypedDict, total=False):
 
 
 class ChatMessage(TypedDict, total=False):
-    """One turn: ``role`` (system, user, assistant, tool) and ``content``, perhaps a ``name``."""
+    """One turn: ``role`` (system, user, assistant, tool) and ``content``, perhaps a ``name``.
+
+    An assistant's may have ``tool_calls``, as its result had them; a tool's turn names the call
+    that it is the result of by ``tool_call_id``.
+    """
 
     role: str
     content: str
     name: str
+    tool_calls: Sequence[ToolCall]
+    tool_call_id: str
 
 
 OPTION_NAMES = dict(
@@ -88,6 +98,17 @@ def camel(name: str) -> str:
     return head + "".join(part.capitalize() for part in rest)
 
 
+def wire_turn(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """A turn as the wire has it."""
+    wire = dict(turn)
+    calls = wire.get("tool_calls")
+    if calls is not None:
+        wire["tool_calls"] = [
+            asdict(call) if isinstance(call, ToolCall) else dict(call) for call in calls
+        ]
+    return wire
+
+
 def generation_request(
     kind: str,
     prompt: str | None,
@@ -106,7 +127,7 @@ def generation_request(
     if prompt is not None:
         message["prompt"] = prompt
     if messages is not None:
-        message["messages"] = [dict(entry) for entry in messages]
+        message["messages"] = [wire_turn(entry) for entry in messages]
     chosen = wire_options(options)
     if chosen:
         message["options"] = chosen

@@ -24,12 +24,22 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class ToolCall:
+    """A model's call of a tool; ``arguments`` is the text of a JSON object that a model wrote."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
 class StreamResult:
     """How a stream ended.
 
     Attributes:
         text: The whole answer, or what there was of it when it was stopped.
-        finish_reason: ``stop``, ``length``, ``stop_string``, ``timeout`` or ``stopped``.
+        finish_reason: ``stop``, ``length``, ``stop_string``, ``tool_calls``, ``timeout`` or
+            ``stopped``.
         total_tokens: Tokens of the answer.
         usage: Tokens of the request; None for a stopped one.
         duration_ms: From the request to its end; None for a stopped one.
@@ -40,6 +50,7 @@ class StreamResult:
         model: The model that answered.
         message_id: Id of the answer in the session's history or the room's log.
         saved: False if the server's store did not take the answer.
+        tool_calls: The tools that the model asks for, where it ended in ``tool_calls``.
     """
 
     text: str
@@ -54,6 +65,7 @@ class StreamResult:
     model: str | None = None
     message_id: str | None = None
     saved: bool = True
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,7 @@ class Generation:
     usage: Usage | None = None
     logprobs: tuple[dict[str, Any], ...] | None = None
     saved: bool = True
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,6 +147,13 @@ def usage_of(wire: dict[str, Any] | None) -> Usage | None:
     )
 
 
+def tool_calls_of(wire: list[dict[str, Any]] | None) -> tuple[ToolCall, ...]:
+    return tuple(
+        ToolCall(id=str(call["id"]), name=str(call["name"]), arguments=str(call["arguments"]))
+        for call in wire or ()
+    )
+
+
 def generation_of(wire: dict[str, Any], *, saved: bool = True) -> Generation:
     logprobs = wire.get("logprobs")
     return Generation(
@@ -146,6 +166,7 @@ def generation_of(wire: dict[str, Any], *, saved: bool = True) -> Generation:
         usage=usage_of(wire.get("usage")),
         logprobs=None if logprobs is None else tuple(logprobs),
         saved=saved,
+        tool_calls=tool_calls_of(wire.get("toolCalls")),
     )
 
 
@@ -171,6 +192,7 @@ def stream_result_of(
         model=model,
         message_id=message_id,
         saved=event.get("saved") is not False,
+        tool_calls=tool_calls_of(event.get("toolCalls")),
     )
 
 

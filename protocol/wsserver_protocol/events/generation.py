@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wsserver_protocol.events.base import Failure, Part, ServerMessage
 from wsserver_protocol.lifecycle import FinishReason
+from wsserver_protocol.tools import ToolCall
 
 
 class Usage(Part, frozen=True, kw_only=True):
@@ -60,6 +61,7 @@ class GenerationResult(Part, frozen=True, kw_only=True):
         finish_reason: Why it ended.
         usage: Tokens of the request.
         logprobs: Log probabilities, if asked for.
+        tool_calls: The tools that the model asks for, where ``finishReason`` is ``tool_calls``.
     """
 
     text: str
@@ -70,6 +72,7 @@ class GenerationResult(Part, frozen=True, kw_only=True):
     finish_reason: FinishReason
     usage: Usage
     logprobs: tuple[TokenLogprob, ...] | None = None
+    tool_calls: tuple[ToolCall, ...] | None = None
 
 
 class GenerationComplete(ServerMessage, frozen=True, kw_only=True, tag="generation_complete"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from wsserver_protocol.events.base import Failure, ServerMessage
 from wsserver_protocol.events.generation import TokenLogprob, Usage
 from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamState
+from wsserver_protocol.tools import ToolCall
 
 
 class StreamStart(ServerMessage, frozen=True, kw_only=True, tag="stream_start"):
@@ -89,9 +90,11 @@ class StreamComplete(ServerMessage, frozen=True, kw_only=True, tag="stream_compl
         total_tokens: Tokens of the answer.
         duration: Milliseconds from the request to its end.
         time_to_first_token: Milliseconds from the request to its first token; null: none came.
-        finish_reason: Why it ended: ``stop``, ``length``, ``stop_string`` or ``timeout``.
+        finish_reason: Why it ended: ``stop``, ``length``, ``stop_string``, ``tool_calls`` or
+            ``timeout``.
         usage: Tokens of the request.
         offset: Length of the whole answer in UTF-8 bytes.
+        tool_calls: The tools that the model asks for, where ``finishReason`` is ``tool_calls``.
         saved: False: the store did not take it.
         room_id: The room it belongs to.
         seq: In a room: ``seq`` of the answer in its log.
@@ -104,6 +107,7 @@ class StreamComplete(ServerMessage, frozen=True, kw_only=True, tag="stream_compl
     finish_reason: FinishReason
     usage: Usage
     offset: int
+    tool_calls: tuple[ToolCall, ...] | None = None
     saved: bool | None = None
     room_id: str | None = None
     seq: int | None = None

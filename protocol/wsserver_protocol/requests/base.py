@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from wsserver_protocol.fields import ChatRole, Count, Id, Name
+from wsserver_protocol.tools import MAX_TOOL_CALLS, ToolCall
 
 
 class ClientMessage(
@@ -35,11 +36,15 @@ class ChatMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
         role: Who speaks: ``system``, ``user``, ``assistant`` or ``tool``.
         content: What is said; may be empty.
         name: Name of the speaker, for templates that show it.
+        tool_calls: Of an assistant's turn: the calls that it made, as its result told them.
+        tool_call_id: Of a tool's turn: id of the call whose result ``content`` is.
     """
 
     role: ChatRole
     content: str
     name: Name | None = None
+    tool_calls: Annotated[tuple[ToolCall, ...], Meta(max_length=MAX_TOOL_CALLS)] = ()
+    tool_call_id: Id | None = None
 
 
 class RoomPosition(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

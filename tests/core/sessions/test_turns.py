@@ -11,8 +11,11 @@ from tests.core.sessions.faulty_store import Fault
 from tests.core.sessions.stage import OWNER, Stage, said
 from tests.support.virtual_time import until, virtual
 from wsserver.core.sessions.model import Bounds
+from wsserver.core.sessions.turns import asked_again, asked_text
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.lifecycle import StopReason
+from wsserver_protocol.options import GenerationOptions
+from wsserver_protocol.tools import NamedTool, Tool, ToolChoice, ToolFunction
 
 
 @virtual
@@ -164,3 +167,14 @@ def _names(model: str) -> object:
     from wsserver.core.sessions.model import Changes
 
     return Changes(model=model)
+
+
+def test_tools_of_an_answer_are_kept_with_it() -> None:
+    """What an answer was asked with reads back as it was, so that what goes on with it has it."""
+    tool = Tool(type="function", function=ToolFunction(name="f", parameters={"type": "object"}))
+    choices: tuple[ToolChoice | None, ...] = ("required", NamedTool(name="f"), None)
+    for choice in choices:
+        options = GenerationOptions(tools=(tool,), tool_choice=choice, stop=("x",))
+        text = asked_text(options, "be brief")
+        assert text is not None
+        assert asked_again(text) == (options, "be brief")

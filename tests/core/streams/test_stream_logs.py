@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from tests.contracts.stream_log import SharedStreamLogContract, StreamLogContract
+from tests.contracts.stream_log import (
+    LogHere,
+    LogUnderTest,
+    SharedStreamLogContract,
+    StreamLogContract,
+)
 from tests.core.streams.simulated_log import SimulatedLog
-from wsserver.core.streams import StreamLog
 from wsserver.stores.memory.stream_log import MemoryStreamLog
 
 
 class TestMemoryStreamLog(StreamLogContract):
     """The log of a single process."""
 
-    def make(self) -> StreamLog:
-        return MemoryStreamLog(retention=600)
+    def make(self) -> LogUnderTest:
+        return LogHere(MemoryStreamLog(retention=600))
 
 
 class TestSimulatedLog(SharedStreamLogContract):
     """A log that lives elsewhere, through follower and mirror."""
 
-    def make(self) -> StreamLog:
-        return SimulatedLog()
+    def make(self) -> LogUnderTest:
+        return LogHere(SimulatedLog())

@@ -89,7 +89,7 @@ def test_progress_of_the_prompt_is_told() -> None:
     assert run.outputs == [Prefilled("a", 5, 9, 2)]
     run.answer.cancel()
     assert run.feed(chunk("a", 1)) == [True]
-    assert run.answer.end() == Finished("a", FinishReason.CANCELLED, 0, 2)
+    assert run.answer.end() == Finished("a", FinishReason.CANCELLED, 9, 2)
 
 
 def test_stop_string_over_pieces_ends_the_answer() -> None:

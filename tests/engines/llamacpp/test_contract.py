@@ -38,6 +38,7 @@ class TestLlamaCpp(EngineContract):
                 "banned_strings": ("fox",),
                 "json_schema": {"type": "object"},  # this tokenizer puts a space before a text
                 "regex": "[0-9]+",
+                "tools": ({"type": "function", "function": {"name": "f"}},),
             },
             slow_prefill={"batch": 32},
             broken=ModelSpec(id="x", engine="llamacpp", source="broken.gguf", path=str(broken)),

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.tiny_models import SPECIALS, TinyModel, TinyModels
-from wsserver.engines.llamacpp.gguf import GgufError, read_metadata
+from wsserver.engines.llamacpp.gguf import GgufError, Metadata, has_llguidance, read_metadata
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +83,19 @@ def test_damaged_header_never_fails_otherwise(
         read_metadata(str(path))
     except GgufError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"tokenizer.ggml.model": "gpt2"}, True),
+        ({"tokenizer.ggml.model": "llama"}, False),
+        ({"tokenizer.ggml.model": "llama", "tokenizer.ggml.add_space_prefix": False}, True),
+        ({"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.add_space_prefix": True}, False),
+    ],
+)
+def test_leading_space_of_a_tokenizer_forbids_llguidance(
+    values: dict[str, str | bool], expected: bool
+) -> None:
+    """What a file says of its tokenizer, or the kind's default, decides."""
+    assert has_llguidance(Metadata(dict(values), 0, ())) is expected

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from wsserver.core.engine import ModelLoadError
+from wsserver.engines.llamacpp.devices import Placement
 from wsserver.engines.llamacpp.gguf import Metadata, Scalar
 from wsserver.engines.llamacpp.settings import (
     Machine,
@@ -42,8 +43,11 @@ def test_defaults_suit_the_machine() -> None:
 
 def test_cache_of_a_job_is_that_of_its_shape() -> None:
     """Keys and values of 32 layers, 8 heads of 128, half precision: 128 KiB a token."""
-    assert cache_bytes(metadata(), 4096) == 512 << 20
-    assert cache_bytes(Metadata({}, 0, ()), 4096) == 0
+    half = Placement()
+    assert cache_bytes(metadata(), 4096, half) == 512 << 20
+    assert cache_bytes(Metadata({}, 0, ()), 4096, half) == 0
+    eighths = Placement(cache_type_k="q8_0", cache_type_v="q4_0")
+    assert cache_bytes(metadata(), 4096, eighths) == (512 << 20) * (34 + 18) // (2 * 64)
 
 
 def test_idle_chats_take_bounded_memory() -> None:
@@ -108,6 +112,24 @@ def test_sampling_is_the_settings_the_files_or_neutral() -> None:
         ({"chat_template": 3}, "chat_template"),
         ({"template_options": []}, "template_options"),
         ({"n_ctx": 4096}, "n_ctx"),
+        ({"split_mode": "rows"}, "split_mode"),
+        ({"flash_attn": True}, "flash_attn"),
+        ({"cache_type_k": "q3"}, "cache_type_k"),
+        ({"kv_offload": 1}, "kv_offload"),
+        ({"tensor_split": [0, 0]}, "tensor_split"),
+        ({"tensor_split": [1, "2"]}, "tensor_split"),
+        ({"tensor_split": 2}, "tensor_split"),
+        ({"main_gpu": -1}, "main_gpu"),
+        ({"lora": "a.gguf"}, "lora"),
+        ({"lora": ["a.gguf"]}, r"lora\[0\]"),
+        ({"lora": [{"scale": 1}]}, r"lora\[0\]\.path"),
+        ({"lora": [{"path": "/a", "scale": "1"}]}, r"lora\[0\]\.scale"),
+        ({"lora": [{"path": "/a", "weight": 1}]}, "weight"),
+        ({"lora": [{"path": "/nothing/a.gguf"}]}, "no such file"),
+        ({"draft_model": 1}, "draft_model"),
+        ({"draft_model": "/nothing/a.gguf"}, "no such file"),
+        ({"draft_max": 8}, "draft_model"),
+        ({"draft_model": __file__, "draft_max": 2, "draft_min": 3}, "draft_min"),
     ],
 )
 def test_bad_setting_is_named(given: dict[str, Any], name: str) -> None:
@@ -119,3 +141,40 @@ def test_bad_setting_is_named(given: dict[str, Any], name: str) -> None:
 def test_there_is_a_core() -> None:
     """This machine has at least one core to use."""
     assert usable_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"gpu_layers": 10},
+        {"split_mode": "row"},
+        {"tensor_split": [3, 1]},
+        {"main_gpu": 0},
+        {"draft_model": __file__, "draft_gpu_layers": 1},
+    ],
+)
+def test_gpu_is_not_asked_for_in_vain(given: dict[str, Any]) -> None:
+    """Where llama.cpp sees no GPU, a setting that asks for one fails the load and says what to do.
+
+    On a machine with one it is taken.
+    """
+    with pytest.raises(ModelLoadError, match=r"asks for a GPU.*docs/engines\.md"):
+        choose_settings(given, metadata(), GIB, LAPTOP)
+    with_gpu = Machine(cores=8, free_memory=12 * GIB, has_gpu=True)
+    placement = choose_settings(given, metadata(), GIB, with_gpu).placement
+    assert placement.gpu_layers == given.get("gpu_layers", -1)
+
+
+def test_settings_that_a_cpu_has_need_no_gpu() -> None:
+    """No offload, attention and the kinds of the caches mean something on a CPU, too."""
+    given = {"gpu_layers": 0, "flash_attn": "on", "cache_type_k": "q8_0", "kv_offload": True}
+    placement = choose_settings(given, metadata(), GIB, LAPTOP).placement
+    assert placement == Placement(gpu_layers=0, flash_attn="on", cache_type_k="q8_0")
+
+
+def test_smaller_caches_leave_room_for_more_slots() -> None:
+    """Slots are counted by the bytes that the caches really take."""
+    machine = Machine(cores=2, free_memory=5 * GIB, has_gpu=False)
+    given = {"cache_type_k": "q8_0", "cache_type_v": "q8_0"}
+    assert choose_settings({}, metadata(), GIB, machine).slots == 2
+    assert choose_settings(given, metadata(), GIB, machine).slots == 4

@@ -32,7 +32,7 @@ async def test_it_is_recognised(llama_url: str) -> None:
         assert driver.info.context_length == 2048
         assert "/" not in driver.info.name
         assert driver.info.unsupported_options == {"banned_strings", "regex"}
-        assert driver.info.capabilities == ("chat", "json_schema", "grammar", "logprobs")
+        assert driver.info.capabilities == ("chat", "json_schema", "grammar", "logprobs", "tools")
 
 
 async def test_character_of_several_tokens_comes_whole(llama_url: str) -> None:

@@ -30,7 +30,7 @@ async def test_model_and_context_are_asked_of_the_server() -> None:
             assert driver.info.name == "name-7b"
             assert driver.info.context_length == 4096
             assert driver.info.slots == 8
-            assert driver.info.capabilities == ("chat", "json_schema", "logprobs")
+            assert driver.info.capabilities == ("chat", "json_schema", "logprobs", "tools")
         async with running(spec_of(server.url, ctx=512, slots=3)) as driver:
             assert driver.info is not None
             assert (driver.info.context_length, driver.info.slots) == (512, 3)

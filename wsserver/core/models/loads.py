@@ -19,16 +19,17 @@ from wsserver.core.engine import (
     placed,
 )
 from wsserver.core.ids import new_id
-from wsserver.core.jobs import AnswerKeeper, JobQueue
+from wsserver.core.jobs import AnswerKeeper, WorkQueue
 from wsserver.core.models.capacity import MODELS, Capacity, NoPlace, room_needed
 from wsserver.core.models.model import Model, ModelStatus
 from wsserver.core.models.pool import Pool
+from wsserver.core.models.waiting import WaitingWork
 from wsserver.core.restarts import RestartPolicy
 from wsserver.core.runner import Runner
-from wsserver.core.streams import Ending, StreamLog
+from wsserver.core.streams import Ending, RunnerLog
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode
-from wsserver_protocol.lifecycle import StopReason, StreamState, StreamStep
+from wsserver_protocol.lifecycle import StopReason
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,9 @@ class Loads:
         capacity: Capacity,
         estimate: EstimateMemory,
         factory: EngineFactory,
-        queue: JobQueue,
-        log: StreamLog,
+        queue: WorkQueue,
+        log: RunnerLog,
+        waiting: WaitingWork,
         telemetry: Telemetry,
         restarts: RestartPolicy,
     ) -> None:
@@ -61,6 +63,7 @@ class Loads:
         self._factory = factory
         self._queue = queue
         self._log = log
+        self._waiting = waiting
         self.keeper: AnswerKeeper | None = None
         self._telemetry = telemetry
         self._restarts = restarts
@@ -90,15 +93,17 @@ class Loads:
         if model.task is None:
             return
         model.is_unloading = True
-        self._end_waiting(
-            model,
+        if model.pool is not None and model.is_ready:
+            model.pool.admit_nothing()  # before a slot is freed: what is claimed then would be lost
+        self._waiting.end_waiting(
+            model.id,
             Ending.error(
                 ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} is being unloaded.", retryable=True
             ),
         )
         if force and model.pool is not None:
             for record in model.pool.running():
-                self._log.cancel(record.stream_id, Ending.stopped(StopReason.UNLOADED, "server"))
+                self._waiting.end_running(record, Ending.stopped(StopReason.UNLOADED, "server"))
                 model.pool.stop(record.stream_id)
         if model.unloading is None:
             model.unloading = asyncio.create_task(
@@ -139,7 +144,7 @@ class Loads:
                 model.pool.give_up(gone)
             model.pool = model.task = model.unloading = None
             model.room = {}
-            self._end_waiting(model, gone)
+            self._waiting.end_waiting(model.id, gone)
             model.settled.set()
 
     async def _make_place(self, model: Model) -> None:
@@ -186,16 +191,7 @@ class Loads:
             self._telemetry.model_loaded(model.id, seconds)
         model.status = ModelStatus.READY
         model.settled.set()
-        for record in self._queue.waiting(model.id):
-            if record.state is StreamState.LOADING:
-                record.take(StreamStep.QUEUE)
-
-    def _end_waiting(self, model: Model, ending: Ending) -> None:
-        for job in self._queue.drain(model.id):
-            record = self._log.get(job.stream_id)
-            if record is not None and self._log.cancel(record.stream_id, ending):
-                assert self.keeper is not None  # it was loaded
-                self.keeper.close(record, record.fence, ending)
+        self._waiting.became_ready(model.id)
 
 
 async def _unload(life: asyncio.Task[None], pool: Pool | None) -> None:

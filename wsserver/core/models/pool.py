@@ -80,9 +80,19 @@ class Pool:
         """The answers in slots."""
         return [record for runner in self._runners for record in runner.running()]
 
+    def admit_nothing(self) -> None:
+        """Claim nothing more."""
+        for runner in self._runners:
+            runner.admit_nothing()
+
     async def drained(self) -> None:
         """Claim nothing more, and wait until the running answers have ended."""
         await asyncio.gather(*(runner.drained() for runner in self._runners))
+
+    def hand_over(self) -> None:
+        """Give every answer in a slot back to the queue."""
+        for runner in self._runners:
+            runner.hand_over()
 
     def give_up(self, ending: Ending) -> None:
         """End every answer still in a slot."""

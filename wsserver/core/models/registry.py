@@ -18,15 +18,16 @@ from wsserver.core.engine import (
     ModelLoadError,
     RequestRefused,
 )
-from wsserver.core.jobs import AnswerKeeper, JobQueue
+from wsserver.core.jobs import AnswerKeeper, WorkQueue
 from wsserver.core.models.capacity import Bounds, Capacity
 from wsserver.core.models.directory import LoadCancelled, ModelView
 from wsserver.core.models.loads import EstimateMemory, Loads, estimate_nothing
 from wsserver.core.models.model import Model, ModelStatus
 from wsserver.core.models.naming import choose_id, find_model, require_servable
 from wsserver.core.models.sources import ModelSource, SourcePolicy
+from wsserver.core.models.waiting import WaitingWork
 from wsserver.core.restarts import RestartPolicy
-from wsserver.core.streams import StreamLog, StreamRecord
+from wsserver.core.streams import RunnerLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, WireError
 
@@ -39,15 +40,16 @@ class ModelRegistry:
         *,
         sources: SourcePolicy,
         factory: EngineFactory,
-        queue: JobQueue,
-        log: StreamLog,
+        queue: WorkQueue,
+        log: RunnerLog,
+        waiting: WaitingWork,
         telemetry: Telemetry,
         restarts: RestartPolicy | None = None,
         bounds: Bounds | None = None,
         estimate: EstimateMemory = estimate_nothing,
     ) -> None:
         self.sources = sources
-        self._queue = queue
+        self._waiting = waiting
         self._models: dict[str, Model] = {}
         self._capacity = Capacity(self._models.values, bounds or Bounds())
         self._loads = Loads(
@@ -56,6 +58,7 @@ class ModelRegistry:
             factory=factory,
             queue=queue,
             log=log,
+            waiting=waiting,
             telemetry=telemetry,
             restarts=restarts or RestartPolicy(),
         )
@@ -75,7 +78,7 @@ class ModelRegistry:
 
     def queued(self, model: ModelView) -> int:
         """Requests that wait for the model."""
-        return self._queue.depth(model.id)
+        return self._waiting.depth(model.id)
 
     def free_slots(self, model: ModelView) -> int:
         """Jobs that could begin at once; 0 while nothing is loaded."""
@@ -230,6 +233,17 @@ class ModelRegistry:
         """End a running answer at its engine's next step. False if it is in no slot."""
         model = self._models.get(record.model_id)
         return model is not None and model.pool is not None and model.pool.stop(record.stream_id)
+
+    async def drained(self) -> None:
+        """Claim nothing more for any model, and wait until what runs has ended."""
+        pools = [model.pool for model in self._models.values() if model.pool is not None]
+        await asyncio.gather(*(pool.drained() for pool in pools))
+
+    def hand_over(self) -> None:
+        """Give what still runs back to the queue, with the text it has: another process goes on."""
+        for model in self._models.values():
+            if model.pool is not None:
+                model.pool.hand_over()
 
     async def close(self) -> None:
         """End all engines. Their answers should have ended before."""

@@ -41,6 +41,8 @@ class SourcePolicy:
     ``operator_settings`` are each engine's keys that a client may not give: where the server
     connects to is not theirs to say, and a key of its operator's must not go there.
     ``split_settings`` are their names for the shares of several GPUs.
+    ``file_settings`` are each engine's keys that name files: what a client gives there lies under
+    the model folder, like a source.
     """
 
     models_dir: Path | None
@@ -49,6 +51,7 @@ class SourcePolicy:
     configured: Mapping[str, ModelSource] = field(default_factory=dict)
     operator_settings: Mapping[str, frozenset[str]] = field(default_factory=dict)
     split_settings: Mapping[str, str] = field(default_factory=dict)
+    file_settings: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def resolve(self, source: str, settings: Mapping[str, Any]) -> ModelSource:
         """What a client's ``source`` means; ``id`` is the default one, not yet made unique.
@@ -63,13 +66,36 @@ class SourcePolicy:
         configured = self.configured.get(source)
         scheme = SCHEME.match(source)
         if configured is not None:
-            found = replace(configured, settings={**configured.settings, **own})
+            found = configured
         elif scheme is not None:
-            found = self._scheme(source, scheme[1].lower(), own)
+            found = self._scheme(source, scheme[1].lower())
         else:
-            found = self._file(source, own)
+            found = self._file(source)
         self._refuse_operators_keys(found.engine, own)
-        return replace(found, placement=with_options(found.placement, places))
+        for key in own.keys() & self.file_settings.get(found.engine, frozenset()):
+            own[key] = self._with_paths(f"options.{key}", own[key])
+        return replace(
+            found,
+            settings={**found.settings, **own},
+            placement=with_options(found.placement, places),
+        )
+
+    def _with_paths(self, field: str, value: object) -> object:
+        """``value`` with its paths made absolute: itself, or each ``path`` of a list of maps.
+
+        What has another shape is the engine's to refuse: it knows its keys.
+        """
+        if isinstance(value, str) and value:
+            return str(self._under_folder(value, field))
+        if isinstance(value, dict) and "path" in value:
+            return {**value, "path": self._with_paths(f"{field}.path", value["path"])}
+        if isinstance(value, list | tuple):
+            items = enumerate(value)
+            return [
+                self._with_paths(f"{field}[{number}]", item) if isinstance(item, dict) else item
+                for number, item in items
+            ]
+        return value
 
     def _refuse_operators_keys(self, engine: str, own: Mapping[str, Any]) -> None:
         keys = sorted(own.keys() & self.operator_settings.get(engine, frozenset()))
@@ -81,32 +107,44 @@ class SourcePolicy:
                 details=tuple(FieldError(field=f"options.{k}", message=message) for k in keys),
             )
 
-    def _scheme(self, source: str, scheme: str, settings: Mapping[str, Any]) -> ModelSource:
+    def _scheme(self, source: str, scheme: str) -> ModelSource:
         engine = self.choose_engine(source) if scheme in self.allowed_schemes else None
         if engine is None:
             allowed = ", ".join(f"{name}:" for name in sorted(self.allowed_schemes)) or "none"
-            raise _bad_source(f"no model can be loaded from {scheme}: (allowed: {allowed})")
-        return ModelSource(scheme, source, engine, None, dict(settings))
+            raise _bad_file("source", f"no model can be loaded from {scheme}: (allowed: {allowed})")
+        return ModelSource(scheme, source, engine)
 
-    def _file(self, source: str, settings: Mapping[str, Any]) -> ModelSource:
-        if self.models_dir is None:
-            raise _bad_source("is not a configured model, and this server has no model folder")
-        if "\0" in source:
-            raise _bad_source("must be a path under the model folder")
-        folder = self.models_dir.resolve()
-        try:
-            path = (folder / source).resolve()
-            is_there = path.exists()
-        except (OSError, RuntimeError):  # a name too long, a folder we may not enter, a link's loop
-            raise _no_such_file() from None
-        if Path(source).is_absolute() or not path.is_relative_to(folder) or path == folder:
-            raise _bad_source("must be a configured name or a path under the model folder")
-        if not is_there:
-            raise _no_such_file()
+    def _file(self, source: str) -> ModelSource:
+        path = self._under_folder(source, "source")
         engine = self.choose_engine(str(path))
         if engine is None:
-            raise _bad_source("is not in a format that an engine of this server can load")
-        return ModelSource(path.stem, source, engine, str(path), dict(settings))
+            raise _bad_file("source", "is not in a format that an engine of this server can load")
+        # A folder's name is whole: what follows a dot in it, "6.0bpw" say, is no suffix.
+        name = path.name if path.is_dir() else path.stem
+        return ModelSource(name, source, engine, str(path))
+
+    def _under_folder(self, name: str, field: str) -> Path:
+        """The file of the model folder that a client's ``field`` names."""
+        is_source = field == "source"
+        if self.models_dir is None:
+            kind = "is not a configured model, and" if is_source else "can't be given:"
+            raise _bad_file(field, f"{kind} this server has no model folder")
+        must = (
+            f"must be {'a configured name or ' if is_source else ''}a path under the model folder"
+        )
+        if "\0" in name:
+            raise _bad_file(field, must)
+        folder = self.models_dir.resolve()
+        try:
+            path = (folder / name).resolve()
+            is_there = path.exists()
+        except (OSError, RuntimeError):  # a name too long, a folder we may not enter, a link's loop
+            raise _no_such_file(field) from None
+        if Path(name).is_absolute() or not path.is_relative_to(folder) or path == folder:
+            raise _bad_file(field, must)
+        if not is_there:
+            raise _no_such_file(field)
+        return path
 
     def spec(self, source: ModelSource, model_id: str) -> ModelSpec:
         """What the engine is told to load; which GPUs it sees is each replica's own."""
@@ -121,17 +159,18 @@ class SourcePolicy:
         )
 
 
-def _no_such_file() -> WireError:
+def _no_such_file(field: str) -> WireError:
+    thing = "model" if field == "source" else f"file as {field} names"
     return WireError(
         ErrorCode.MODEL_NOT_FOUND,
-        "There is no such model in the model folder.",
-        details=(FieldError(field="source", message="not found"),),
+        f"There is no such {thing} in the model folder.",
+        details=(FieldError(field=field, message="not found"),),
     )
 
 
-def _bad_source(message: str) -> WireError:
+def _bad_file(field: str, message: str) -> WireError:
     return WireError(
         ErrorCode.INVALID_PARAMETERS,
-        f"source {message}.",
-        details=(FieldError(field="source", message=message),),
+        f"{field} {message}.",
+        details=(FieldError(field=field, message=message),),
     )

@@ -12,6 +12,8 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from wsserver.core.ask import Answer
 from wsserver.core.engine import ChatMessage
 from wsserver.core.ids import new_id
@@ -21,6 +23,7 @@ from wsserver.core.wallclock import wall_ms
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
 from wsserver_protocol.lifecycle import FinishReason
 from wsserver_protocol.options import GenerationOptions
+from wsserver_protocol.tools import Tool, ToolChoice
 
 LEASE_MS = 6_000
 """For so long after its last checkpoint a writer is taken to live."""
@@ -176,7 +179,7 @@ def asked_text(options: GenerationOptions, system: str | None) -> str | None:
     names = GenerationOptions.__struct_fields__
     given = {n: v for n in names if (v := getattr(options, n)) is not None and v != ()}
     asked = {**({"options": given} if given else {}), **({"system": system} if system else {})}
-    return json.dumps(asked, ensure_ascii=False) if asked else None
+    return json.dumps(asked, ensure_ascii=False, default=msgspec.to_builtins) if asked else None
 
 
 def asked_again(text: str) -> tuple[GenerationOptions, str | None]:
@@ -187,6 +190,9 @@ def asked_again(text: str) -> tuple[GenerationOptions, str | None]:
         for name, value in asked.get("options", {}).items()
         if name in GenerationOptions.__struct_fields__  # a later version may know others
     }
+    for name, kind in (("tools", tuple[Tool, ...]), ("tool_choice", ToolChoice)):
+        if name in options:
+            options[name] = msgspec.convert(options[name], kind)
     return GenerationOptions(**options), asked.get("system")
 
 

@@ -20,7 +20,7 @@ from wsserver.core.shared.endings import RETRY_EVERY, Endings
 from wsserver.core.shared.leading import LedAnswers
 from wsserver.core.shared.led import store_away
 from wsserver.core.shared.meta import answer_of, unpack
-from wsserver.core.shared.ports import SharedCache, SharedStreams
+from wsserver.core.shared.ports import Ledger, SharedCache, SharedStreams
 from wsserver.core.shared.work import end_unclaimed
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.lifecycle import StopReason, StreamState
@@ -47,6 +47,7 @@ class SharedAnswers(LedAnswers):
         endings: Endings,
         models: ModelDirectory,
         stop_here: Callable[[str, Ending], bool],
+        ledger: Ledger,
         retention: float,
         max_wait: float = 0.0,
     ) -> None:
@@ -58,6 +59,7 @@ class SharedAnswers(LedAnswers):
             endings=endings,
             models=models,
             stop_here=stop_here,
+            ledger=ledger,
             retention=retention,
             max_wait=max_wait,
         )

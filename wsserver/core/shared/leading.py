@@ -30,7 +30,7 @@ from wsserver.core.shared.admission import Admission
 from wsserver.core.shared.endings import Endings
 from wsserver.core.shared.led import Led, store_away
 from wsserver.core.shared.meta import Kept, pack
-from wsserver.core.shared.ports import SharedCache, SharedStreams
+from wsserver.core.shared.ports import Ledger, SharedCache, SharedStreams
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.lifecycle import StreamState
@@ -48,6 +48,7 @@ class LedAnswers(Answers):
         models: All models of the fleet.
         stop_here: Ends an answer that an engine of this very process makes, at once and also while
             the store is away. False if none does.
+        ledger: Where it stands what this process leads.
         max_wait: Seconds within which a slot must be found; 0: no bound.
     """
 
@@ -61,6 +62,7 @@ class LedAnswers(Answers):
         endings: Endings,
         models: ModelDirectory,
         stop_here: Callable[[str, Ending], bool],
+        ledger: Ledger,
         retention: float,
         max_wait: float = 0.0,
     ) -> None:
@@ -71,6 +73,7 @@ class LedAnswers(Answers):
         self._cache = cache
         self._endings = endings
         self._stop_here = stop_here
+        self._ledger = ledger
         self._led: dict[str, Led] = {}
 
     def enqueue(
@@ -148,6 +151,7 @@ class LedAnswers(Answers):
             await self._give_up(led, Ending.failed(store_away()))
         finally:
             self._led.pop(answer.stream_id, None)
+            self._ledger.remove(answer.stream_id)
             led.step()
         if record.watchers and not record.is_ended:
             self._spawn(self._tell_viewers(answer))
@@ -171,6 +175,7 @@ class LedAnswers(Answers):
             return
         is_kept = led.kept is not None or answer.ask.room_id is not None
         meta = pack(answer, led.kept, with_input=not is_kept)
+        self._ledger.add(answer.stream_id)
         await self._streams.create(record, meta)
         led.is_created = True
         if led.job is None:  # its context is being made: that may take a while

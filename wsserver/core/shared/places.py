@@ -31,6 +31,7 @@ class FleetClients(Clients):
         shared: Where the places are.
         window: As for `Clients`.
         on_gone: As for `Clients`: what a client leaves is then cleared.
+        node: This process.
         on_moved: Called for each client that another process has now.
         tell: Tells another node that a client of its is here now.
     """
@@ -43,11 +44,13 @@ class FleetClients(Clients):
         window: float,
         on_gone: Callable[[Client], None],
         *,
+        node: str,
         on_moved: Callable[[Client], None],
         tell: Callable[[str, str], Coroutine[None, None, None]],
     ) -> None:
         super().__init__(window, on_gone)
         self._shared = shared
+        self._node = node
         self._on_moved = on_moved
         self._tell = tell
         self._dirty: set[Client] = set()
@@ -85,7 +88,7 @@ class FleetClients(Clients):
         self.adopt(client)
         self._successors[token] = taken.token
         client.stream_ids = state.streams
-        if taken.former is not None:
+        if taken.former is not None and taken.former != self._node:
             self._spawn(self._tell(taken.former, state.client_id))
         return client
 

@@ -146,3 +146,13 @@ class TurnOrder(Protocol):
 
     def leave(self, session: str, stream_id: str) -> None:
         """The turn has ended: the next one's begins."""
+
+
+class Ledger(Protocol):
+    """What this process leads into line, known to the others should it die. Never waits."""
+
+    def add(self, stream_id: str) -> None:
+        """This process leads an answer; before the answer is in the log."""
+
+    def remove(self, stream_id: str) -> None:
+        """It does so no longer: the answer is in line, or over."""

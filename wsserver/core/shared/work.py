@@ -87,6 +87,10 @@ class WorkerAnswers:
             due = record.accepted_at + timeout / 1000
             kept.deadline = loop.call_at(due, self._time_out, record, timeout)
 
+    def released(self, job: Job) -> None:
+        """Another worker may go on with it: from now on nothing of it is written here."""
+        self.fenced(job.stream_id)
+
     def refused(self, job: Job) -> None:
         """Its claim was refused. If that was a cancel whose author is gone, end it for him."""
         self._spawn(self._end_cancelled(job))
@@ -151,10 +155,11 @@ class WorkerAnswers:
         self._endings.settle(answer, ending)
 
     async def _end_cancelled(self, job: Job) -> None:
-        await end_unclaimed(
+        is_over = await end_unclaimed(
             job.stream_id, None, streams=self._streams, store=self._store, endings=self._endings
         )
-        self._settled(job.stream_id)
+        if is_over:  # else the store was away for the claim: its lease runs out, it waits again
+            self._settled(job.stream_id)
 
     def _time_out(self, record: StreamRecord, timeout: int) -> None:
         if record.first_token_at is None:
@@ -182,8 +187,11 @@ async def end_unclaimed(
     streams: SharedStreams,
     store: SessionStore,
     endings: Endings,
-) -> None:
+) -> bool:
     """End an answer that no worker holds, wherever it was accepted. Repeats until it is done.
+
+    Returns:
+        Whether the answer has ended, or is gone.
 
     Args:
         stream_id: The answer.
@@ -196,13 +204,13 @@ async def end_unclaimed(
         try:
             opened = await streams.open(stream_id)
             if opened is None:
-                return
+                return True
             record, data = opened
             how = record.cancel if ending is None else ending
             if how is not None and not record.is_ended:
                 await _end(unpack(data), record, how, streams, store, endings)
             streams.release(stream_id)
-            return
+            return how is not None or record.is_ended
         except StoreUnavailable:
             await asyncio.sleep(RETRY_EVERY)
 

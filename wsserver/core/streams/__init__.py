@@ -6,7 +6,7 @@ whose log lives in another process; a single process does without them. Nothing 
 or an engine.
 """
 
-from wsserver.core.streams.log import Claim, Fenced, StreamLog
+from wsserver.core.streams.log import Claim, Fenced, RunnerLog, StreamLog
 from wsserver.core.streams.record import Ending, EndKind, Facts, StreamRecord, Watcher
 from wsserver.core.streams.transcript import Piece, Transcript
 
@@ -17,6 +17,7 @@ __all__ = [
     "Facts",
     "Fenced",
     "Piece",
+    "RunnerLog",
     "StreamLog",
     "StreamRecord",
     "Transcript",

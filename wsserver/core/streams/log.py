@@ -36,17 +36,11 @@ class Fenced(Exception):
     """
 
 
-class StreamLog(Protocol):
-    """Text of answers. One writer at a time each, any number of readers."""
-
-    def create(self, record: StreamRecord) -> None:
-        """Begin an answer in state QUEUED. Its id is new and never used again."""
-
-    def forget(self, stream_id: str) -> None:
-        """Drop an answer that was created and that nobody has been told of."""
+class RunnerLog(Protocol):
+    """Text of answers as their writer sees it."""
 
     def get(self, stream_id: str) -> StreamRecord | None:
-        """The record of a live or retained answer, None when it is gone."""
+        """The record of an answer that was claimed here, None when it is gone."""
 
     async def claim(self, stream_id: str) -> Claim | None:
         """Become the writer: fence + 1, state RUNNING. None when ended, cancelled or gone."""
@@ -78,16 +72,26 @@ class StreamLog(Protocol):
             ValueError: If the text is not ``total`` bytes long.
         """
 
-    def cancel(self, stream_id: str, ending: Ending) -> bool:
-        """Ask for an end, durably. True for the first one asked of a living answer.
-
-        From now on no claim succeeds. Who asked then sees to the end: of an answer that no writer
-        holds with `finish` under the current fence, otherwise by telling its writer.
-        """
-
     def release(self, stream_id: str, fence: int) -> None:
         """Give a claim back after an engine died: state QUEUED, the text stays.
 
         Raises:
             Fenced: As for `append`.
+        """
+
+
+class StreamLog(RunnerLog, Protocol):
+    """Text of answers of one process. One writer at a time each, any number of readers."""
+
+    def create(self, record: StreamRecord) -> None:
+        """Begin an answer in state QUEUED. Its id is new and never used again."""
+
+    def forget(self, stream_id: str) -> None:
+        """Drop an answer that was created and that nobody has been told of."""
+
+    def cancel(self, stream_id: str, ending: Ending) -> bool:
+        """Ask for an end, durably. True for the first one asked of a living answer.
+
+        From now on no claim succeeds. Who asked then sees to the end: of an answer that no writer
+        holds with `finish` under the current fence, otherwise by telling its writer.
         """

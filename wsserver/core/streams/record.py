@@ -20,6 +20,7 @@ from wsserver_protocol.lifecycle import (
     StreamStep,
     next_stream_state,
 )
+from wsserver_protocol.tools import ToolCall
 
 
 class EndKind(Enum):
@@ -67,6 +68,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     retryable: bool = False
     retry_after: int | None = None  # ms
     details: tuple[FieldError, ...] = ()  # ERROR
+    tool_calls: tuple[ToolCall, ...] = ()  # COMPLETE, with that finish reason
     facts: Facts | None = None  # where it is read from a log that lives elsewhere
 
     def told_with(self, facts: Facts) -> Ending:
@@ -83,8 +85,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @classmethod
-    def complete(cls, reason: FinishReason) -> Ending:
-        return cls(kind=EndKind.COMPLETE, finish_reason=reason)
+    def complete(cls, reason: FinishReason, tool_calls: tuple[ToolCall, ...] = ()) -> Ending:
+        return cls(kind=EndKind.COMPLETE, finish_reason=reason, tool_calls=tool_calls)
 
     @classmethod
     def error(

@@ -1,6 +1,6 @@
 """The llama.cpp engine: GGUF models on a CPU (or whatever its wheel was built for), by xllamacpp.
 
 Imported only inside an engine's child process. ``engine`` is the way in; the other modules each
-know one thing: the file (``gguf``), the settings, the prompt, the sampling options, the grammars,
-the server that xllamacpp starts inside the process (``api``), one running answer (``answer``).
+know one thing: the file (``gguf``), the settings, the sampling options, the server that xllamacpp
+starts inside the process (``api``), one running answer (``answer``).
 """

@@ -22,9 +22,11 @@ from wsserver.core.engine import (
     Prefilled,
     TokenLogprob,
 )
+from wsserver.engines.calls import CallAssembler, CallPart
 from wsserver.engines.failures import without_host_paths
-from wsserver.engines.llamacpp.grammar import is_bound
+from wsserver.engines.grammar import is_bound
 from wsserver.engines.stops import StopMatcher
+from wsserver_protocol.tools import ToolCall
 
 
 class _Top(msgspec.Struct):
@@ -42,8 +44,14 @@ class _Logprobs(msgspec.Struct):
     content: list[_Token] = []
 
 
+class _Part(msgspec.Struct):
+    content: str | None = None
+    tool_calls: list[CallPart] = []
+
+
 class _Choice(msgspec.Struct):
     text: str = ""
+    delta: _Part | None = None  # in place of the text, from the chat endpoint
     finish_reason: str | None = None
     logprobs: _Logprobs | None = None
 
@@ -74,6 +82,8 @@ class Chunk(msgspec.Struct):
 
 _decoder: Final = msgspec.json.Decoder(Chunk)
 
+_REASONS: Final = {"length": FinishReason.LENGTH, "tool_calls": FinishReason.TOOL_CALLS}
+_SILENT_ENDS: Final = (FinishReason.STOP, FinishReason.TOOL_CALLS)  # by a token without a text
 _NOT_TAKEN_UP: Final = "an answer bound by a grammar could not be taken up again"
 
 # llama.cpp's error types that are the request's fault, as codes of the wire.
@@ -101,6 +111,8 @@ class Answer:
         self._max_tokens = job.max_tokens
         self._new_tokens = 0
         self._json: list[str] | None = None if job.sampling.json_schema is None else []
+        self._calls = CallAssembler()
+        self._must_call = bool(job.sampling.tools) and job.sampling.tool_choice == "required"
         self._cancelled = False
         self._reason: FinishReason | None = None
         self._error: _Error | None = None
@@ -140,38 +152,60 @@ class Answer:
             self._error = _Error(_NOT_TAKEN_UP)
         if self._reason is FinishReason.STOP and not self._is_kept():
             self._error = _Error("the answer does not keep to its schema")
+        calls = self._finished_calls()
         if self._error is not None or (self._reason is None and not self._cancelled):
             return self._failure()
         held = self._stops.finish() + self._own_stops.finish()
         # The token that ends a turn made no text and is none of the answer's.
-        silent = self._generated - self._counted - (self._reason is FinishReason.STOP)
+        silent = self._generated - self._counted - (self._reason in _SILENT_ENDS)
         if held or silent > 0:
             self._emit(Delta(self._job_id, held, max(0, silent)))
         reason = self._reason or FinishReason.CANCELLED
-        return Finished(self._job_id, reason, self.prompt_tokens, self.cached_tokens)
+        return Finished(self._job_id, reason, self.prompt_tokens, self.cached_tokens, calls)
+
+    def _finished_calls(self) -> tuple[ToolCall, ...]:
+        """The calls of tools; those of an answer that was cut are none."""
+        if self._reason is FinishReason.TOOL_CALLS:
+            try:
+                return self._calls.finish()
+            except ValueError as error:
+                self._error = _Error(str(error))
+        elif self._reason is FinishReason.STOP and self._must_call:
+            self._error = _Error("the model called no tool")
+        return ()
 
     def _take_progress(self, progress: _Progress) -> None:
         self.cached_tokens = progress.cache
+        self.prompt_tokens = self.prompt_tokens or progress.total  # the chat endpoint's own count
         self._emit(Prefilled(self._job_id, progress.processed, progress.total, progress.cache))
 
     def _take_choice(self, choice: _Choice) -> None:
-        if choice.text:
-            self._take_text(choice)
+        part = choice.delta
+        text = choice.text if part is None else part.content
+        if text:
+            self._take_text(text, choice.logprobs)
+        if part is not None:
+            self._take_calls(part.tool_calls)
         if self._reason is None and choice.finish_reason is not None and self._error is None:
-            is_length = choice.finish_reason == "length"
-            self._reason = FinishReason.LENGTH if is_length else FinishReason.STOP
+            self._reason = _REASONS.get(choice.finish_reason, FinishReason.STOP)
 
-    def _take_text(self, choice: _Choice) -> None:
+    def _take_calls(self, parts: Sequence[CallPart]) -> None:
+        try:
+            self._calls.push(parts)
+        except ValueError as error:
+            self._error = _Error(str(error))
+
+    def _take_text(self, text: str, logprobs: _Logprobs | None) -> None:
         if self._json is not None:
-            self._json.append(choice.text)
-        text = self._after_replay(choice.text)
+            self._json.append(text)
+        text = self._after_replay(text)
         if not text:
             return
         shown = self._stops.push(self._own_stops.push(text))
         tokens = self._generated - self._counted
         self._counted = self._generated
         self._new_tokens += tokens
-        self._emit(Delta(self._job_id, shown, tokens, self._told_logprobs(choice.logprobs)))
+        self._emit(Delta(self._job_id, shown, tokens, self._told_logprobs(logprobs)))
         if self._stops.is_matched:
             self._reason = FinishReason.STOP_STRING
         elif self._own_stops.is_matched:

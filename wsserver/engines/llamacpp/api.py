@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from wsserver.core.engine import ChatMessage
+from wsserver.engines.calls import as_turns
 from wsserver.engines.contract import JobRefused
 
 _TIMEOUT_SECONDS: Final = 60.0
@@ -35,11 +36,23 @@ class _SlotSettings(msgspec.Struct):
     n_ctx: int
 
 
+class _TemplateAbilities(msgspec.Struct, frozen=True):
+    supports_tools: bool = False
+    supports_tool_calls: bool = False
+
+
 class Properties(msgspec.Struct):
     """What the server says of the loaded model."""
 
     default_generation_settings: _SlotSettings
     total_slots: int
+    chat_template_caps: _TemplateAbilities = _TemplateAbilities()
+
+    @property
+    def knows_tools(self) -> bool:
+        """Whether its template shows tools to the model and says how they are called."""
+        abilities = self.chat_template_caps
+        return abilities.supports_tools and abilities.supports_tool_calls
 
 
 _decode_answer: Final = msgspec.json.Decoder(_Answer)
@@ -81,10 +94,7 @@ class LocalApi:
             JobRefused: ``invalid_parameters`` if the template refuses it.
         """
         body: dict[str, Any] = {
-            "messages": [
-                {"role": m.role, "content": m.content} | ({"name": m.name} if m.name else {})
-                for m in messages
-            ],
+            "messages": as_turns(messages),
         }
         if self._template_options:
             body["chat_template_kwargs"] = self._template_options

@@ -34,12 +34,13 @@ from wsserver.core.engine import (
 )
 from wsserver.engines.catalog import ENTRIES
 from wsserver.engines.contract import EngineOutput, JobRefused, ProgressReport
+from wsserver.engines.failures import without_host_paths
+from wsserver.engines.grammar import LLGUIDANCE_OPTIONS
 from wsserver.engines.link import Count, Counted, CountRefused
 from wsserver.engines.llamacpp.answer import Answer
 from wsserver.engines.llamacpp.api import LocalApi
-from wsserver.engines.llamacpp.gguf import GgufError, Metadata, read_metadata
-from wsserver.engines.llamacpp.grammar import LLGUIDANCE_OPTIONS, has_llguidance
-from wsserver.engines.llamacpp.prompt import PLAIN_STOPS, PromptBuilder
+from wsserver.engines.llamacpp.companions import check_draft
+from wsserver.engines.llamacpp.gguf import GgufError, Metadata, has_llguidance, read_metadata
 from wsserver.engines.llamacpp.sampling import SamplingLimits, completion_body
 from wsserver.engines.llamacpp.server import has_gpu, open_server, server_parameters
 from wsserver.engines.llamacpp.settings import (
@@ -50,7 +51,9 @@ from wsserver.engines.llamacpp.settings import (
     usable_cores,
 )
 from wsserver.engines.llamacpp.threads import Pulse
+from wsserver.engines.llamacpp.tools import chat_body, refusal
 from wsserver.engines.outbox import Outbox
+from wsserver.engines.prompt import PLAIN_STOPS, PromptBuilder
 
 # In the child's working directory, which is its own. Relative: a Unix socket's path is short.
 SOCKET: Final = "llamacpp.sock"
@@ -59,7 +62,7 @@ _TEMPLATE_KEY: Final = "tokenizer.chat_template"
 # Threads beyond one per slot: a job may start while the thread before it is on its last lines,
 # and counting must not wait for answers.
 _SPARE_THREADS: Final = 4
-_OPTIONS: Final = ("json_schema", "grammar", "regex", "logprobs")
+_OPTIONS: Final = ("json_schema", "grammar", "regex", "logprobs", "tools")
 _DRAIN_SECONDS: Final = 4.0
 
 
@@ -74,10 +77,12 @@ class LlamaCppEngine:
         self._own_stops: tuple[str, ...] = ()
         self._limits: SamplingLimits | None = None
         self._context = 0
+        self._knows_tools = False
+        self._control_tokens: tuple[str, ...] = ()
         self._threads: ThreadPoolExecutor | None = None
         self._answers: dict[str, Answer] = {}
         self._running: set[Future[None]] = set()
-        self._outbox = Outbox()
+        self._outbox: Outbox[EngineOutput] = Outbox()
         self._pulse = Pulse()
         self._fault: OSError | None = None
 
@@ -92,14 +97,21 @@ class LlamaCppEngine:
         size = os.stat(spec.path).st_size
         machine = Machine(usable_cores(), free_memory(), has_gpu())
         self._settings = settings = choose_settings(spec.settings, metadata, size, machine)
+        if settings.draft is not None:
+            check_draft(settings.draft, spec.path, metadata)
         key = secrets.token_hex(32)
         report(LoadProgress("loading", 0.0, estimated=True))
         self._server = open_server(server_parameters(spec.path, settings, SOCKET, key))
         self._api = LocalApi(SOCKET, key, settings.template_options)
         properties = self._api.properties()
+        self._knows_tools = properties.knows_tools and has_template(settings, metadata)
+        self._control_tokens = metadata.control_tokens
         self._context = properties.default_generation_settings.n_ctx
         self._limits = SamplingLimits(
-            settings.sampling, metadata.vocabulary, has_llguidance(metadata)
+            settings.sampling,
+            metadata.vocabulary,
+            has_llguidance=has_llguidance(metadata),
+            has_logprobs=settings.draft is None,
         )
         self._prompts = self._prompt_builder(metadata, settings, self._api)
         self._threads = ThreadPoolExecutor(settings.slots + _SPARE_THREADS, "answer")
@@ -108,14 +120,14 @@ class LlamaCppEngine:
     def _prompt_builder(
         self, metadata: Metadata, settings: LlamaCppSettings, api: LocalApi
     ) -> PromptBuilder:
-        has_template = bool(settings.chat_template or metadata.text(_TEMPLATE_KEY))
-        self._own_stops = () if has_template else PLAIN_STOPS
+        is_chat = has_template(settings, metadata)
+        self._own_stops = () if is_chat else PLAIN_STOPS
         begin = metadata.number("tokenizer.ggml.bos_token_id")
         return PromptBuilder(
             tokenizer=api,
             steering_tokens=metadata.steering_tokens,
             begin_token=None if begin is None else int(begin),
-            has_template=has_template,
+            has_template=is_chat,
         )
 
     def _describe(self, spec: ModelSpec, metadata: Metadata, size: int) -> ModelInfo:
@@ -123,7 +135,13 @@ class LlamaCppEngine:
         unsupported = ENTRIES["llamacpp"].unsupported_options
         if not has_llguidance(metadata):
             unsupported |= LLGUIDANCE_OPTIONS
-        options = (name for name in _OPTIONS if name not in unsupported)
+        if self._settings.draft is not None:
+            unsupported |= {"logprobs"}
+        if not self._knows_tools:
+            unsupported |= {"tools"}
+        options = [name for name in _OPTIONS if name not in unsupported]
+        loaded = {"lora": self._settings.adapters, "draft": self._settings.draft}
+        options += [name for name, given in loaded.items() if given]
         return ModelInfo(
             name=metadata.text("general.name") or Path(spec.path or spec.source).stem,
             slots=self._settings.slots,
@@ -222,6 +240,8 @@ class LlamaCppEngine:
         self._outbox.put(last)
 
     def _generate(self, job: EngineJob, answer: Answer) -> Finished | Failed:
+        if job.sampling.tools:
+            return self._generate_with_tools(job, answer)
         assert self._limits is not None
         prompt = self._prompt(job, "" if answer.is_replay else job.prior)
         answer.prompt_tokens = len(prompt)
@@ -231,6 +251,29 @@ class LlamaCppEngine:
         body = completion_body(job, prompt, max_tokens, self._limits)
         if answer.is_cancelled:
             return Finished(job.job_id, FinishReason.CANCELLED, len(prompt))
+        return self._complete(self._server.handle_completions, body, answer)
+
+    def _generate_with_tools(self, job: EngineJob, answer: Answer) -> Finished | Failed:
+        assert self._limits is not None and self._settings is not None
+        if not self._knows_tools or job.messages is None:
+            raise JobRefused("unsupported_option", "this model's template knows no tools")
+        options = self._settings.template_options
+        body = chat_body(job, self._limits, self._control_tokens, options)
+        if answer.is_cancelled:
+            return Finished(job.job_id, FinishReason.CANCELLED, 0)
+        try:
+            return self._complete(self._server.handle_chat_completions, body, answer)
+        except ValueError as error:  # what its template or grammar can't be made of
+            raise refusal(job, without_host_paths(str(error))) from error
+
+    def _complete(
+        self, call: Callable[..., object], body: dict[str, Any], answer: Answer
+    ) -> Finished | Failed:
+        """Have llama.cpp answer, this thread waiting.
+
+        Raises:
+            Exception: What taking a chunk raised.
+        """
         fault: list[Exception] = []
 
         def on_chunk(data: bytes) -> bool:
@@ -241,7 +284,7 @@ class LlamaCppEngine:
                 fault.append(error)
                 return True
 
-        self._server.handle_completions(msgspec.json.encode(body), on_chunk)
+        call(msgspec.json.encode(body), on_chunk)
         if fault:
             raise fault[0]
         return answer.end()
@@ -261,3 +304,8 @@ class LlamaCppEngine:
                 " room for an answer",
             )
         return prompt
+
+
+def has_template(settings: LlamaCppSettings, metadata: Metadata) -> bool:
+    """Whether the model has a chat template, of its own or given."""
+    return bool(settings.chat_template or metadata.text(_TEMPLATE_KEY))

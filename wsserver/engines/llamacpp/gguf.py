@@ -37,9 +37,13 @@ _SCALARS: Final = {
 }
 _LENGTH: Final = struct.Struct("<Q")
 
+# Tokenizers that put a space before a text unless the model file says otherwise.
+_SPACE_PREFIXING: Final = frozenset(("llama", "t5"))
+
 # Token types that a tokenizer takes for more than text: control and user-defined. The latter too,
 # since llama.cpp turns those that look like an end of turn into control tokens.
-_STEERING: Final = frozenset((3, 4))
+_CONTROL: Final = 3
+_STEERING: Final = frozenset((_CONTROL, 4))
 _TOKENS: Final = "tokenizer.ggml.tokens"
 _TYPES: Final = "tokenizer.ggml.token_type"
 
@@ -57,6 +61,7 @@ class Metadata:
     values: dict[str, Scalar]
     vocabulary: int  # tokens
     steering_tokens: tuple[str, ...]  # texts that are tokens of their own in a template
+    control_tokens: tuple[str, ...] = ()  # of these, those that mark turns and the like
 
     def text(self, key: str) -> str | None:
         """A string value, or None."""
@@ -74,12 +79,36 @@ class Metadata:
         return int(value) if value is not None else None
 
 
+def has_llguidance(metadata: Metadata) -> bool:
+    """Whether a model's tokenizer is one that llama.cpp tells llguidance rightly of.
+
+    Where a tokenizer puts a space before a text (SentencePiece's of Llama 2, say), llama.cpp tells
+    it each token without its leading space, and what it lets through has spaces where the grammar
+    has none. Such a model has only GBNF.
+    """
+    is_default = metadata.text("tokenizer.ggml.model") in _SPACE_PREFIXING
+    return not metadata.values.get("tokenizer.ggml.add_space_prefix", is_default)
+
+
 def read_metadata(path: str) -> Metadata:
     """Read the header of the file at ``path``.
 
     Raises:
         GgufError: If it can't be opened, is no GGUF file, or ends too early.
     """
+    return _read(path)[0]
+
+
+def read_tokens(path: str) -> list[bytes]:
+    """The vocabulary of the file at ``path``: its tokens' texts, by their ids.
+
+    Raises:
+        GgufError: As for `read_metadata`.
+    """
+    return _read(path)[1]
+
+
+def _read(path: str) -> tuple[Metadata, list[bytes]]:
     try:
         with Path(path).open("rb") as file:
             return _Reader(file).read()
@@ -93,7 +122,7 @@ class _Reader:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
-    def read(self) -> Metadata:
+    def read(self) -> tuple[Metadata, list[bytes]]:
         if self._file.read(4) != _MAGIC:
             raise GgufError("the file is not a GGUF model")
         version, _tensors, pairs = struct.unpack("<IQQ", self._take(20))
@@ -112,8 +141,14 @@ class _Reader:
             else:
                 values[key] = self._scalar(kind)
         steering = (t for t, kind in zip(tokens, types, strict=False) if kind in _STEERING)
+        marks = {
+            t.decode("utf-8", "replace")
+            for t, kind in zip(tokens, types, strict=False)
+            if kind == _CONTROL
+        }
         texts = tuple(dict.fromkeys(t.decode("utf-8", "replace") for t in steering if t))
-        return Metadata(values, len(tokens), texts)
+        control = tuple(text for text in texts if text in marks or "|" in text or "_" in text)
+        return Metadata(values, len(tokens), texts, control), tokens
 
     def _array(self, key: str, tokens: list[bytes], types: array[int]) -> None:
         (kind,) = struct.unpack("<I", self._take(4))

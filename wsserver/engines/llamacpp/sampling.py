@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from wsserver.core.engine import EngineJob, Sampling
 from wsserver.engines.contract import JobRefused
-from wsserver.engines.llamacpp.grammar import grammar_of
+from wsserver.engines.grammar import grammar_of
 from wsserver.engines.llamacpp.settings import SamplingDefaults
 
 # Tokens that a repetition penalty looks back on.
@@ -28,6 +28,7 @@ class SamplingLimits:
     defaults: SamplingDefaults
     vocabulary: int  # tokens
     has_llguidance: bool
+    has_logprobs: bool  # llama.cpp tells none of the tokens that a draft has proposed
 
 
 def completion_body(
@@ -39,10 +40,25 @@ def completion_body(
         JobRefused: If an option's value can't be honoured.
     """
     sampling = job.sampling
+    if sampling.logprobs is not None and not limits.has_logprobs:
+        raise JobRefused("unsupported_option", "a model with a draft has no logprobs")
+    body = base_body(sampling, max_tokens, limits) | {"prompt": prompt}
+    if sampling.logprobs is not None:
+        body["n_probs"] = max(1, sampling.logprobs)
+    if (grammar := grammar_of(sampling, llguidance=limits.has_llguidance)) is not None:
+        body["grammar"] = grammar
+    return body
+
+
+def base_body(sampling: Sampling, max_tokens: int, limits: SamplingLimits) -> dict[str, Any]:
+    """What the bodies of all answers hold.
+
+    Raises:
+        JobRefused: If an option's value can't be honoured.
+    """
     if sampling.banned_strings:
         raise JobRefused("unsupported_option", "llama.cpp has no bannedStrings")
     body: dict[str, Any] = {
-        "prompt": prompt,
         "n_predict": max_tokens,
         "stream": True,
         # Without it nothing is heard of a prompt before its end, and it can't be cancelled.
@@ -54,12 +70,8 @@ def completion_body(
     }
     if sampling.seed is not None:
         body["seed"] = sampling.seed % _SEEDS
-    if sampling.logprobs is not None:
-        body["n_probs"] = max(1, sampling.logprobs)
     if sampling.logit_bias:
         body["logit_bias"] = _logit_bias(sampling.logit_bias, limits.vocabulary)
-    if (grammar := grammar_of(sampling, llguidance=limits.has_llguidance)) is not None:
-        body["grammar"] = grammar
     return body
 
 

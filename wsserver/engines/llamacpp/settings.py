@@ -13,13 +13,19 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from wsserver.core.engine import ModelLoadError
+from wsserver.engines.llamacpp.companions import (
+    Adapter,
+    Draft,
+    choose_adapters,
+    choose_draft,
+)
+from wsserver.engines.llamacpp.devices import Placement, choose_placement
 from wsserver.engines.llamacpp.gguf import Metadata
+from wsserver.engines.llamacpp.keys import CACHE_BYTES, WHOLE, check
 
 _SLOTS: Final = 4
 _CONTEXT: Final = 4096
 _PROMPT_CACHE_MIB: Final = 256
-_BYTES_PER_CACHE_VALUE: Final = 2  # half precision
 # Of the memory that is free before the load: the rest is for the weights and for others.
 _CACHE_SHARE: Final = 0.25
 
@@ -47,10 +53,9 @@ class LlamaCppSettings:
     """How a model is loaded.
 
     ``slots``: answers at once. ``ctx``: tokens of prompt and answer together, each job its own.
-    ``threads``: for computing. ``batch``: prompt tokens per step. ``gpu_layers``: −1 = as many as
-    fit. ``prompt_cache_mib``: memory for the prompts of chats that are not running.
-    ``chat_template``: Jinja text in place of the model's own. ``template_options``: variables for
-    it, such as ``{"enable_thinking": false}``.
+    ``threads``: for computing. ``batch``: prompt tokens per step. ``prompt_cache_mib``: memory for
+    the prompts of chats that are not running. ``chat_template``: Jinja text in place of the model's
+    own. ``template_options``: variables for it, such as ``{"enable_thinking": false}``.
     """
 
     slots: int
@@ -58,7 +63,9 @@ class LlamaCppSettings:
     threads: int
     batch: int
     prompt_cache_mib: int
-    gpu_layers: int = -1
+    placement: Placement = Placement()
+    adapters: tuple[Adapter, ...] = ()
+    draft: Draft | None = None
     chat_template: str | None = None
     template_options: dict[str, Any] = field(default_factory=dict)
     sampling: SamplingDefaults = field(default_factory=SamplingDefaults)
@@ -72,23 +79,6 @@ class Machine:
     free_memory: int  # bytes; 0 = unknown
     has_gpu: bool
 
-
-_WHOLE: Final = {  # key: least, most
-    "slots": (1, 256),
-    "ctx": (64, 16_777_216),
-    "threads": (1, 1024),
-    "batch": (8, 8192),
-    "gpu_layers": (-1, 10_000),
-    "prompt_cache_mib": (0, 1_048_576),
-    "top_k": (0, 1_000_000),
-}
-_REAL: Final = {
-    "temperature": (0.0, 2.0),
-    "top_p": (0.0, 1.0),
-    "min_p": (0.0, 1.0),
-    "repetition_penalty": (0.01, 10.0),
-}
-_OTHER: Final = ("chat_template", "template_options")
 
 # Where a model file may recommend sampling values.
 _RECOMMENDED: Final = {
@@ -110,36 +100,45 @@ def choose_settings(
         size: Bytes of the weights.
 
     Raises:
-        ModelLoadError: For an unknown key or a bad value; it names the key.
+        ModelLoadError: For an unknown key, a bad value, a file that is not there or a GPU that is
+            not; it names the key.
     """
     for key, value in given.items():
-        _check(key, value)
+        check(key, value)
     trained = metadata.of_model("context_length") or _CONTEXT
     ctx = given.get("ctx", min(trained, _CONTEXT))
-    slots = given.get("slots", default_slots(metadata, ctx, machine))
+    placement = choose_placement(given, has_gpu=machine.has_gpu)
+    needed = cache_bytes(metadata, ctx, placement)
+    slots = given.get("slots", default_slots(needed, machine))
     batch = given.get("batch", default_batch(size, machine))
     return LlamaCppSettings(
         slots=slots,
         ctx=ctx,
         threads=given.get("threads", max(1, machine.cores - 1)),
         batch=max(batch, slots),  # a step decodes one token of each slot
-        gpu_layers=given.get("gpu_layers", -1),
-        prompt_cache_mib=given.get("prompt_cache_mib", default_prompt_cache(metadata, ctx, slots)),
+        prompt_cache_mib=given.get("prompt_cache_mib", default_prompt_cache(needed, slots)),
+        placement=placement,
+        adapters=choose_adapters(given),
+        draft=choose_draft(given),
         chat_template=given.get("chat_template"),
         template_options=given.get("template_options", {}),
         sampling=_sampling(given, metadata),
     )
 
 
-def default_slots(metadata: Metadata, ctx: int, machine: Machine) -> int:
-    """As many as fit a share of the free memory, at most four and at least one."""
-    needed = cache_bytes(metadata, ctx)
+def default_slots(needed: int, machine: Machine) -> int:
+    """As many as fit a share of the free memory, at most four and at least one.
+
+    Args:
+        needed: Bytes of one job's cache; 0 = unknown.
+        machine: This machine.
+    """
     if not machine.free_memory or not needed:
         return _SLOTS
     return max(1, min(_SLOTS, int(machine.free_memory * _CACHE_SHARE) // needed))
 
 
-def cache_bytes(metadata: Metadata, ctx: int) -> int:
+def cache_bytes(metadata: Metadata, ctx: int, placement: Placement) -> int:
     """Memory of one job's keys and values, from the model's shape; 0 if the file tells none."""
     layers = metadata.of_model("block_count") or 0
     heads = metadata.of_model("attention.head_count") or 0
@@ -148,12 +147,13 @@ def cache_bytes(metadata: Metadata, ctx: int) -> int:
         return 0
     kv_heads = metadata.of_model("attention.head_count_kv") or heads
     head_width = metadata.of_model("attention.key_length") or width // heads
-    return 2 * layers * kv_heads * head_width * _BYTES_PER_CACHE_VALUE * ctx
+    per_pair = CACHE_BYTES[placement.cache_type_k] + CACHE_BYTES[placement.cache_type_v]
+    return int(layers * kv_heads * head_width * per_pair * ctx)
 
 
-def default_prompt_cache(metadata: Metadata, ctx: int, slots: int) -> int:
+def default_prompt_cache(needed: int, slots: int) -> int:
     """MiB for chats that are not running: twice as many full ones as there are slots, bounded."""
-    wanted = 2 * slots * cache_bytes(metadata, ctx)
+    wanted = 2 * slots * needed
     return min(_PROMPT_CACHE_MIB, math.ceil(wanted / (1 << 20))) if wanted else _PROMPT_CACHE_MIB
 
 
@@ -192,24 +192,6 @@ def free_memory() -> int:
     return 0
 
 
-def _check(key: str, value: object) -> None:
-    if key in _WHOLE or key in _REAL:
-        least, most = _WHOLE[key] if key in _WHOLE else _REAL[key]
-        kinds = (int,) if key in _WHOLE else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
-            kind = "a whole number" if key in _WHOLE else "a number"
-            raise ModelLoadError(f"{key!r} must be {kind} from {least} to {most}, not {value!r}")
-    elif key == "chat_template":
-        if not isinstance(value, str):
-            raise ModelLoadError("'chat_template' must be a Jinja template as text")
-    elif key == "template_options":
-        if not isinstance(value, dict):
-            raise ModelLoadError("'template_options' must be a map")
-    else:
-        known = ", ".join((*_WHOLE, *_REAL, *_OTHER))
-        raise ModelLoadError(f"llama.cpp has no setting {key!r}; it has {known}")
-
-
 def _sampling(given: dict[str, Any], metadata: Metadata) -> SamplingDefaults:
     values: dict[str, Any] = {}
     for item in fields(SamplingDefaults):
@@ -217,5 +199,5 @@ def _sampling(given: dict[str, Any], metadata: Metadata) -> SamplingDefaults:
         if item.name in given:
             values[item.name] = given[item.name]
         elif recommended is not None:
-            values[item.name] = int(recommended) if item.name in _WHOLE else recommended
+            values[item.name] = int(recommended) if item.name in WHOLE else recommended
     return SamplingDefaults(**values)

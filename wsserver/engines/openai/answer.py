@@ -25,8 +25,10 @@ from wsserver.core.engine import (
     Prefilled,
     TokenLogprob,
 )
+from wsserver.engines.calls import CallAssembler, CallPart
 from wsserver.engines.openai import faults
 from wsserver.engines.stops import StopMatcher
+from wsserver_protocol.tools import ToolCall
 
 DONE: Final = "[DONE]"
 
@@ -35,6 +37,7 @@ class _Text(msgspec.Struct):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    tool_calls: list[CallPart] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -80,7 +83,7 @@ _decoder: Final = msgspec.json.Decoder(Chunk)
 _REASONS: Final = {
     "stop": FinishReason.STOP,
     "eos": FinishReason.STOP,
-    "tool_calls": FinishReason.STOP,
+    "tool_calls": FinishReason.STOP,  # also where servers say so and tell none
     "function_call": FinishReason.STOP,
     "length": FinishReason.LENGTH,
 }
@@ -97,6 +100,8 @@ class Answer:
         self._prompt_tokens = prompt_tokens
         self._cached_tokens = 0
         self._is_prefilled = False
+        self._calls = CallAssembler()
+        self._tool_calls: tuple[ToolCall, ...] = ()
         self._counted = 0  # tokens told in deltas
         self._generated = 0  # tokens that the server has told, or the pieces it sent
         self._reason: FinishReason | None = None
@@ -150,6 +155,18 @@ class Answer:
         """
         if self._reason is None:
             raise faults.broken("the stream ended without a finish_reason")
+        if self._reason is FinishReason.STOP and self._calls.has_begun:
+            # Some say "stop" where a call was asked for by name.
+            self._reason = FinishReason.TOOL_CALLS
+            self._tool_calls = self._finished_calls()
+        elif self._reason is FinishReason.STOP and _must_call(self._job):
+            raise faults.no_call()
+
+    def _finished_calls(self) -> tuple[ToolCall, ...]:
+        try:
+            return self._calls.finish()
+        except ValueError as error:
+            raise faults.broken(str(error)) from error
 
     def end(self) -> Finished:
         """The last output, whether the answer came to its end or was cancelled; shows first what
@@ -162,7 +179,8 @@ class Answer:
             self._tell_prefilled()
             self._emit(Delta(self._job.job_id, held, max(0, silent)))
             self._counted += max(0, silent)
-        return Finished(self._job.job_id, reason, self._all_prompt_tokens(), self._cached_tokens)
+        prompt = self._all_prompt_tokens()
+        return Finished(self._job.job_id, reason, prompt, self._cached_tokens, self._tool_calls)
 
     def _all_prompt_tokens(self) -> int:
         return max(self._prompt_tokens, self._job.prior_tokens)
@@ -197,10 +215,22 @@ class Answer:
             if not is_counted:
                 self._generated = max(self._generated, self._counted + 1)
             self._take_text(text, self._told_logprobs(choice.logprobs) if text else None)
+        if delta.tool_calls:
+            self._take_calls(delta.tool_calls, is_counted=is_counted)
         if choice.finish_reason and self._reason is None:
             self._reason = _REASONS.get(choice.finish_reason)
             if self._reason is None:
                 raise faults.ended_by(choice.finish_reason)
+
+    def _take_calls(self, parts: list[CallPart], *, is_counted: bool) -> None:
+        self.has_begun = True
+        self._tell_prefilled()
+        if not is_counted:
+            self._generated += 1
+        try:
+            self._calls.push(parts)
+        except ValueError as error:
+            raise faults.broken(str(error)) from error
 
     def _take_text(self, text: str, logprobs: tuple[TokenLogprob, ...] | None) -> None:
         self.has_begun = True
@@ -257,6 +287,10 @@ def read_logprobs(logprobs: dict[str, Any], count: int) -> tuple[TokenLogprob, .
         )
         for item in logprobs.get("content") or ()
     )
+
+
+def _must_call(job: EngineJob) -> bool:
+    return bool(job.sampling.tools) and job.sampling.tool_choice == "required"
 
 
 def _has_count(chunk: Chunk) -> bool:

@@ -107,13 +107,15 @@ class Generation:
         Raises:
             JobRefused: If there is no room for a token.
         """
-        text = job.prior + (job.raw or "")
+        tools = counting.tools_text(job.sampling)
+        text = job.prior + (job.raw or "") + tools
         if counting.bound(job.messages, text) + job.max_tokens <= self._context:
             return job.max_tokens
         tokens = await self._count(job, endpoint)
         if tokens is None:
             room = self._context - counting.estimate(job.messages, text)
             return max(1, min(job.max_tokens, room))
+        tokens += counting.estimate(None, tools)
         answer.expect_prompt(tokens)
         if tokens >= self._context:
             raise JobRefused(

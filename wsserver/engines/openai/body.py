@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from wsserver.core.engine import ChatMessage, EngineJob, Sampling
+from wsserver.engines.calls import as_turns
 from wsserver.engines.contract import JobRefused
 from wsserver.engines.openai.dialect import Continuing, Dialect
 
@@ -49,21 +50,17 @@ def build_request(
         return Request(COMPLETIONS, body)
     turns, fields, overlap = _turns(job.messages, job.prior, dialect)
     body[dialect.max_tokens_field] = max_tokens
-    body |= {"messages": turns, **fields, **_logprobs(job.sampling), **extra}
+    body |= {"messages": turns, **fields, **_logprobs(job.sampling)}
+    if job.sampling.tools:
+        body |= {"tools": job.sampling.tools, "tool_choice": job.sampling.tool_choice}
+        body |= dialect.beside_tools
+    body |= extra
     return Request(CHAT, body, overlap)
-
-
-def as_turns(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
-    """The messages as the API has them."""
-    return [
-        {"role": m.role, "content": m.content} | ({"name": m.name} if m.name else {})
-        for m in messages
-    ]
 
 
 def _turns(
     messages: Sequence[ChatMessage], prior: str, dialect: Dialect
-) -> tuple[list[dict[str, str]], dict[str, Any], str]:
+) -> tuple[list[dict[str, Any]], dict[str, Any], str]:
     """Turns, fields beside them, and the overlap."""
     turns = as_turns(messages)
     if not prior:

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from wsserver.core.engine import ChatMessage, RequestRefused
+from wsserver.core.engine import ChatMessage, RequestRefused, Sampling
+from wsserver.engines.calls import as_turns
 from wsserver.engines.openai import faults
-from wsserver.engines.openai.body import as_turns
 from wsserver.engines.openai.client import Client
 from wsserver.engines.openai.dialect import Counting
 from wsserver.engines.openai.endpoints import Endpoint
@@ -41,14 +41,25 @@ def estimate(messages: Sequence[ChatMessage] | None, text: str) -> int:
     """Tokens by the length of what there is."""
     tokens = -(-len(text.encode()) // _BYTES_PER_TOKEN)
     for message in messages or ():
-        tokens += -(-len(message.content.encode()) // _BYTES_PER_TOKEN) + _MESSAGE_TOKENS
+        tokens += -(-_size(message) // _BYTES_PER_TOKEN) + _MESSAGE_TOKENS
     return tokens
 
 
 def bound(messages: Sequence[ChatMessage] | None, text: str) -> int:
     """So many tokens at most: a token has at least a byte."""
-    size = sum(len(m.content.encode()) + 16 for m in messages or ())
+    size = sum(_size(message) + 16 for message in messages or ())
     return len(text.encode()) + size + _TEMPLATE_BOUND
+
+
+def tools_text(sampling: Sampling) -> str:
+    """What a template shows of the tools, about: no tokenizer counts them."""
+    return msgspec.json.encode(sampling.tools).decode() if sampling.tools else ""
+
+
+def _size(message: ChatMessage) -> int:
+    """Bytes of a turn: what is said, and the calls of tools with some words around each."""
+    calls = sum(len(call.name) + len(call.arguments.encode()) + 64 for call in message.tool_calls)
+    return len(message.content.encode()) + calls
 
 
 class Counter:

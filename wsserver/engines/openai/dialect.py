@@ -49,11 +49,11 @@ _ALL_OPTIONS: Final = frozenset(
     (
         *_COMMON,
         *("top_k", "min_p", "typical_p", "repetition_penalty", "stop", "banned_strings"),
-        *("logit_bias", "json_schema", "grammar", "regex", "logprobs"),
+        *("logit_bias", "json_schema", "grammar", "regex", "logprobs", "tools"),
     )
 )
 # `stop` is matched here, so that every server tells a stop string from the model's own end.
-_ALWAYS: Final = frozenset((*_COMMON, "stop", "logit_bias", "json_schema", "logprobs"))
+_ALWAYS: Final = frozenset((*_COMMON, "stop", "logit_bias", "json_schema", "logprobs", "tools"))
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Dialect:
     counting: Counting = Counting.NONE
     names: Mapping[str, str] = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict)  # of every body
+    beside_tools: Mapping[str, Any] = field(default_factory=dict)  # of bodies with tools
     stream_options: Mapping[str, Any] = field(default_factory=lambda: {"include_usage": True})
     max_tokens_field: str = "max_tokens"  # of a chat
     json_schema_field: str | None = None  # where `response_format` does not bind the answer
@@ -127,6 +128,7 @@ LLAMA_SERVER: Final = Dialect(
     },
     # Progress of the prompt, and exact counts: a piece of text may be of several tokens.
     extras={"return_progress": True, "timings_per_token": True},
+    beside_tools={"parallel_tool_calls": True},  # as it is everywhere else by default
 )
 TABBY: Final = Dialect(
     name="tabbyapi",

@@ -40,7 +40,7 @@ from wsserver.engines.openai.loading import Served, dialects, explore
 from wsserver.engines.openai.settings import OpenAiSettings, read_settings
 from wsserver.engines.outbox import Outbox
 
-_OPTIONS: Final = ("json_schema", "grammar", "regex", "logprobs")
+_OPTIONS: Final = ("json_schema", "grammar", "regex", "logprobs", "tools")
 _DRAIN_SECONDS: Final = 2.0
 
 
@@ -57,7 +57,7 @@ class OpenAiEngine:
         self._unsupported: frozenset[str] = frozenset()
         self._tasks: dict[str, asyncio.Task[Finished | Failed]] = {}  # the loop's thread only
         self._others: set[asyncio.Task[None]] = set()
-        self._outbox = Outbox()
+        self._outbox: Outbox[EngineOutput] = Outbox()
         self._asked = self._answered = 0  # signs of life of the loop
 
     def load(self, spec: ModelSpec, report: ProgressReport) -> ModelInfo:
@@ -151,7 +151,7 @@ class OpenAiEngine:
 
     def _begin(self, job: EngineJob) -> None:
         assert self._generation is not None
-        text = job.prior + (job.raw or "")
+        text = job.prior + (job.raw or "") + counting.tools_text(job.sampling)
         answer = Answer(job, self._outbox.put, counting.estimate(job.messages, text))
         task = self._loop.create_task(self._generation.answer(job, answer))
         self._tasks[job.job_id] = task

@@ -63,6 +63,12 @@ def broken(detail: str) -> Fault:
     )
 
 
+def no_call() -> Fault:
+    """An answer that had to call a tool and called none."""
+    message = "the model called no tool"
+    return Fault("generation_failed", message, "no tool_calls", retryable=True)
+
+
 def ended_by(reason: str) -> Fault:
     """A ``finish_reason`` that is no end in order."""
     if reason == "content_filter":

@@ -161,4 +161,13 @@ def _messages(request: requests.Generate | requests.Stream) -> tuple[ChatMessage
 
 
 def _chat(messages: tuple[requests.ChatMessage, ...]) -> tuple[ChatMessage, ...]:
-    return tuple(ChatMessage(role=m.role.value, content=m.content, name=m.name) for m in messages)
+    return tuple(
+        ChatMessage(
+            role=m.role.value,
+            content=m.content,
+            name=m.name,
+            tool_calls=m.tool_calls,
+            tool_call_id=m.tool_call_id,
+        )
+        for m in messages
+    )

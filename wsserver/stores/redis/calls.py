@@ -4,9 +4,9 @@
 |---|---|---|
 | ``wsserver:{n:<node>}:box`` | list | letters not taken out yet; gone after a minute |
 
-Channel ``wsserver:b:{n:<node>}`` rings for each letter. Letters may get lost (a reply from Redis
-that breaks off takes those with it that were just taken out), so an unanswered call is sent again
-under its number; whoever answers does so once for each number, and sends the same answer again.
+Channel ``wsserver:b:{n:<node>}:box`` rings for each letter. Letters may get lost (a reply from
+Redis that breaks off takes those with it that were just taken out), so an unanswered call is sent
+again under its number; whoever answers does so once for each, and sends the same answer again.
 """
 
 from __future__ import annotations
@@ -239,4 +239,4 @@ def _box(node: str) -> str:
 
 
 def _channel(node: str) -> str:
-    return f"{PREFIX}:b:{{n:{node}}}"
+    return f"{PREFIX}:b:{{n:{node}}}:box"

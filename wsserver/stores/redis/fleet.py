@@ -81,6 +81,16 @@ class RedisAnnouncing:
         return written
 
 
+async def read_workers(link: RedisLink) -> list[AnnouncedWorker]:
+    """All workers that live, asked once.
+
+    Raises:
+        StoreUnavailable: If Redis is away.
+    """
+    _, *rest = await link.call("fleet/read", KEYS, (b"",))
+    return [msgspec.msgpack.decode(picture, type=AnnouncedWorker) for picture in rest[1::2]]
+
+
 class RedisFleet:
     """A gateway's picture of all workers. `start` before the first use."""
 

@@ -19,7 +19,9 @@ from wsserver.core.streams.follower import Cursor, Follower, Rewind, Step
 from wsserver.core.streams.mirror import Mirror
 from wsserver.stores.redis.link import RedisLink
 from wsserver.stores.redis.stream_format import (
+    Asked,
     Look,
+    Restored,
     Rung,
     bell_of,
     channel,
@@ -171,11 +173,13 @@ class Followed:
         self._tell_changed()
 
     def _hear(self, data: bytes) -> None:
-        rung = bell_of(data)
-        if isinstance(rung, Rung):
-            self.ring(rung)
-        elif self.record.cancel is None:
-            self.record.cancel = rung.ending
+        match bell_of(data):
+            case Rung() as rung:
+                self.ring(rung)
+            case Asked(ending) if self.record.cancel is None:
+                self.record.cancel = ending
+            case Restored():
+                self.doubt()
 
     def _do(self, steps: Iterable[Step]) -> None:
         wanted = self.mirror.apply(steps, self._now())
@@ -183,6 +187,8 @@ class Followed:
             task = asyncio.get_running_loop().create_task(self._read(*wanted))
             self._reading.add(task)
             task.add_done_callback(self._reading.discard)
+        if self.mirror.follower.ending is not None:
+            self._leave()  # nothing comes after an end
         self._tell_changed()
         self._watch()
 

@@ -106,6 +106,15 @@ class RedisJobQueue:
         return unsubscribe
 
     async def claim(self, model_id: str) -> Job | None:
+        claiming = asyncio.get_running_loop().create_task(self._claim(model_id))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # Redis may give it a job all the same, which would wait for its lease to run out.
+            claiming.add_done_callback(self._give_back)
+            raise
+
+    async def _claim(self, model_id: str) -> Job | None:
         while True:
             claim = _new_claim()
             try:
@@ -134,6 +143,9 @@ class RedisJobQueue:
             self._tell(_Step("done", model_id, (stream_id, held.claim)))
 
     def resubmit(self, job: Job, record: StreamRecord) -> None:
+        self._put_back(job)
+
+    def _put_back(self, job: Job) -> None:
         held = self._held.pop(job.stream_id, None)
         if held is not None:
             args = (*_description(job), held.claim, _encode(job))
@@ -208,6 +220,11 @@ class RedisJobQueue:
         if self._sending is not None:
             await asyncio.wait({self._sending})
 
+    def _give_back(self, claiming: asyncio.Task[Job | None]) -> None:
+        """A job came for a runner that has gone meanwhile."""
+        if not claiming.cancelled() and (job := claiming.result()) is not None:
+            self._put_back(job)
+
     def _hold(self, payload: bytes, claim: str) -> Job:
         job = _decode(payload)
         self._held[job.stream_id] = _Held(job, claim)
@@ -233,13 +250,16 @@ class RedisJobQueue:
             )
         )
 
-    def _send_charges(self, model_id: str) -> Any:
+    async def _send_charges(self, model_id: str) -> None:
         """One call for all owners. What gets lost with it makes the order a little less fair."""
         charges = self._charges.pop(model_id, None)
         if not charges:
-            return asyncio.sleep(0)
+            return
         flat = [part for item in charges.items() for part in item]
-        return self._call("charge", model_id, *flat)
+        try:
+            await self._call("charge", model_id, *flat)
+        except StoreUnavailable as error:
+            log.debug("charges are lost: %s", error)
 
     def _tell(self, step: _Step) -> None:
         self._steps[str(step.args[0])] = step

@@ -33,6 +33,7 @@ Bells come at ``wsserver:b:{g:<streamId>}``: a letter and fields between bars, t
 | ``C|fence|base|state|writer`` | a new claim, or (queued) a claim that was given back |
 | ``E|fence|total|ending`` | it has ended |
 | ``X|ending`` | an end was asked for |
+| ``R|`` | its writer gave back what Redis had lost: look |
 """
 
 from __future__ import annotations
@@ -67,6 +68,10 @@ class Asked(NamedTuple):
     """A bell: an end was asked for."""
 
     ending: Ending
+
+
+class Restored(NamedTuple):
+    """A bell: the log has again what it had lost."""
 
 
 class Look(NamedTuple):
@@ -113,7 +118,7 @@ def bases_of(claims: str) -> tuple[int, ...]:
     return tuple(int(claim.rpartition(":")[2]) for claim in claims.split(",") if claim)
 
 
-def bell_of(data: bytes) -> Rung | Asked:
+def bell_of(data: bytes) -> Rung | Asked | Restored:
     """What a bell says."""
     kind, _, rest = data.partition(b"|")
     match kind:
@@ -131,6 +136,8 @@ def bell_of(data: bytes) -> Rung | Asked:
             return Rung(Ended(int(fence), int(total), ending_of(ending)))
         case b"X":
             return Asked(ending_of(rest))
+        case b"R":
+            return Restored()
         case _:
             raise ValueError(f"no bell: {data[:40]!r}")
 

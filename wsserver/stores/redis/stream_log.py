@@ -47,6 +47,10 @@ AWAY_SECONDS, MAX_UNSENT = 60.0, 4 * 1024 * 1024
 """How long, and how many bytes of text, an answer can do without Redis."""
 
 
+CLOSE_SECONDS = 5.0
+"""For what is still to be written when the process ends."""
+
+
 class RedisStreamLog:
     """What a runner needs of a `StreamLog`, and `cancelled`.
 
@@ -164,15 +168,24 @@ class RedisStreamLog:
         self._spawn(self._release(writing))
 
     async def close(self) -> None:
-        """Wait until every end and release is written, or Redis has been away for too long."""
-        while self._tasks or any(w.writer.is_finishing for w in self._writings.values()):
+        """Wait until every end and release is written, at most `CLOSE_SECONDS`."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + CLOSE_SECONDS
+        while self._is_busy and loop.time() < until:
             self._flush_soon()
             await asyncio.sleep(FLUSH_SECONDS)
+        for task in self._tasks:
+            task.cancel()
         if self._flushing is not None:
             self._flushing.cancel()
         for writing in list(self._writings.values()):
             self._forget(writing)
         self._link.on_up.remove(self._flush_soon)
+
+    @property
+    def _is_busy(self) -> bool:
+        writings = self._writings.values()
+        return bool(self._tasks) or any(w.writer.is_finishing for w in writings)
 
     async def _claim(self, claimant: Claimant) -> Claim | None:
         stream_id = claimant.stream_id
@@ -201,11 +214,11 @@ class RedisStreamLog:
         writing = self._writings.get(stream_id)
         if writing is None:
             return
-        rung = bell_of(data)
-        if isinstance(rung, Asked):
-            self._note_cancel(writing, rung.ending)
-        elif rung.bell.fence > writing.writer.fence:
-            self._fence_off(writing)
+        match bell_of(data):
+            case Asked(ending):
+                self._note_cancel(writing, ending)
+            case Rung(bell) if bell.fence > writing.writer.fence:
+                self._fence_off(writing)
 
     # Writing.
 
@@ -231,7 +244,9 @@ class RedisStreamLog:
         rung = writing.fresh()
         if rung is not None:
             self._near(writing.record.stream_id, rung)
-        if not writing.is_sending and writing.writer.next_operation() is not None:
+        if writing.away_since is not None and not self._link.is_up:
+            self._hold_back(writing)
+        elif not writing.is_sending and writing.writer.next_operation() is not None:
             writing.is_sending = True
             self._spawn(self._write(writing))
 
@@ -278,8 +293,6 @@ class RedisStreamLog:
         is_too_long = loop.time() - writing.away_since > AWAY_SECONDS
         if (is_too_long or writing.writer.unsent > MAX_UNSENT) and not writing.is_lost:
             writing.is_lost = True
-            if writing.record.is_ended:  # nobody is left to end it: its job's lease runs out
-                self._forget(writing)
             self.on_lost(writing.record)
         if self._flushing is None:
             self._flushing = loop.call_later(RETRY_SECONDS, self._flush)

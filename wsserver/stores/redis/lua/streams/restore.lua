@@ -21,5 +21,5 @@ for index = 10, 9 + tonumber(ARGV[9]) do
     redis.call('RPUSH', LOGPROBS, ARGV[index])
 end
 keep_for(LIVING_TTL)
-ring(CHANNEL, 'C|' .. fence .. '|' .. string.match(claims, ':(%d+)$') .. '|running|' .. writer)
+ring(CHANNEL, 'R|')
 return {'ok', #ARGV[4], field('cancel') or '', 0}

@@ -1,4 +1,4 @@
-"""Grammars as llama.cpp gets them."""
+"""Grammars as engines get them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ pytest.importorskip("llguidance", reason="llama.cpp's engine is not installed")
 
 from wsserver.core.engine import Sampling
 from wsserver.engines.contract import JobRefused
-from wsserver.engines.llamacpp.gguf import Metadata
-from wsserver.engines.llamacpp.grammar import grammar_of, has_llguidance, is_bound
+from wsserver.engines.grammar import grammar_of, is_bound, matcher_grammar
 
 
 def literal(regex: str) -> str:
@@ -73,20 +72,13 @@ def test_gbnf_passes_as_it_is() -> None:
     assert caught.value.code == "unsupported_option"
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ({"tokenizer.ggml.model": "gpt2"}, True),
-        ({"tokenizer.ggml.model": "llama"}, False),
-        ({"tokenizer.ggml.model": "llama", "tokenizer.ggml.add_space_prefix": False}, True),
-        ({"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.add_space_prefix": True}, False),
-    ],
-)
-def test_leading_space_of_a_tokenizer_forbids_llguidance(
-    values: dict[str, str | bool], expected: bool
-) -> None:
-    """What a file says of its tokenizer, or the kind's default, decides."""
-    assert has_llguidance(Metadata(dict(values), 0, ())) is expected
+def test_gbnf_is_brought_to_the_matcher() -> None:
+    """An engine with a matcher of its own gets GBNF as llguidance's kind, and a bad one refused."""
+    assert "start" in (matcher_grammar(Sampling(grammar='root ::= "a" | "b"')) or "")
+    assert "%json" in (matcher_grammar(Sampling(json_schema={"type": "object"})) or "")
+    assert matcher_grammar(Sampling()) is None
+    with pytest.raises(JobRefused, match="grammar can't be used"):
+        matcher_grammar(Sampling(grammar="root ::= missing"))
 
 
 def test_bound_is_what_has_a_grammar() -> None:

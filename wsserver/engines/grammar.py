@@ -1,13 +1,9 @@
 """Grammars that bind an answer: JSON schemas, regular expressions, GBNF.
 
-Decides whether one can be honoured, before the model sees it. llama.cpp must not be left to find
-out: a schema or expression that it can't compile it ignores, with a line on stderr and free text
-for the client. So both are put as a grammar of llguidance, the library that llama.cpp was built
-with, and that library checks the very text that is sent.
-
-For one kind of model llguidance can't be used at all. Where a tokenizer puts a space before a text
-(SentencePiece's of Llama 2, say), llama.cpp tells it each token without its leading space, and
-what it lets through has spaces where the grammar has none. Such a model has only GBNF.
+Decides whether one can be honoured, before the model sees it: schemas and expressions become a
+grammar of llguidance, and that library checks the very text that the engine will use. llama.cpp,
+which is built with it, must not be left to find out: what it can't compile it ignores, with a line
+on stderr and free text for the client.
 """
 
 from __future__ import annotations
@@ -16,20 +12,17 @@ import re
 from typing import Any, Final
 
 import msgspec
-from llguidance import LLMatcher
+from llguidance import LLMatcher, grammar_from
 
 from wsserver.core.engine import Sampling
 from wsserver.engines.contract import JobRefused
-from wsserver.engines.llamacpp.gguf import Metadata
 
 _LLGUIDANCE: Final = "%llguidance"
 _HEADER: Final = f"{_LLGUIDANCE} {{}}\nstart: "
 
 # What needs llguidance, as names of the wire's options.
 LLGUIDANCE_OPTIONS: Final = frozenset(("json_schema", "regex"))
-# Tokenizers that put a space before a text unless the model file says otherwise.
-_SPACE_PREFIXING: Final = frozenset(("llama", "t5"))
-
+GRAMMAR_OPTIONS: Final = LLGUIDANCE_OPTIONS | {"grammar"}
 # Free white space lets a small model write blank lines until its tokens end; this is how JSON
 # looks on one line.
 _SPACING: Final = {
@@ -41,14 +34,8 @@ _PLACE: Final = re.compile(r"^(?:at )?\d+\(\d+\): ")
 _QUOTED: Final = re.compile(r"\s+\d+ \| .*", re.DOTALL)
 
 
-def has_llguidance(metadata: Metadata) -> bool:
-    """Whether a model's tokenizer is one that llguidance is told rightly of."""
-    is_default = metadata.text("tokenizer.ggml.model") in _SPACE_PREFIXING
-    return not metadata.values.get("tokenizer.ggml.add_space_prefix", is_default)
-
-
 def grammar_of(sampling: Sampling, *, llguidance: bool) -> str | None:
-    """The grammar that ``sampling`` asks for, checked, as llama.cpp's ``grammar``; None if none.
+    """The grammar that ``sampling`` asks for, checked, as llama.cpp takes it; None if none.
 
     Raises:
         JobRefused: ``invalid_parameters``, with what is wrong; ``unsupported_option`` for what
@@ -68,10 +55,32 @@ def grammar_of(sampling: Sampling, *, llguidance: bool) -> str | None:
     return _checked(option, grammar)
 
 
+def matcher_grammar(sampling: Sampling) -> str | None:
+    """The grammar that ``sampling`` asks for, checked, as llguidance's own matcher takes it.
+
+    For engines that sample by themselves; GBNF becomes llguidance's kind.
+
+    Raises:
+        JobRefused: ``invalid_parameters``, with what is wrong.
+    """
+    grammar = grammar_of(sampling, llguidance=True)
+    if grammar is None or grammar.lstrip().startswith(_LLGUIDANCE):
+        return None if grammar is None else grammar_from("lark", grammar)
+    try:
+        return _checked("grammar", grammar_from("gbnf", grammar))
+    except ValueError as error:
+        raise JobRefused("invalid_parameters", f"grammar can't be used: {error}") from None
+
+
 def is_bound(sampling: Sampling) -> bool:
     """Whether a grammar binds the answer."""
     bonds = (sampling.json_schema, sampling.regex, sampling.grammar)
     return any(bond is not None for bond in bonds)
+
+
+def schema_fault(schema: dict[str, Any]) -> str | None:
+    """What llguidance has against a JSON Schema, or None."""
+    return LLMatcher.validate_grammar(_HEADER + "%json " + _schema_text(schema)) or None
 
 
 def _schema_text(schema: dict[str, Any]) -> str:

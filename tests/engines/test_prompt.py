@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsserver.core.engine import ChatMessage
-from wsserver.engines.llamacpp.prompt import PromptBuilder, plain_script
+from wsserver.engines.prompt import PromptBuilder, plain_script
 
 BEGIN, OPEN, CLOSE, CLOSE_ALL = 1, 2, 3, 4
 CONTROL = {"<s>": BEGIN, "<|open|>": OPEN, "<|close|>": CLOSE, "<|close|>all": CLOSE_ALL}

@@ -50,8 +50,10 @@ class PromptBuilder:
         Raises:
             JobRefused: If the template refuses the conversation.
         """
-        shield = _Shield(self.steering_tokens, [*(m.content for m in messages), prior])
-        shielded = [msgspec.structs.replace(m, content=shield.hide(m.content)) for m in messages]
+        arguments = [call.arguments for m in messages for call in m.tool_calls]
+        texts = [*(m.content for m in messages), *arguments, prior]
+        shield = _Shield(self.steering_tokens, texts)
+        shielded = [shield.hide_in(message) for message in messages]
         render = self.tokenizer.apply_template if self.has_template else plain_script
         return self._tokens(render(shielded) + shield.hide(prior), shield)
 
@@ -92,6 +94,15 @@ class _Shield:
         for token, stand_in in self._stand_ins.items():
             text = text.replace(token, stand_in)
         return text
+
+    def hide_in(self, message: ChatMessage) -> ChatMessage:
+        calls = tuple(
+            msgspec.structs.replace(call, arguments=self.hide(call.arguments))
+            for call in message.tool_calls
+        )
+        return msgspec.structs.replace(
+            message, content=self.hide(message.content), tool_calls=calls
+        )
 
     def pieces(self, text: str) -> Iterator[tuple[str, bool]]:
         """The text cut at the stand-ins; True marks a control text that is to stay text."""

@@ -1,0 +1,151 @@
+"""A Redis that goes away, or comes back with less: what answers and their readers have of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.stream_log import COMPLETE
+from tests.support.redis import running_redis
+from tests.support.redis_streams import RedisLogUnderTest, Writer, begun, shows
+from tests.support.waiting import eventually
+from wsserver.core.engine import TokenLogprob
+from wsserver.core.streams import StreamRecord
+from wsserver.stores.redis import RedisLink, stream_log
+from wsserver.stores.redis.stream_format import stream_keys
+from wsserver.stores.redis.stream_log import RedisStreamLog
+from wsserver.stores.redis.streams import RedisStreams
+from wsserver_protocol.lifecycle import FinishReason
+
+
+async def test_a_lost_tail_is_written_again(log: RedisLogUnderTest, other: RedisStreams) -> None:
+    """Redis lost some of the text: it gets it back from the writer, and no reader is rewound."""
+    record, writer, fence = await begun(log)
+    rewinds: list[int] = []
+    log.streams.on_rewind = lambda record, offset: rewinds.append(offset)
+    offset = writer.log.append("s", fence, 0, "kept and lost ", 3)
+    await eventually(lambda: shows(record, "kept and lost "))
+    await log.link.command("SET", stream_keys("s")[1], "kept ")
+    offset = writer.log.append("s", fence, offset, "end", 1)
+    writer.log.finish("s", fence, offset, COMPLETE)
+    await eventually(lambda: record.is_ended)
+    opened = await other.open("s")
+    assert opened is not None
+    assert opened[0].transcript.text == record.transcript.text == "kept and lost end"
+    assert rewinds == []
+
+
+async def test_a_lost_answer_is_given_back(log: RedisLogUnderTest, other: RedisStreams) -> None:
+    """Redis lost all of it: the writer makes it again, with all text, under the same fence."""
+    record, writer, fence = await begun(log)
+    entries = (TokenLogprob("a", -0.5),)
+    offset = writer.log.append("s", fence, 0, "all of it ", 3, entries)
+    await eventually(lambda: shows(record, "all of it "))
+    await log.link.command("DEL", *stream_keys("s"))
+    assert await other.open("s") is None
+    writer.log.append("s", fence, offset, "is back", 2)
+    await eventually(lambda: shows(record, "all of it is back"))
+    opened = await other.open("s")
+    assert opened is not None
+    mirror, meta = opened
+    assert (mirror.transcript.text, meta, mirror.logprobs) == (
+        "all of it is back",
+        b"meta",
+        [(10, entries)],
+    )
+    assert record.fence == mirror.fence == fence
+
+
+async def test_a_lost_claim_is_made_good(log: RedisLogUnderTest) -> None:
+    """Redis forgot the newest claim, and only that: its writer puts it back."""
+    record, old, first = await begun(log)
+    old.log.append("s", first, 0, "one ", 1)
+    await eventually(lambda: shows(record, "one "))
+    meta = stream_keys("s")[0]
+    fields = ("fence", "claims", "writer", "state")
+    before = await log.link.command("HMGET", meta, *fields)
+    writer = Writer(log.open_link())
+    claim = await writer.log.claim("s")
+    assert claim is not None
+    pairs = [part for pair in zip(fields, before, strict=True) for part in pair]
+    await log.link.command("HSET", meta, *pairs)
+    writer.log.append("s", claim.fence, 4, "two", 1)
+    await eventually(lambda: shows(record, "one two"))
+    assert int(await log.link.command("HGET", meta, "fence")) == claim.fence
+
+
+async def test_another_history_replaces_the_one_that_was_lost(log: RedisLogUnderTest) -> None:
+    """Redis forgot a claim, and another one took its number: readers begin anew, and converge."""
+    record, zombie, first = await begun(log)
+    zombie.log.append("s", first, 0, "one text", 1)
+    await eventually(lambda: shows(record, "one text"))
+    cuts: list[int] = []
+    log.streams.on_rewind = lambda record, offset: cuts.append(offset)
+    meta, text, *_ = stream_keys("s")
+    await log.link.command("HSET", meta, "fence", 0, "claims", "", "writer", "", "state", "queued")
+    await log.link.command("DEL", text)
+    writer = Writer(log.open_link())
+    claim = await writer.log.claim("s")
+    assert claim is not None
+    assert claim.fence == first
+    writer.log.append("s", claim.fence, 0, "quite another", 1)
+    await eventually(lambda: shows(record, "quite another"))
+    assert cuts == [0]
+    zombie.log.append("s", first, 8, " goes on", 1)
+    await eventually(lambda: zombie.fenced == ["s"])
+
+
+async def test_viewers_here_go_on_while_redis_is_away(
+    tmp_path: Path,
+) -> None:
+    """Text reaches the mirrors of the writer's own process; the end waits for Redis."""
+    with running_redis(tmp_path) as server:
+        link = RedisLink.open(server.url)
+        streams = RedisStreams(link, "nod", retention=60, patience=0.2)
+        log = RedisStreamLog(link, retention=60, near=streams.ring)
+        finished: list[str] = []
+        log.on_finished = finished.append
+        record = StreamRecord("s", "model", 0.0)
+        await streams.create(record, b"")
+        claim = await log.claim("s")
+        assert claim is not None
+        offset = log.append("s", claim.fence, 0, "before ", 1)
+        await eventually(lambda: shows(record, "before "))
+        server.kill()
+        server.forget()
+        offset = log.append("s", claim.fence, offset, "while ", 1)
+        await eventually(lambda: shows(record, "before while "))
+        log.finish("s", claim.fence, offset, COMPLETE)
+        await eventually(lambda: not link.is_up)
+        assert not record.is_ended
+        server.start()
+        await eventually(lambda: record.is_ended and finished == ["s"])
+        assert record.ending is not None
+        assert record.ending.finish_reason is FinishReason.STOP
+        await log.close()
+        await streams.close()
+        await link.close()
+
+
+async def test_an_answer_is_given_up_when_redis_stays_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while its owner is told, once."""
+    monkeypatch.setattr(stream_log, "AWAY_SECONDS", 0.5)
+    with running_redis(tmp_path) as server:
+        link = RedisLink.open(server.url)
+        log = RedisStreamLog(link, retention=60)
+        lost: list[StreamRecord] = []
+        log.on_lost = lost.append
+        streams = RedisStreams(link, "nod", retention=60)
+        await streams.create(StreamRecord("s", "model", 0.0), b"")
+        claim = await log.claim("s")
+        assert claim is not None
+        server.stop()
+        log.append("s", claim.fence, 0, "x", 1)
+        await eventually(lambda: len(lost) == 1)
+        assert lost == [log.get("s")]
+        await streams.close()
+        await link.close()
+        await log.close()

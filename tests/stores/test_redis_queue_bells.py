@@ -1,0 +1,96 @@
+"""The shared job queue: bells, places in line, and a Redis that is away or has lost its data."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.stores.queue_stage import MakeQueue, claimed, expire, record, told
+from tests.support.jobs import make_job
+from tests.support.redis import running_redis
+from tests.support.waiting import eventually
+from wsserver.core.sessions.store import StoreUnavailable
+from wsserver.core.streams import StreamRecord
+from wsserver.stores.redis import RedisJobQueue, RedisLink
+from wsserver.stores.redis.queue_keys import queue_keys
+
+
+async def test_free_slots_are_told_of_work(process: MakeQueue) -> None:
+    """A bell rings in each process that listens, and in none any more after the unsubscription."""
+    gateway, worker = process(), process()
+    rung = asyncio.Event()
+    unsubscribe = worker.subscribe("m", rung.set)
+    await asyncio.wait_for(rung.wait(), 5)  # at the beginning: there may be work already
+    rung.clear()
+    await gateway.submit(make_job("s"), free_slots=0)
+    await asyncio.wait_for(rung.wait(), 5)
+    unsubscribe()
+    assert not worker._bells
+
+
+async def test_places_are_told_where_someone_waits(process: MakeQueue) -> None:
+    """A record's place is kept current by whatever any process does, until it is claimed."""
+    gateway, worker = process(), process()
+    records = []
+    for number in range(3):
+        job = make_job(f"s{number}")
+        records.append(record(job))
+        await gateway.submit(job, free_slots=0)
+        gateway.follow(records[-1])
+    await eventually(lambda: [r.queue_position for r in records] == [1, 2, 3])
+    await worker.remove("m", "s0")
+    await eventually(lambda: [r.queue_position for r in records] == [None, 1, 2])
+    await worker.claim("m")
+    await eventually(lambda: [r.queue_position for r in records] == [None, None, 1])
+
+
+async def test_a_lost_queue_is_noticed(
+    process: MakeQueue, link: RedisLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis lost its data: what waits is reported lost, and what runs is held again."""
+    monkeypatch.setattr("wsserver.stores.redis.places.LOST_SECONDS", 0.2)
+    gateway, worker, other = process(), process(), process()
+    lost: list[StreamRecord] = []
+    gateway.on_lost = lost.append
+    await gateway.submit(make_job("runs"), free_slots=0)
+    assert await claimed(worker) == "runs"
+    waiting = record(make_job("waits"))
+    await gateway.submit(make_job("waits"), free_slots=0)
+    gateway.follow(waiting)
+    await link.command("DEL", *queue_keys("m"))
+    await worker.renew()
+    await eventually(lambda: lost == [waiting])
+    await expire(link, "runs")
+    await other.reap("m")
+    assert await claimed(other) == "runs"
+
+
+async def test_redis_that_is_away_stops_no_runner(tmp_path: Path) -> None:
+    """Claims find nothing, ends are kept and told when it is back, and the bell rings then."""
+    with running_redis(tmp_path) as server:
+        link = RedisLink.open(server.url)
+        queue = RedisJobQueue(link, max_depth=10)
+        for number in range(3):
+            await queue.submit(make_job(f"s{number}"), free_slots=0)
+        first, second = await queue.claim("m"), await queue.claim("m")
+        assert first is not None
+        assert second is not None
+        server.stop()
+        assert await queue.claim("m") is None
+        with pytest.raises(StoreUnavailable):
+            await queue.renew()
+        queue.settled(first.stream_id)
+        queue.charge("m", "a", 5.0)
+        queue.resubmit(second, record(second))
+        with pytest.raises(StoreUnavailable):
+            await queue.submit(make_job("s3"), free_slots=0)
+        rung = asyncio.Event()
+        queue.subscribe("m", rung.set)
+        server.start()
+        await asyncio.wait_for(rung.wait(), 10)
+        await told(queue)
+        assert [await claimed(queue) for _ in range(3)] == ["s1", "s2", None]
+        await queue.close()
+        await link.close()

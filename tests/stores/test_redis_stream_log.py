@@ -1,0 +1,243 @@
+"""Answers on Redis: the contract of shared logs, and what only Redis can do to them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.contracts.stream_log import COMPLETE, STOPPED, LogUnderTest, SharedStreamLogContract
+from tests.support.redis_streams import RedisLogUnderTest, Writer, begun, shows
+from tests.support.waiting import eventually
+from wsserver.core.engine import TokenLogprob
+from wsserver.core.streams import StreamRecord
+from wsserver.stores.redis import PUBLISH, RedisLink
+from wsserver.stores.redis.link import Argument
+from wsserver.stores.redis.stream_format import pack_ending, pack_logprobs, stream_keys
+from wsserver.stores.redis.streams import RedisStreams
+from wsserver_protocol.lifecycle import StopReason, StreamState
+
+
+class TestRedisStreamLog(SharedStreamLogContract):
+    """The contract, on one Redis and on a cluster."""
+
+    @pytest.fixture(autouse=True)
+    def made(self, log: RedisLogUnderTest) -> None:
+        """What `make` gives."""
+        self._log = log
+
+    def make(self) -> LogUnderTest:
+        return self._log
+
+
+async def test_all_of_a_tick_is_one_operation(log: RedisLogUnderTest) -> None:
+    """The first text goes out at once; what is made within the next 25 ms goes out together."""
+    record, writer, fence = await begun(log)
+    offset = writer.log.append("s", fence, 0, "first ", 1)
+    await eventually(lambda: shows(record, "first "))
+    before = await calls(log, "evalsha")
+    for number in range(200):
+        offset = writer.log.append("s", fence, offset, f"{number} ", 1)
+    await eventually(lambda: record.transcript.generated == 201)
+    assert await calls(log, "evalsha") <= before + 2
+    assert record.transcript.text == "first " + "".join(f"{n} " for n in range(200))
+
+
+async def calls(log: RedisLogUnderTest, command: str) -> int:
+    """How often a command ran, on all hosts."""
+    total = 0
+    for lane in log.link._topology.lanes:
+        for line in (await lane.ask(("INFO", "commandstats"))).decode().splitlines():
+            if line.startswith(f"cmdstat_{command}:calls="):
+                total += int(line.split("=")[1].split(",")[0])
+    return total
+
+
+async def test_another_process_joins_midway(log: RedisLogUnderTest, other: RedisStreams) -> None:
+    """It gets what there is with its creator's words, then all that comes, and the end's facts."""
+    record, writer, fence = await begun(log)
+    entries = (TokenLogprob("he", -0.5, (("ho", -1.0),)),)
+    offset = writer.log.append("s", fence, 0, "he", 1, entries)
+    await eventually(lambda: shows(record, "he"))
+    opened = await other.open("s")
+    assert opened is not None
+    mirror, meta = opened
+    assert (mirror.transcript.text, mirror.model_id, meta) == ("he", "model", b"meta")
+    assert mirror.state is StreamState.RUNNING
+    assert await other.open("s") == (mirror, b"meta")
+    offset = writer.log.append("s", fence, offset, "llo", 1, entries)
+    written = writer.log.get("s")
+    assert written is not None
+    written.prompt_tokens = 7
+    ended: list[bool] = []
+    other.on_end = lambda record: ended.append(record.is_ended)
+    writer.log.finish("s", fence, offset, COMPLETE.told_with(written.facts(1.0)))
+    await eventually(lambda: mirror.is_ended)
+    assert ended == [True]
+    assert (mirror.transcript.text, mirror.prompt_tokens) == ("hello", 7)
+    assert mirror.logprobs == record.logprobs == [(2, entries), (5, entries)]
+
+
+async def test_what_is_not_there_is_none(other: RedisStreams) -> None:
+    """An unknown answer has no mirror, also for two who ask at once."""
+    first, second = await asyncio.gather(other.open("no"), other.open("no"))
+    assert first is second is None
+    assert other.get("no") is None
+    assert len(other) == 0
+
+
+async def test_cancel_reaches_the_writer_by_a_bell(
+    log: RedisLogUnderTest, other: RedisStreams
+) -> None:
+    """Also while it has no text to write; only the first one who asks is the first."""
+    record, writer, _ = await begun(log)
+    heard: list[object] = []
+    writer.log.on_cancelled = lambda record, ending: heard.append((record.cancel, ending))
+    assert await other.cancel("s", STOPPED) == (True, StreamState.RUNNING)
+    await eventually(lambda: heard == [(STOPPED, STOPPED)])
+    assert await other.cancel("s", STOPPED) == (False, StreamState.RUNNING)
+    assert await writer.log.cancelled("s") == STOPPED
+    assert record.cancel == STOPPED
+
+
+async def test_a_released_text_is_whole(log: RedisLogUnderTest) -> None:
+    """What an engine made just before it died goes back with the claim."""
+    record, writer, fence = await begun(log)
+    offset = writer.log.append("s", fence, 0, "first ", 1)
+    writer.log.append("s", fence, offset, "last", 1)
+    writer.log.release("s", fence)
+    await writer.log.close()
+    claim = await Writer(log.open_link()).claim("s")
+    assert claim is not None
+    assert (claim.text, claim.tokens) == ("first last", 2)
+    await eventually(lambda: shows(record, "first last"))
+
+
+async def test_a_mirror_keeps_for_a_while_and_goes(
+    log: RedisLogUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Released it stays, so that who comes back finds it; then it goes with its subscription."""
+    monkeypatch.setattr("wsserver.stores.redis.streams.KEPT_SECONDS", 0.05)
+    record, _, _ = await begun(log)
+    log.streams.release("s")
+    opened = await log.streams.open("s")
+    assert opened is not None
+    assert opened[0] is record
+    log.streams.release("s")
+    await eventually(lambda: log.streams.get("s") is None)
+    assert log.link.bells._channels == {}
+
+
+async def test_who_looks_is_known_for_all_nodes(
+    log: RedisLogUnderTest, other: RedisStreams
+) -> None:
+    """Nobody is left only when the last one has left and the asker is gone."""
+    await log.create(StreamRecord("s", "model", 0.0))
+    assert not await log.streams.view("s", has_viewers=True)
+    assert not await other.view("s", has_viewers=True)
+    assert not await log.streams.asker_gone("s")
+    assert not await log.streams.view("s", has_viewers=False)
+    assert await other.view("s", has_viewers=False)
+    assert not await other.view("gone", has_viewers=False)
+
+
+async def test_an_answer_for_nobody_is_ended_by_its_writer(
+    log: RedisLogUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node where it was looked at died without a word: its time runs out, the writer stops."""
+    monkeypatch.setattr("wsserver.stores.redis.streams.LOOKED_FOR", 0.2)
+    record, writer, fence = await begun(log)
+    await log.streams.view("s", has_viewers=True)
+    assert not await log.streams.asker_gone("s")
+    offset = 0
+    while record.cancel is None:
+        offset = writer.log.append("s", fence, offset, "x", 1)
+        shown = offset
+        await eventually(lambda: len(record.transcript) >= shown)  # noqa: B023
+    assert record.cancel.stop_reason is StopReason.DISCONNECT
+
+
+async def test_a_whole_text_is_put_in(log: RedisLogUnderTest) -> None:
+    """An answer that is given again gets its text and its end without a writer."""
+    record = StreamRecord("s", "model", 0.0)
+    await log.create(record)
+    await log.streams.fill("s", "as before", 2)
+    assert await log.streams.living(["s", "no"]) == {"s"}
+    assert await log.streams.end("s", COMPLETE)
+    assert not await log.streams.end("s", STOPPED)
+    await eventually(lambda: record.is_ended)
+    assert (record.transcript.text, record.transcript.generated) == ("as before", 2)
+    assert record.ending == COMPLETE
+    assert await log.streams.living(["s"]) == set()
+
+
+async def test_every_key_ends_by_itself(log: RedisLogUnderTest, other: RedisStreams) -> None:
+    """At each moment of an answer's life none of its keys is without a time to live."""
+    record, writer, fence = await begun(log)
+    keys = stream_keys("s")
+
+    async def times() -> list[int]:
+        return [int(await log.link.command("PTTL", key)) for key in keys]
+
+    assert -1 not in await times()
+    await other.view("s", has_viewers=True)
+    writer.log.append("s", fence, 0, "x", 1, (TokenLogprob("x", 0.0),))
+    await eventually(lambda: shows(record, "x"))
+    assert all(3_500_000 < time <= 3_600_000 for time in await times())
+    await log.link.command("DEL", *keys)
+    offset = writer.log.append("s", fence, 1, "y", 1, (TokenLogprob("y", 0.0),))
+    await eventually(lambda: shows(record, "xy"))
+    assert -1 not in await times()
+    writer.log.finish("s", fence, offset, COMPLETE)
+    await eventually(lambda: record.is_ended)
+    assert all(time <= 60_000 for time in await times())
+
+
+async def test_a_reader_ahead_waits(
+    log: RedisLogUnderTest, other: RedisStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has more than the mirror keeps it if the text is there, and is cut if it is not."""
+    monkeypatch.setattr("wsserver.stores.redis.streams.PLACE_SECONDS", 0.3)
+    record, writer, fence = await begun(log)
+    writer.log.append("s", fence, 0, "four", 1)
+    await eventually(lambda: shows(record, "four"))
+    await other.open("s")
+    other._followed["s"]._leave()  # deaf from now on
+    writer.log.append("s", fence, 4, "and on", 1)
+    await eventually(lambda: shows(record, "fourand on"))
+    assert await other.place("s", 2) == 2
+    assert await other.place("s", 10) == 10
+    assert await other.place("s", 99) == 10
+
+
+async def test_every_step_may_run_twice(link: RedisLink) -> None:
+    """Redis did it and the reply was lost: the same step again changes and says nothing else."""
+    keys, ending = stream_keys("s"), pack_ending(COMPLETE)
+    steps: list[tuple[str, tuple[Argument, ...]]] = [
+        ("create", ("model", b"meta")),
+        ("claim", ("w1",)),
+        ("append", (1, "w1", 0, "four", 1, b"")),
+        ("append", (1, "w1", 4, "more", 2, pack_logprobs([(8, (TokenLogprob("m", 0.0),))]))),
+        ("cancel", (ending, "c1")),
+        ("view", ("nod", 1000, "1")),
+        ("finish", (1, "w1", 8, ending, 60_000)),
+    ]
+    for name, args in steps:
+        once = await link.call(f"streams/{name}", keys, (*args, PUBLISH))
+        seen = await link.call("streams/read", keys, (0,))
+        assert await link.call(f"streams/{name}", keys, (*args, PUBLISH)) == once, name
+        assert await link.call("streams/read", keys, (0,)) == seen, name
+
+
+@pytest.mark.parametrize(("step", "args"), [("fill", ("w1", "all", 3)), ("end", ("w1", 60_000))])
+async def test_what_needs_no_writer_may_run_twice(
+    link: RedisLink, step: str, args: tuple[Argument, ...]
+) -> None:
+    """A text that is put in is put in once; who ended an answer is told so again."""
+    keys = stream_keys("s")
+    await link.call("streams/create", keys, ("model", b"", PUBLISH))
+    given = (*((pack_ending(COMPLETE),) if step == "end" else ()), *args, PUBLISH)
+    assert await link.call(f"streams/{step}", keys, given) == 1
+    seen = await link.call("streams/read", keys, (0,))
+    assert await link.call(f"streams/{step}", keys, given) == 1
+    assert await link.call("streams/read", keys, (0,)) == seen

@@ -1,0 +1,217 @@
+"""A worker: engines, and what keeps their answers in what a fleet shares.
+
+It has no port and no clients. A process may be a gateway as well; then the two share one way to
+Redis (`Commons`), and a viewer there sees a worker's text before Redis does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+import uvloop
+
+from wsserver.app.backend import Task, load_models
+from wsserver.app.commons import Commons, open_commons
+from wsserver.config import Config
+from wsserver.core.models import ModelRegistry
+from wsserver.core.models.serving import WorkerModels
+from wsserver.core.sessions.store import StoreUnavailable
+from wsserver.core.shared.waiting import SharedWaiting
+from wsserver.core.shared.work import WorkerAnswers
+from wsserver.core.streams import StreamRecord
+from wsserver.core.telemetry import NullTelemetry, Telemetry
+from wsserver.engines.host import create_host
+from wsserver.engines.memory import estimate_memory
+from wsserver.model_setup import model_bounds, source_policy
+from wsserver.observe.logging import log_to
+from wsserver.stores.redis.calls import RedisCalls
+from wsserver.stores.redis.fleet import RedisAnnouncing, read_workers
+from wsserver.stores.redis.stream_log import RedisStreamLog
+from wsserver.stores.sessions import open_session_store
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 5.0
+"""For what is still to be written at the end."""
+
+RETRY_EVERY = 1.0
+"""Seconds between tries to reach Redis at the start."""
+
+
+class Worker:
+    """The engines of this process, their models, and the answers that they make.
+
+    Attributes:
+        handle: Serves the fleet's calls.
+        stop: Ends an answer that runs here; False if none does.
+        tasks: Run for the life of the process; each only ever ends by a fault.
+    """
+
+    def __init__(self, config: Config, commons: Commons, telemetry: Telemetry) -> None:
+        link, node, queue = commons.link, commons.nodes.node_id, commons.queue
+        self._start = config.models.start
+        self._queue = queue
+        self._log = RedisStreamLog(
+            link, retention=config.streams.retention_seconds, near=commons.streams.ring
+        )
+        self._waiting = SharedWaiting(
+            node,
+            queue=queue,
+            streams=commons.streams,
+            store=commons.store,
+            endings=commons.endings,
+            workers=lambda: read_workers(link),
+        )
+        self._registry = ModelRegistry(
+            sources=source_policy(config),
+            factory=create_host,
+            queue=queue,
+            log=self._log,
+            waiting=self._waiting,
+            telemetry=telemetry,
+            bounds=model_bounds(config.models),
+            estimate=estimate_memory,
+        )
+        self._answers = WorkerAnswers(
+            log=self._log,
+            streams=commons.streams,
+            store=commons.store,
+            endings=commons.endings,
+            stop=self._registry.stop,
+            settled=queue.settled,
+        )
+        self._waiting.registry = self._registry
+        self._registry.keeper = self._answers
+        self._log.on_finished = queue.settled
+        self._log.on_cancelled = self._answers.cancelled
+        self._log.on_fenced = self._answers.fenced
+        self._log.on_lost = self._lost
+        voice = RedisAnnouncing(link, node)
+        self._models = WorkerModels(node, self._registry, voice, self._waiting.count)
+        self.handle = self._models.handle
+        self.stop = self._answers.stop
+        self.tasks: tuple[Task, ...] = (self._models.run, self._waiting.reap)
+
+    def start(self) -> None:
+        """Begin to load what the configuration wants to be there."""
+        load_models(self._registry, self._start)
+
+    async def drained(self) -> None:
+        """Claim nothing more, and wait until the running answers have ended."""
+        await self._registry.drained()
+
+    async def close(self) -> None:
+        """Give what still runs to other workers, write what is to be written, end the engines."""
+        await self._waiting.close()
+        await self._models.close()
+        self._registry.hand_over()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._answers.closed()
+                await self._log.close()
+        except TimeoutError:
+            log.warning("not everything was written: other workers take it up by its leases")
+        await self._registry.close()
+
+    def _lost(self, record: StreamRecord) -> None:
+        """Redis was away for too long for an answer."""
+        if record.is_ended:  # nobody here will write its end: let its lease run out
+            self._queue.abandon(record.model_id, "", record.stream_id)
+        else:
+            self._answers.lost(record)
+
+
+def serve_worker(config: Config) -> int:
+    """Be a worker until SIGINT or SIGTERM. Returns the exit code.
+
+    Raises:
+        OSError, SessionError, NewerSchema: If the store of sessions can't be used.
+    """
+    with log_to(config.log), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(WorkerProcess(config).run())
+
+
+class WorkerProcess:
+    """A process that is a worker and nothing else."""
+
+    def __init__(self, config: Config, *, announce: Callable[[str], None] | None = None) -> None:
+        self._config = config
+        self._announce = announce or _print_line
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def run(self) -> int:
+        """Work until told to stop, then drain."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal)
+        store = await open_session_store(self._config)
+        telemetry = NullTelemetry()
+        commons = open_commons(self._config, telemetry, store)
+        worker = Worker(self._config, commons, telemetry)
+        calls = RedisCalls(commons.link, commons.nodes.node_id, worker.handle)
+        try:
+            if await self._reach(calls):
+                await self._work(commons, worker)
+        finally:
+            await calls.close()
+            with suppress(StoreUnavailable):  # its lease ends by itself
+                await commons.close()
+            await store.close()
+        return 0
+
+    def _on_signal(self) -> None:
+        if self._stopping.is_set():  # a second one: whoever sends it does not want to wait
+            self._hurry.set()
+        self._stopping.set()
+
+    async def _reach(self, calls: RedisCalls) -> bool:
+        """Listen to the fleet as soon as Redis is there. False if told to stop before."""
+        while not self._stopping.is_set():
+            try:
+                await calls.start()
+                return True
+            except StoreUnavailable as error:
+                log.warning("this worker waits for Redis: %s", error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_EVERY):
+                    await self._stopping.wait()
+        return False
+
+    async def _work(self, commons: Commons, worker: Worker) -> None:
+        tasks = (*worker.tasks, commons.nodes.keep, commons.queue.keep)
+        background = [asyncio.create_task(task()) for task in tasks]
+        worker.start()
+        self._announce(f"Worker     {commons.nodes.node_id}")
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({stopping, *background}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for task in background:
+            if task.done():
+                task.result()  # only ever ends by a fault: let it out
+        await self._drain(worker)
+        for task in background:
+            task.cancel()
+        await asyncio.wait(background)
+        await worker.close()
+
+    async def _drain(self, worker: Worker) -> None:
+        seconds = self._config.server.drain_seconds
+        log.info("draining for at most %g s", seconds)
+        drained = asyncio.create_task(worker.drained())
+        hurry = asyncio.create_task(self._hurry.wait())
+        ends = {drained, hurry}
+        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in ends:
+            task.cancel()
+        await asyncio.wait(ends)
+
+
+def _print_line(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

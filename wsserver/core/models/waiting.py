@@ -1,0 +1,52 @@
+"""What waits in front of the models, and what runs, as loads and unloads deal with it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from wsserver.core.jobs import AnswerKeeper, JobQueue
+from wsserver.core.streams import Ending, StreamLog, StreamRecord
+from wsserver_protocol.lifecycle import StreamState, StreamStep
+
+
+class WaitingWork(Protocol):
+    """All work of all models, whoever accepted it."""
+
+    def depth(self, model_id: str) -> int:
+        """Requests that wait for a model."""
+
+    def became_ready(self, model_id: str) -> None:
+        """A model has loaded: what waited for that waits for a slot now."""
+
+    def end_waiting(self, model_id: str, ending: Ending) -> None:
+        """End what waits for a model that takes no more work; not what others can still serve."""
+
+    def end_running(self, record: StreamRecord, ending: Ending) -> None:
+        """Note that an answer in a slot is to end so. Its engine is told by the caller."""
+
+
+class LocalWaiting:
+    """The work of a single process."""
+
+    def __init__(self, queue: JobQueue, log: StreamLog) -> None:
+        self._queue = queue
+        self._log = log
+        self.keeper: AnswerKeeper | None = None  # set before the first load
+
+    def depth(self, model_id: str) -> int:
+        return self._queue.depth(model_id)
+
+    def became_ready(self, model_id: str) -> None:
+        for record in self._queue.waiting(model_id):
+            if record.state is StreamState.LOADING:
+                record.take(StreamStep.QUEUE)
+
+    def end_waiting(self, model_id: str, ending: Ending) -> None:
+        for job in self._queue.drain(model_id):
+            record = self._log.get(job.stream_id)
+            if record is not None and self._log.cancel(record.stream_id, ending):
+                assert self.keeper is not None  # the model was loaded
+                self.keeper.close(record, record.fence, ending)
+
+    def end_running(self, record: StreamRecord, ending: Ending) -> None:
+        self._log.cancel(record.stream_id, ending)

@@ -1,0 +1,50 @@
+"""Answers that are in the log and in no line yet: who ends them if their node dies.
+
+| key | type | holds |
+|---|---|---|
+| ``wsserver:{n:<node>}:led`` | set | streamIds that the node leads into line; ends after a day |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from wsserver.stores.redis.link import RedisLink
+
+IDLE_MS = 86_400_000
+
+
+class RedisLedger:
+    """What one node leads.
+
+    Args:
+        link: The Redis.
+        node: This node.
+    """
+
+    def __init__(self, link: RedisLink, node: str) -> None:
+        self._link = link
+        self._node = node
+
+    def add(self, stream_id: str) -> None:
+        """This node leads an answer; before the answer is in the log."""
+        self._link.tell("led/add", [_key(self._node)], (stream_id, IDLE_MS))
+
+    def remove(self, stream_id: str) -> None:
+        """It does so no longer: the answer is in line, or over."""
+        self._link.tell("led/remove", [_key(self._node)], (stream_id,))
+
+    def clearing(self, end: Callable[[str], Awaitable[None]]) -> Callable[[str], Awaitable[bool]]:
+        """What clears a dead node's: each of its answers is ended. May be done twice."""
+
+        async def clear(node: str) -> bool:
+            for stream_id in await self._link.command("SMEMBERS", _key(node)):
+                await end(stream_id.decode())
+            await self._link.command("DEL", _key(node))
+            return True
+
+        return clear
+
+
+def _key(node: str) -> str:
+    return f"wsserver:{{n:{node}}}:led"
