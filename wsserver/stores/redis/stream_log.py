@@ -20,7 +20,6 @@ from wsserver.core.engine import TokenLogprob
 from wsserver.core.ids import new_id
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.streams import Claim, Ending, Fenced, StreamRecord
-from wsserver.core.streams.writer import Finish
 from wsserver.stores.redis.link import PUBLISH, RedisLink
 from wsserver.stores.redis.stream_format import (
     Asked,
@@ -133,9 +132,8 @@ class RedisStreamLog:
         if record.first_token_at is None:
             record.first_token_at = asyncio.get_running_loop().time()
             self._flush_soon()
-        elif self._flushing is None:
-            loop = asyncio.get_running_loop()
-            self._flushing = loop.call_at(self._flushed_at + FLUSH_SECONDS, self._flush)
+        else:
+            self._flush_in_time()
         return length
 
     def finish(self, stream_id: str, fence: int, total: int, ending: Ending) -> None:
@@ -233,6 +231,12 @@ class RedisStreamLog:
             self._flushing.cancel()
         self._flushing = asyncio.get_running_loop().call_soon(self._flush)
 
+    def _flush_in_time(self) -> None:
+        """At the next text tick."""
+        if self._flushing is None:
+            loop = asyncio.get_running_loop()
+            self._flushing = loop.call_at(self._flushed_at + FLUSH_SECONDS, self._flush)
+
     def _flush(self) -> None:
         """Write what there is, of all answers, in one tick."""
         self._flushing = None
@@ -266,6 +270,8 @@ class RedisStreamLog:
             self._hold_back(writing)
         finally:
             writing.is_sending = False
+        if writing.writer.next_operation() is not None:
+            self._flush_in_time()  # a tick came while the last was under way, and passed it by
 
     def _go_on(self, writing: Writing, reply: list[Any]) -> bool:
         """After a reply; whether to write on at once."""
@@ -283,7 +289,7 @@ class RedisStreamLog:
         elif is_orphan and not writing.is_orphan:
             writing.is_orphan = True
             self._spawn(self._end_orphan(writing))
-        return reply[0] == b"short" or isinstance(writer.next_operation(), Finish)
+        return reply[0] == b"short" or writer.is_finishing
 
     def _hold_back(self, writing: Writing) -> None:
         """Redis is away: try again in a while; for too long, and the owner is told."""
