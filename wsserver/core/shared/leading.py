@@ -104,6 +104,8 @@ class LedAnswers(Answers):
         led = self._led.get(answer.stream_id)
         while led is not None and not led.is_admitted and answer.stream_id in self._led:
             await led.changed.wait()
+        if led is not None and not led.is_admitted:  # refused, or a repeat of another one
+            return False
         return not answer.record.is_ended and answer.record.cancel is None
 
     def claim_id(self, answer: Answer, claim: Claim) -> None:
