@@ -12,7 +12,7 @@ from wsserver.cli.report import CommandError
 from wsserver.config import Config, ConfigError, unbuilt
 
 SERVER_PACKAGES = frozenset(
-    {"hiredis", "jwt", "prometheus_client", "psutil", "structlog", "uvloop"}
+    {"jwt", "prometheus_client", "psutil", "redis", "structlog", "uvloop"}
 )
 
 MEMBER = (sys.executable, "-P", "-m", "wsserver.cli.member")
