@@ -30,8 +30,8 @@ from scripts.chaos.screen import Screen, View
 from tests.support.invariants import Broken
 from wsserver_protocol.replies import REPLIES
 
-OPEN_SECONDS, GREET_SECONDS = 2.0, 6.0
-PING_EVERY, PONG_WITHIN = 4.0, 4.0
+OPEN_SECONDS, GREET_SECONDS = 4.0, 10.0
+PING_EVERY, PONG_WITHIN = 4.0, 5.0
 
 TRAIL = 12
 """How much of what happened to a client is shown with a violation."""
@@ -117,11 +117,16 @@ class Device:
 
     async def watch(self, stream_id: str) -> View:
         """Look at an answer of another client of this user."""
+        is_new = stream_id not in self.screen.views
         view = self.screen.view(stream_id)
-        if self._is_greeted.is_set():  # else it is among what the next connection looks at
+        if is_new:
+            await self._look_again(view)
+        return view
+
+    async def _look_again(self, view: View) -> None:
+        if self._is_greeted.is_set():  # else the next connection looks at it
             with suppress(Gone):
                 await self._look(view)
-        return view
 
     async def _look(self, view: View) -> None:
         request_id = self.new_id()
@@ -169,11 +174,14 @@ class Device:
         if self._socket is not None:
             self._socket.transport.abort()
 
-    @property
-    def waits_for(self) -> list[str]:
-        """Requests without an end, and answers without one."""
-        views = [view.stream_id for view in self.screen.open]
-        return [*self._pending, *views]
+    def complain(self) -> None:
+        """Tell of every request and every answer that has had no end."""
+        book = self._around.book
+        for pending in self._pending.values():
+            self._wrong("waits for ever", pending.asked or pending.fields)
+        for view in self.screen.open:
+            asked = book.answers.get(view.stream_id)
+            self._wrong(f"waits for the end of {view.stream_id}, has {view.have}", asked)
 
     # Its connections.
 
@@ -203,7 +211,7 @@ class Device:
 
     def _lose(self) -> None:
         self._note("lost")
-        if self._is_greeted.is_set():
+        if self.away_since is None and self._token is not None:
             self.away_since = self._last_frame
         self._is_greeted.clear()
         if self._socket is not None:
@@ -355,7 +363,7 @@ class Device:
             view.end()
             return
         loop = asyncio.get_running_loop()
-        loop.call_later(0.5, lambda: loop.create_task(self.watch(view.stream_id)))
+        loop.call_later(0.5, lambda: loop.create_task(self._look_again(view)))
 
     def _settle(self, pending: Pending, frame: Frame) -> None:
         del self._pending[pending.fields["requestId"]]

@@ -1,9 +1,9 @@
 """The contract's rules for each frame of one connection, where texts are counts.
 
 The rules are the tests' (`tests.support.invariants`), which know nothing of the project's clients.
-What differs here: after a rewind the tokens that are left are known, since the text is. And who stops
-an answer that he begins to follow before it has ended is told its end twice: as the reply to his
-stop, and as the end of what he follows.
+What differs here: after a rewind the tokens that are left are known, since the text is. And who
+stops an answer that he begins to follow before it has ended is told its end twice: as the reply to
+his stop, and as the end of what he follows.
 """
 
 from __future__ import annotations

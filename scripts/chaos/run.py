@@ -122,8 +122,7 @@ class Run:
             task.cancel()
         for person, task in zip(self.people, settling, strict=True):
             for device in person.devices if task in late else ():
-                for waiting in device.waits_for:
-                    self.book.wrong(f"{device.name} waits for ever", waiting)
+                device.complain()
             for failure in person.failures:
                 raise failure
 

@@ -60,7 +60,10 @@ class FleetGateway:
             streams=commons.streams,
             queue=commons.queue,
             admission=Admission(
-                RedisIdempotency(link, config.idempotency.retention_seconds), commons.limits
+                RedisIdempotency(link, config.idempotency.retention_seconds),
+                commons.limits,
+                node=node,
+                nodes=commons.nodes.alive,
             ),
             cache=commons.cache,
             store=commons.store,
@@ -73,6 +76,8 @@ class FleetGateway:
         )
         self._clients: FleetClients | None = None
         self._reaper: Reaper | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+        commons.nodes.on_lapsed = self._lapsed
         self._leave_inbox: Callable[[], None] = lambda: None
 
     async def start(self) -> Backend:
@@ -137,6 +142,21 @@ class FleetGateway:
         )
         return clients
 
+    def _lapsed(self) -> None:
+        """This node was believed dead for a while: say whom it has."""
+        self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
+
+    async def _refresh(self) -> None:
+        while True:
+            try:
+                lost = await self._shared_clients.refresh()
+                break
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_EVERY)
+        for client_id in lost:
+            if self._clients is not None:
+                self._clients.moved(client_id)
+
     async def _reap(self) -> None:
         assert self._reaper is not None  # made with the clients, before any task runs
         await self._reaper.keep()
@@ -171,6 +191,8 @@ class FleetGateway:
             await self._worker.close()
         if self._clients is not None:
             await self._clients.closed()
+        if self._refreshing is not None:
+            self._refreshing.cancel()
         self._leave_inbox()
         await self._models.close()
         await self._fleet.close()

@@ -34,7 +34,7 @@ from wsserver.core.shared.led import Led, store_away
 from wsserver.core.shared.meta import Kept, pack
 from wsserver.core.shared.ports import Ledger, SharedCache, SharedStreams
 from wsserver.core.streams import Ending, StreamRecord
-from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.errors import WireError
 from wsserver_protocol.lifecycle import StreamState
 
 
@@ -166,9 +166,14 @@ class LedAnswers(Answers):
     async def _go(self, led: Led) -> None:
         answer, record = led.answer, led.answer.record
         earlier = await self._admission.admit(answer, led.claim)
-        if earlier is not None:
-            await self._become(led, earlier)
-            return
+        while earlier is not None:
+            if record.cancel is not None:
+                await self._give_up(led, record.cancel)
+                return
+            if await self._become(led, earlier):
+                return
+            assert led.claim is not None  # or it would be no repeat
+            earlier = await self._admission.admit_instead(answer, led.claim)
         led.is_admitted = True
         led.step()
         while not led.placed.is_set() and record.cancel is None:
@@ -243,22 +248,18 @@ class LedAnswers(Answers):
         await self._end_here(answer.stream_id, Ending.complete(cached.finish_reason))
         return True
 
-    async def _become(self, led: Led, stream_id: str) -> None:
-        """The same request was accepted before: show that one instead."""
+    async def _become(self, led: Led, stream_id: str) -> bool:
+        """The same request was accepted before: show that one instead. False if it is not there."""
         earlier = await self.find(stream_id)
         answer = led.answer
         if earlier is None:
-            gone = WireError(
-                ErrorCode.STREAM_NOT_FOUND,
-                "This request was answered before, and its answer is not kept any more.",
-            )
-            await self._give_up(led, Ending.failed(gone))
-            return
+            return False
         self._answers.pop(answer.stream_id, None)
         if answer.deadline is not None:
             answer.deadline.cancel()
         if answer.on_replaced is not None:
             answer.on_replaced(earlier)
+        return True
 
     async def _give_up(self, led: Led, ending: Ending) -> None:
         """End an answer that never came into line."""

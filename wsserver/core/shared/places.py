@@ -159,6 +159,9 @@ class FleetClients(Clients):
                 if not is_held:
                     self.moved(client.client_id)
                 elif client.client_id in self._clients:
+                    if client.connection is None and client.client_id not in self._saved:
+                        # It had gone before anyone knew of it: nobody was told that it is away.
+                        self._spawn(self._away(client.client_id))
                     self._saved[client.client_id] = state
         self._writing = None
 

@@ -121,6 +121,11 @@ class Repeats(Protocol):
             WireError: ``duplicate_request`` if the id was used for another request.
         """
 
+    async def take_over(
+        self, identity_key: str, request_id: str, earlier: bytes, outcome: bytes
+    ) -> bool:
+        """Have a request that became ``earlier`` become ``outcome``. False if it is not that."""
+
     async def settle(self, identity_key: str, request_id: str, outcome: bytes | None) -> None:
         """The request has ended with this outcome; None: it never was, the id is free again."""
 

@@ -74,7 +74,7 @@ class RedisTurnOrder:
             leave()
 
     def leave(self, session: str, stream_id: str) -> None:
-        """The turn has ended. What is not written because Redis is away ends with its lease."""
+        """The turn has ended. Should this process end before Redis has it, its lease runs out."""
         self._held.pop(stream_id, None)
         self._drop(session, stream_id)
 
@@ -96,7 +96,7 @@ class RedisTurnOrder:
             self._drop(session, first)
 
     def _drop(self, session: str, stream_id: str) -> None:
-        self._link.tell("turns/leave", _keys(session), (stream_id, _channel(session), PUBLISH))
+        self._link.insist("turns/leave", _keys(session), (stream_id, _channel(session), PUBLISH))
 
 
 def _keys(session: str) -> list[str]:
