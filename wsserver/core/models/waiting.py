@@ -6,6 +6,7 @@ from typing import Protocol
 
 from wsserver.core.jobs import AnswerKeeper, JobQueue
 from wsserver.core.streams import Ending, StreamLog, StreamRecord
+from wsserver_protocol.errors import ErrorCode
 from wsserver_protocol.lifecycle import StreamState, StreamStep
 
 
@@ -23,6 +24,13 @@ class WaitingWork(Protocol):
 
     def end_running(self, record: StreamRecord, ending: Ending) -> None:
         """Note that an answer in a slot is to end so. Its engine is told by the caller."""
+
+
+def being_unloaded(model_id: str) -> Ending:
+    """How work ends that waits for a model when its unload begins."""
+    return Ending.error(
+        ErrorCode.MODEL_NOT_READY, f"Model {model_id!r} is being unloaded.", retryable=True
+    )
 
 
 class LocalWaiting:

@@ -35,6 +35,10 @@ from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.lifecycle import StreamState
 
+HOLD_EVERY = 5.0
+"""Seconds between two words that an answer lives which is in no log yet: its turn may be long in
+coming."""
+
 
 class LedAnswers(Answers):
     """Leads what this process accepts.
@@ -104,7 +108,17 @@ class LedAnswers(Answers):
         led = self._led.get(answer.stream_id)
         while led is not None and not led.is_admitted and answer.stream_id in self._led:
             await led.changed.wait()
-        return not answer.record.is_ended and answer.record.cancel is None
+        if answer.record.is_ended or answer.is_refused:
+            return False
+        # A turn of a session is kept, also one that is stopped before it began.
+        return answer.record.cancel is None or answer.ask.room_id is None
+
+    def refuse(self, answer: Answer, error: WireError) -> None:
+        super().refuse(answer, error)
+        led = self._led.get(answer.stream_id)
+        if led is not None:  # whoever held it back has no more to say, also of one that is stopped
+            led.placed.set()
+            led.step()
 
     def claim_id(self, answer: Answer, claim: Claim) -> None:
         """The asker gave the request an id: at the same call, before it is admitted."""
@@ -168,9 +182,13 @@ class LedAnswers(Answers):
             return
         led.is_admitted = True
         led.step()
-        while not led.placed.is_set() and record.cancel is None:
-            await led.changed.wait()
-        if record.cancel is not None:
+        while not led.placed.is_set() and (record.cancel is None or self._is_being_kept(led)):
+            try:
+                async with asyncio.timeout(HOLD_EVERY):
+                    await led.changed.wait()
+            except TimeoutError:
+                await self._admission.hold(answer)
+        if record.cancel is not None and led.kept is None:
             await self._give_up(led, record.cancel)
             return
         is_kept = led.kept is not None or answer.ask.room_id is not None
@@ -187,17 +205,23 @@ class LedAnswers(Answers):
             return
         await self._line_up(led, led.job)
 
+    def _is_being_kept(self, led: Led) -> bool:
+        """Whether a session finds a place for it, which it gets however soon it is stopped."""
+        answer = led.answer
+        return answer.holds > 1 and answer.ask.room_id is None and not answer.is_refused
+
     async def _line_up(self, led: Led, job: Job) -> None:
         answer, record = led.answer, led.answer.record
         await self._models.begun(record.model_id)
+        self._models.require(record.model_id)  # since its acceptance its unload may have begun
         if answer.cache_key is not None and await self._give_again(led):
             return
         job = replace(job, meta=pack(answer, led.kept, with_input=False))
-        free = self._models.free_slots(self._models.get(record.model_id))
-        place = await self._queue.submit(job, free_slots=free)
+        slots = self._models.get(record.model_id).slots
+        place = await self._queue.submit(job, slots=slots)
         led.is_in_line = True
-        if place > free and record.state is not StreamState.RUNNING:
-            record.queue_position = place - free
+        if place and record.state is not StreamState.RUNNING:
+            record.queue_position = place
             if self._max_wait and not record.is_ended:
                 loop = asyncio.get_running_loop()
                 answer.patience = loop.call_later(self._max_wait, self._waited_enough, answer)
@@ -240,13 +264,14 @@ class LedAnswers(Answers):
     async def _give_up(self, led: Led, ending: Ending) -> None:
         """End an answer that never came into line."""
         answer, record = led.answer, led.answer.record
+        if record.cancel is None and answer.is_held:
+            answer.is_refused = True
+        if answer.is_refused and led.claim is not None and led.is_admitted:
+            answer.claim = None
+            self._spawn(self._admission.forget(led.claim))
         if led.is_created:
             await self._end_here(answer.stream_id, record.cancel or ending)
             return
-        if record.cancel is None and answer.is_held and answer.ask.is_stream:
-            answer.is_refused = True
-        if answer.is_refused and led.claim is not None and led.is_admitted:
-            self._spawn(self._admission.forget(led.claim))
         if led.is_admitted:
             self._endings.settle(answer, ending)
         how = record.cancel or ending

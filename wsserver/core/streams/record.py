@@ -207,7 +207,9 @@ class StreamRecord:
         """Take over what the writer knew; before the end is told to anyone."""
         self.prompt_tokens, self.cached_tokens = facts.prompt_tokens, facts.cached_tokens
         self.is_cached, self.saved, self.seq = facts.is_cached, facts.saved, facts.seq
-        self.ended_at = self.accepted_at + facts.duration / 1000
+        ended_at = self.accepted_at + facts.duration / 1000
+        # Never in the future, whatever the clocks of two hosts say.
+        self.ended_at = ended_at if self.ended_at is None else min(self.ended_at, ended_at)
         if facts.first_token is not None:
             self.first_token_at = self.accepted_at + facts.first_token / 1000
 
