@@ -3,7 +3,8 @@
 The rules are the tests' (`tests.support.invariants`), which know nothing of the project's clients.
 What differs here: after a rewind the tokens that are left are known, since the text is. And who
 stops an answer that he begins to follow before it has ended is told its end twice: as the reply to
-his stop, and as the end of what he follows.
+his stop, and as the end of what he follows. Whoever repeats a request may be told its end twice:
+it may have been on its way to him when he asked again.
 """
 
 from __future__ import annotations
@@ -26,12 +27,23 @@ class Rules(Invariants):
         super().__init__()
         self.sent_ids = sent_ids
         self.stops: set[str] = set()  # ids of requests to stop something
+        self._repeated: set[str] = set()
         self._book = book
 
     def sent(self, fields: dict[str, Any]) -> None:
+        request_id = fields.get("requestId", "")
+        if request_id in self.sent_ids:
+            self._repeated.add(request_id)
         super().sent(fields)
         if fields["type"] == "stop_stream":
             self.stops.add(fields["requestId"])
+
+    def _check_request_id(self, frame: dict[str, Any]) -> None:
+        request_id = frame.get("requestId", "")
+        if request_id in self._ended and request_id in self._repeated:
+            self._repeated.discard(request_id)
+            self._ended.discard(request_id)
+        super()._check_request_id(frame)
 
     def _take_end(self, stream: StreamCopy, frame: dict[str, Any]) -> None:
         if frame.get("requestId") not in self.stops:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 
 from wsserver.core.ask import Answer, Claim
 from wsserver.core.sessions.store import StoreUnavailable
@@ -101,6 +102,11 @@ class Admission:
         if claim is not None:
             answer.claim = claim
 
+    async def hold(self, answer: Answer) -> None:
+        """Say that an admitted answer lives that is not in the log yet: else its place goes."""
+        with suppress(StoreUnavailable, WireError):
+            await self._limits.begin(answer.ask.owner.limit_key, answer.stream_id)
+
     async def forget(self, claim: Claim) -> None:
         """The request was refused after all: its id is free again."""
         try:
@@ -122,7 +128,8 @@ class Admission:
 
     async def _take_place(self, answer: Answer) -> None:
         key = answer.ask.owner.limit_key
-        await self._limits.admit(key, 1)
+        if not answer.ask.is_patient:  # a batch was charged as a whole
+            await self._limits.admit(key, 1)
         while True:
             try:
                 await self._limits.begin(key, answer.stream_id)

@@ -158,6 +158,8 @@ async def _resume_from_anywhere(call: Call) -> Reply:
         if answer is not None and offset > len(answer.record.transcript):
             await services.answers.place(answer, offset)  # it may have more than is known here
     client.stream_ids = ()
+    if client is call.connection.client:  # this is its lane already
+        return await _resume_knowing(call, client, gone)
     return await in_lane(client, lambda: _resume_knowing(call, client, gone))
 
 
