@@ -103,7 +103,7 @@ async def test_viewers_here_go_on_while_redis_is_away(
     with running_redis(tmp_path) as server:
         link = RedisLink.open(server.url)
         streams = RedisStreams(link, "nod", retention=60, patience=0.2)
-        log = RedisStreamLog(link, retention=60, near=streams.ring)
+        log = RedisStreamLog(link, retention=60, near=streams)
         finished: list[str] = []
         log.on_finished = finished.append
         record = StreamRecord("s", "model", 0.0)
@@ -179,3 +179,28 @@ async def test_an_answer_is_given_up_when_redis_stays_away(
         await streams.close()
         await link.close()
         await log.close()
+
+
+async def test_what_comes_while_a_write_is_under_way_is_written(tmp_path: Path) -> None:
+    """The last text and the end, made while a reply is waited for, need nothing further to go."""
+    with running_redis(tmp_path) as server:
+        link = RedisLink.open(server.url)
+        streams = RedisStreams(link, "nod", retention=60)
+        writer = Writer(link)
+        try:
+            await streams.create(StreamRecord("s", "m", 0.0), b"")
+            claim = await writer.log.claim("s")
+            assert claim is not None
+            offset = writer.log.append("s", claim.fence, 0, "first ", 1)
+            await eventually(lambda: not writer.log._writings["s"].writer.unsent)
+            server.freeze()
+            offset = writer.log.append("s", claim.fence, offset, "second ", 1)
+            await eventually(lambda: writer.log._writings["s"].is_sending)
+            offset = writer.log.append("s", claim.fence, offset, "third", 1)
+            writer.log.finish("s", claim.fence, offset, COMPLETE)
+            server.thaw()
+            await eventually(lambda: writer.finished == ["s"])
+        finally:
+            await writer.log.close()
+            await streams.close()
+            await link.close()

@@ -121,7 +121,7 @@ class Asker:
         meta = pack(Answer(record, ask), None, with_input=False)
         await self.streams.create(record, meta)
         job = replace(make_job(record, ask, messages, None, ""), meta=meta)
-        await self.queue.submit(job, free_slots=0)
+        await self.queue.submit(job, slots=0)
         return record
 
     async def ready(self, slots: int) -> None:

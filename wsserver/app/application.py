@@ -233,6 +233,9 @@ class Application:
                 async with asyncio.timeout(CLOSE_DEADLINE):
                     await services.answers.idle()
             await services.answers.closed()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_DEADLINE):
+                await services.batches.idle()
         await services.sessions.conversations.close()
         await self.listener.stop(CloseCode.GOING_AWAY, CLOSE_DEADLINE)
         await self._backend.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
 from wsserver.app.application import CannotStart
@@ -11,7 +12,7 @@ from wsserver.config import Config
 from wsserver.core.ask import Answer
 from wsserver.core.rooms import RoomBroker
 from wsserver.core.rooms.asks import answer_draft
-from wsserver.core.sessions.store import SessionStore
+from wsserver.core.sessions.store import SessionStore, StoreUnavailable
 from wsserver.core.shared.endings import RETRY_EVERY, Endings
 from wsserver.core.shared.ports import SharedCache
 from wsserver.core.telemetry import Telemetry
@@ -30,6 +31,8 @@ from wsserver_protocol.errors import ErrorCode, WireError
 SEAT_GRACE = 30.0
 """Seconds for which the seats of a dead process outlive the resume window of its clients. Those are
 cleared one by one, and leave their rooms then; this is for what was not known of them in time."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,10 @@ class Commons:
         await self.queue.close()
         await self.streams.close()
         await self.broker.close()
-        await self.nodes.leave()
+        try:
+            await self.nodes.leave()
+        except StoreUnavailable as error:
+            log.warning("this node can't take leave; its lease ends by itself: %s", error)
         await self.link.close()
 
 

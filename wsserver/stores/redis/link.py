@@ -32,6 +32,10 @@ FIRST_RETRY, LAST_RETRY = 0.05, 1.0
 """Seconds between two looks for a Redis that is away: the first pause, and the longest."""
 
 
+INSIST_EVERY = 0.5
+"""Seconds between tries to run a step that is insisted upon."""
+
+
 class _Publish(Enum):
     COMMAND = "publish"
 
@@ -56,6 +60,7 @@ class RedisLink:
         self._learning: asyncio.Task[None] | None = None
         self._healing: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Task[None]] = set()
+        self._insisted: dict[tuple[str, Argument], object] = {}
         self._is_up = True
         self._is_closed = False
         self.on_up: list[Callable[[], None]] = []
@@ -107,6 +112,16 @@ class RedisLink:
     def tell(self, name: str, keys: Sequence[str], args: Sequence[Argument] = ()) -> None:
         """Run a step that nobody waits for, in this tick's writing. Failing is only logged."""
         task = asyncio.get_running_loop().create_task(self._tell(name, keys, args))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    def insist(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> None:
+        """Run a step that nobody waits for, and again until Redis has taken it.
+
+        What it is about is its first key and its first argument: a later step about the same
+        takes its place, so that an older one never runs after it.
+        """
+        task = asyncio.get_running_loop().create_task(self._insist(name, keys, args))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
@@ -213,6 +228,21 @@ class RedisLink:
             await self.call(name, keys, args)
         except StoreUnavailable as error:
             log.warning("%s did not reach Redis: %s", name, error)
+
+    async def _insist(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> None:
+        subject, step = (keys[0], args[0]), object()
+        self._insisted[subject] = step
+        try:
+            while self._insisted.get(subject) is step and not self._is_closed:
+                try:
+                    await self.call(name, keys, args)
+                    return
+                except StoreUnavailable as error:
+                    log.info("%s has not reached Redis yet: %s", name, error)
+                await asyncio.sleep(INSIST_EVERY)
+        finally:
+            if self._insisted.get(subject) is step:
+                del self._insisted[subject]
 
     async def _ask(self, command: Command, key: Value | None) -> Any:
         """A command's reply, or the `ResponseError` that it is."""

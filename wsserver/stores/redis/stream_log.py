@@ -2,8 +2,9 @@
 
 The engine is never kept waiting. What it makes is taken at once into a buffer (`LogWriter`), and
 goes out with that of all other answers of this process in one writing: the first text of an answer
-in the same tick, later text every `FLUSH_SECONDS`. So whether a write was refused is known a little
-later: the next one raises `Fenced`, and `on_fenced` is called before.
+in the same tick, later text every `FLUSH_SECONDS`. Mirrors in this very process see it before. So
+whether a write was refused is known a little later: the next one raises `Fenced`, and `on_fenced`
+is called before.
 
 While Redis is away text is held back, and viewers in this process are rung past it; after
 `AWAY_SECONDS` or `MAX_UNSENT` bytes the answer's owner is told to end it. What Redis lost of an
@@ -30,7 +31,7 @@ from wsserver.stores.redis.stream_format import (
     pack_ending,
     stream_keys,
 )
-from wsserver.stores.redis.stream_writing import Claimant, Writing, claimed
+from wsserver.stores.redis.stream_writing import Claimant, Near, Nearby, Writing, claimed
 from wsserver_protocol.lifecycle import StopReason, StreamStep
 
 FLUSH_SECONDS = 0.025
@@ -56,7 +57,7 @@ class RedisStreamLog:
     Args:
         link: The way to Redis.
         retention: Seconds for which ended answers are kept.
-        near: Rings the mirrors of this process with text that was just made.
+        near: The mirrors of this process: they see each step of the engine at once.
 
     Attributes:
         on_finished: Called with an answer's id when its end is written for good.
@@ -70,11 +71,11 @@ class RedisStreamLog:
         link: RedisLink,
         *,
         retention: float,
-        near: Callable[[str, Rung], None] = lambda _, __: None,
+        near: Near | None = None,
     ) -> None:
         self._link = link
         self._retention = round(retention * 1000)
-        self._near = near
+        self._nearby = Nearby(near)
         self._writings: dict[str, Writing] = {}
         self._flushing: asyncio.TimerHandle | asyncio.Handle | None = None
         self._flushed_at = 0.0
@@ -129,6 +130,7 @@ class RedisStreamLog:
         writing = self._writable(stream_id, fence)
         record = writing.record
         length = writing.take(offset, text, tokens, logprobs)
+        self._nearby.show(writing)
         if record.first_token_at is None:
             record.first_token_at = asyncio.get_running_loop().time()
             self._flush_soon()
@@ -245,9 +247,6 @@ class RedisStreamLog:
             self._send(writing)
 
     def _send(self, writing: Writing) -> None:
-        rung = writing.fresh()
-        if rung is not None:
-            self._near(writing.record.stream_id, rung)
         if writing.away_since is not None and not self._link.is_up:
             self._hold_back(writing)
         elif not writing.is_sending and writing.writer.next_operation() is not None:
@@ -270,8 +269,9 @@ class RedisStreamLog:
             self._hold_back(writing)
         finally:
             writing.is_sending = False
-        if writing.writer.next_operation() is not None:
-            self._flush_in_time()  # a tick came while the last was under way, and passed it by
+        if self._is_here(writing) and writing.writer.next_operation() is not None:
+            # Came while the last reply was awaited; there may be no further one to bring it along.
+            self._flush_in_time()
 
     def _go_on(self, writing: Writing, reply: list[Any]) -> bool:
         """After a reply; whether to write on at once."""
@@ -329,8 +329,11 @@ class RedisStreamLog:
             writing.record.cancel = ending
             self.on_cancelled(writing.record, ending)
 
+    def _is_here(self, writing: Writing) -> bool:
+        return self._writings.get(writing.record.stream_id) is writing
+
     def _fence_off(self, writing: Writing) -> None:
-        if self._writings.get(writing.record.stream_id) is writing:
+        if self._is_here(writing):
             self._forget(writing)
             self.on_fenced(writing.record.stream_id)
 

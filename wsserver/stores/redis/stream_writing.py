@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.streams import StreamRecord
@@ -26,6 +27,16 @@ Call = tuple[str, list[str], list[Argument]]
 """A script, its keys, its arguments."""
 
 _REFUSALS = {b"ok": None, b"short": Refusal.SHORT, b"fenced": Refusal.FENCED}
+
+
+class Near(Protocol):
+    """The mirrors of a writer's own process."""
+
+    def get(self, stream_id: str) -> StreamRecord | None:
+        """The mirror of an answer, if there is one."""
+
+    def ring(self, stream_id: str, rung: Rung) -> None:
+        """Tell it of text that Redis may not have yet."""
 
 
 class Claimant(NamedTuple):
@@ -154,6 +165,30 @@ class Writing:
 
     def _call(self, name: str, *args: Argument) -> Call:
         return f"streams/{name}", stream_keys(self.record.stream_id), [*args, PUBLISH]
+
+
+class Nearby:
+    """Shows the mirrors of this process what an engine's step has made, for all answers at once."""
+
+    def __init__(self, near: Near | None) -> None:
+        self._near = near
+        self._fresh: set[Writing] = set()  # with text that mirrors here have not seen
+
+    def show(self, writing: Writing) -> None:
+        """There is more of an answer; its mirror is told when the step is over."""
+        near = self._near
+        if near is None or near.get(writing.record.stream_id) is None:
+            return
+        if not self._fresh:
+            asyncio.get_running_loop().call_soon(self._ring, near)
+        self._fresh.add(writing)
+
+    def _ring(self, near: Near) -> None:
+        fresh, self._fresh = self._fresh, set()
+        for writing in fresh:
+            rung = writing.fresh()
+            if rung is not None:
+                near.ring(writing.record.stream_id, rung)
 
 
 def claimed(claimant: Claimant, reply: list[Any], now: float, leave: Callable[[], None]) -> Writing:
