@@ -39,6 +39,9 @@ GOOD = (
     "root ::= [\\u0041-\\u0043a-]",
     'root ::= !<[5]> "a"',
     'root ::= "b"\nroot ::= "a"',
+    "root ::= " + " | ".join(f'"word {number}"' for number in range(2_000)),
+    'root ::= ("a"{1000}){1000}',
+    "root ::= " + " ".join(f'("key {number}" ",")?' for number in range(100)) + '"."',
 )
 CHAIN = "\n".join(f"r{number} ::= r{number + 1}" for number in range(3_000))
 BAD = (
@@ -69,6 +72,9 @@ BAD = (
     ('root ::= x+\nx ::= "a"? | "b"', "nothing at all is repeated"),
     ('root ::= "a"? root', "line 1: a rule begins with itself"),
     ('root ::= "x" a\na ::= b\nb ::= c\nc ::= b "x" | "y"', "line [34]: a rule begins with itself"),
+    ('root ::= (("a"?){0,40}){0,40}', "too many ways"),
+    ("root ::= " + '"a"? ' * 500, "too many ways"),
+    ('root ::= ("a"?){0,2000}', "too many ways"),
     (f'root ::= r0\n{CHAIN}\nr3000 ::= r7 "a"', "begins with itself"),
 )
 

@@ -173,8 +173,8 @@ class _Parser:
             least, most = self._times()
             symbol.is_optional |= least == 0
             symbol.repeats = most is None
-            copies = max(least, min(most or 0, _MOST_TIMES))
-            self._elements += symbol.elements * copies
+            symbol.times = max(least, min(most or 0, _MOST_TIMES))
+            self._elements += symbol.elements * symbol.times
         else:
             return
         self._skip(lines=self._depth > 0)

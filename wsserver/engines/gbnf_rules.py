@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 ROOT: Final = "root"
+
+# llama.cpp follows all ways at once, and each of them again at each character of each token.
+# Alternatives are cheap, what may be left out is not: 300 optional texts in a row take seconds a
+# token.
+_MOST_WAYS: Final = 10_000
+_MOST_SKIPPING: Final = 256
 
 
 @dataclass(slots=True)
 class Symbol:
     """What stands in a sequence: a rule or a bracket by its name, else characters.
 
-    ``is_optional``: it may be left out. ``repeats``: without a bound. ``elements``: what it takes
-    in llama.cpp, once.
+    ``is_optional``: it may be left out. ``repeats``: without a bound. ``times``: how often it may
+    be there, where there is a bound. ``elements``: what it takes in llama.cpp, once.
     """
 
     name: str | None = None
     elements: int = 1
     is_optional: bool = False
     repeats: bool = False
+    times: int = 1
 
 
 Sequence = list[Symbol]
@@ -30,6 +37,16 @@ Sequence = list[Symbol]
 class Rule:
     at: int  # in the grammar's text
     sequences: list[Sequence] = field(default_factory=list)
+
+
+class _Ways(NamedTuple):
+    """How many ways llama.cpp follows through a rule before the next character.
+
+    To a first character of the rule, and to its end without one.
+    """
+
+    starts: int
+    ends: int
 
 
 @dataclass(slots=True)
@@ -65,7 +82,9 @@ def check(rules: dict[str, Rule]) -> None:
         for symbol in _symbols(rule):
             if symbol.repeats and (symbol.name in empty or not symbol.elements):
                 raise GrammarFault(rule.at, "nothing at all is repeated without a bound")
-    _refuse_left_recursion(rules, empty)
+    known: dict[str, _Ways] = {}
+    for name in _from_the_left(rules, empty):
+        known[name] = _ways_of(rules[name], known)
 
 
 def _symbols(rule: Rule) -> Iterable[Symbol]:
@@ -101,8 +120,12 @@ def _is_empty(symbol: Symbol, empty: set[str]) -> bool:
     return symbol.is_optional or symbol.name in empty
 
 
-def _refuse_left_recursion(rules: dict[str, Rule], empty: set[str]) -> None:
-    """Take away rules that begin with none that is left, until the rest lead to each other."""
+def _from_the_left(rules: dict[str, Rule], empty: set[str]) -> Iterator[str]:
+    """All rules, each after those that it can begin with.
+
+    Raises:
+        GrammarFault: If there is no such order: the rules that are left lead to each other.
+    """
     begins: dict[str, set[str]] = {name: set() for name in rules}
     begun: dict[str, set[str]] = {name: set() for name in rules}  # the same, seen from the other
     for name, rule in rules.items():
@@ -116,6 +139,7 @@ def _refuse_left_recursion(rules: dict[str, Rule], empty: set[str]) -> None:
     free = [name for name, others in begins.items() if not others]
     while free:
         gone = free.pop()
+        yield gone
         for name in begun[gone]:
             begins[name].discard(gone)
             if not begins[name]:
@@ -127,3 +151,40 @@ def _refuse_left_recursion(rules: dict[str, Rule], empty: set[str]) -> None:
             raise GrammarFault(rules[left].at, "a rule begins with itself, which can't be followed")
         seen.add(left)
         left = next(iter(begins[left]))
+
+
+def _ways_of(rule: Rule, known: dict[str, _Ways]) -> _Ways:
+    """The ways through a rule; ``known`` has those through all that it can begin with.
+
+    Raises:
+        GrammarFault: If there are too many.
+    """
+    starts = ends = skipping = 0
+    for sequence in rule.sequences:
+        through = 1  # ways past what came before
+        for number, symbol in enumerate(sequence):
+            first, later, past = _ways_past(symbol, known)
+            starts += through * (first + later)
+            skipping += through * (first + later if number else later)
+            through *= past
+            if starts > _MOST_WAYS or through > _MOST_WAYS or skipping > _MOST_SKIPPING:
+                raise GrammarFault(rule.at, "there are too many ways to read it")
+            if not through:
+                break
+        ends += through
+    return _Ways(starts, ends)
+
+
+def _ways_past(symbol: Symbol, known: dict[str, _Ways]) -> tuple[int, int, int]:
+    """The ways to a character in its first repetition, in a later one, and past all of them."""
+    once = _Ways(1, 0) if symbol.elements else _Ways(0, 1)
+    if symbol.name is not None:
+        once = known[symbol.name]
+    first, later, through, past = once.starts, 0, once.ends, once.ends + symbol.is_optional
+    for _ in range(1, symbol.times):
+        if not through or later > _MOST_SKIPPING or past > _MOST_WAYS:
+            break
+        later += through * once.starts
+        through *= once.ends
+        past += through
+    return first, later, past

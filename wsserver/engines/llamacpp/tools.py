@@ -21,6 +21,7 @@ from wsserver.engines.contract import JobRefused
 from wsserver.engines.gbnf import unusable
 from wsserver.engines.grammar import schema_fault
 from wsserver.engines.llamacpp.sampling import SamplingLimits, base_body
+from wsserver.engines.schemas import refuse_deadly
 
 _INVISIBLE: Final = "\u200b"  # zero width space
 
@@ -39,6 +40,7 @@ def chat_body(
     if job.sampling.logprobs is not None:
         message = "llama.cpp has no logprobs together with tools"
         raise JobRefused("unsupported_option", message, field="options.logprobs")
+    refuse_deadly(job.sampling)
     defuse = _defuser(control_tokens)
     turns = as_turns(job.messages or (), defuse)
     if job.prior:

@@ -16,6 +16,7 @@ from wsserver.engines.calls import as_turns
 from wsserver.engines.contract import JobRefused
 from wsserver.engines.gbnf import LLGUIDANCE, checked_gbnf
 from wsserver.engines.openai.dialect import Continuing, Dialect
+from wsserver.engines.schemas import refuse_deadly
 
 CHAT: Final = "/chat/completions"
 COMPLETIONS: Final = "/completions"
@@ -37,11 +38,13 @@ def build_request(
 
     Raises:
         JobRefused: If the job goes on with a chat and this kind of server can't, or its grammar
-            would harm the server.
+            or a schema would harm the server.
     """
     grammar = job.sampling.grammar
-    if dialect.reads_gbnf and grammar is not None and not grammar.lstrip().startswith(LLGUIDANCE):
-        checked_gbnf(grammar)
+    if dialect.reads_gbnf:
+        refuse_deadly(job.sampling)
+        if grammar is not None and not grammar.lstrip().startswith(LLGUIDANCE):
+            checked_gbnf(grammar)
     body: dict[str, Any] = {
         "model": model,
         "stream": True,
