@@ -32,7 +32,7 @@ const licences = packages.map((name) => {
 });
 writeFileSync(`${page}/licenses.txt`, licences.join(`\n${"-".repeat(80)}\n\n`));
 
-const folders = ["js/src", "shared", "web"];
+const folders = ["js/src", "shared", "web", "rooms"];
 const paths = ["build-record.mjs", "package.json", "package-lock.json", ...folders.flatMap(filesUnder)];
 const sources = Object.fromEntries(
   paths.sort().map((path) => [

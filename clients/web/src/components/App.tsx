@@ -1,6 +1,6 @@
 /** The page. */
 
-import { Menu, NewChat, Sliders } from "@wsserver/shared/components/icons.js";
+import { Menu, NewChat, People, Sliders } from "@wsserver/shared/components/icons.js";
 import { KeyPrompt } from "@wsserver/shared/components/KeyPrompt.js";
 import { StatusBadge, StatusBar } from "@wsserver/shared/components/Status.js";
 import { ThemeButton } from "@wsserver/shared/components/ThemeButton.js";
@@ -53,6 +53,9 @@ function Header() {
       <button type="button" class="quiet" aria-label="New chat" title="New chat" onClick={newChat} data-testid="new-chat">
         <NewChat />
       </button>
+      <a class="quiet" href="apps/rooms/" aria-label="Rooms" title="Rooms: ask together with others" data-testid="rooms-link">
+        <People />
+      </a>
       <ThemeButton />
       <button
         type="button"
