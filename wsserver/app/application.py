@@ -204,6 +204,7 @@ class Application:
         for host, port in addresses:
             shown = f"[{host}]" if ":" in host else host
             self._announce(f"Chat page  http://{shown}:{port}/")
+            self._announce(f"Rooms      http://{shown}:{port}/apps/rooms/")
             self._announce(f"WebSocket  ws://{shown}:{port}/ws")
 
     async def _drain(self) -> None:
