@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 
 from scripts.bench.fleet import Counts, Fleet, cpu_seconds, running_fleet
 from scripts.bench.harness import Running, quantiles, wsserver
-from scripts.bench.recovery import read_until, send
+from scripts.bench.recovery import ask, introduced, read_until, send
 
 TOKENS, RATE, MANY = 1000, 60, 50
 FIRST_TOKENS = 200
@@ -122,10 +122,9 @@ async def _answers(
 
 async def _answer(url: str, tokens: int, lags: list[float], watched_at: str | None) -> str:
     """One answer, looked at piece by piece; it must come whole."""
-    options = {"maxTokens": tokens, "progressEvery": 0, "tokenInterval": 0}
     async with connect(url, compression=None, max_queue=None) as socket:
-        await read_until(socket, "connected")
-        await send(socket, type="stream", requestId="1", prompt="x", options=options)
+        await introduced(socket)
+        await ask(socket, maxTokens=tokens, tokenInterval=0)
         stream_id: str = (await read_until(socket, "stream_start"))["streamId"]
         watching = _watch(watched_at, stream_id) if watched_at else asyncio.sleep(0)
         other = asyncio.create_task(watching)
@@ -148,8 +147,8 @@ async def _answer(url: str, tokens: int, lags: list[float], watched_at: str | No
 
 async def _watch(url: str, stream_id: str) -> None:
     async with connect(url, compression=None, max_queue=None) as socket:
-        await read_until(socket, "connected")
-        await send(socket, type="attach_stream", requestId="1", streamId=stream_id)
+        await introduced(socket)
+        await send(socket, type="watch_stream", requestId="1", streamId=stream_id)
         await read_until(socket, "stream_complete")
 
 
@@ -158,10 +157,9 @@ async def _first_tokens(url: str) -> list[float]:
     times = []
     async with connect(url, compression=None) as socket:
         await read_until(socket, "connected")
-        for number in range(FIRST_TOKENS):
-            ask = {"type": "stream", "requestId": str(number), "prompt": "x"}
+        for _ in range(FIRST_TOKENS):
             began = time.perf_counter()
-            await send(socket, **ask, options={"maxTokens": 1})
+            await ask(socket, maxTokens=1)
             await read_until(socket, "stream_token")
             times.append((time.perf_counter() - began) * 1000)
             await read_until(socket, "stream_complete")
