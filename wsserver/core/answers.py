@@ -252,9 +252,13 @@ class Answers(ABC):
             del self._ended[first.stream_id]
 
     def _wait(self, answer: Answer, place: int) -> None:
-        """Note an answer's place in line, and for how long it may wait there."""
-        answer.record.queue_position = place
-        answer.record.wake()  # its start may have been told before it had a place
+        """Note an answer's place in line (below 1: a slot is free), and for how long it may wait.
+
+        A free slot may turn out to be another's, so the time counts in any case.
+        """
+        if place > 0:
+            answer.record.queue_position = place
+            answer.record.wake()  # its start may have been told before it had a place
         if self._max_wait and answer.patience is None:
             loop = asyncio.get_running_loop()
             answer.patience = loop.call_later(self._max_wait, self._waited_enough, answer)

@@ -220,7 +220,7 @@ class LedAnswers(Answers):
         free = self._models.free_slots(model)
         place = await self._queue.submit(job, free_slots=free)
         led.is_in_line = True
-        if place > free and record.state is not StreamState.RUNNING and not record.is_ended:
+        if record.state is not StreamState.RUNNING and not record.is_ended:
             self._wait(answer, place - free)
         self._queue.follow(record)
         if answer.is_held:
