@@ -71,6 +71,7 @@ async def test_a_killed_worker_is_taken_over(redis: RedisProcess, tmp_path: Path
         await asker.ready(slots=4)
         whole = await asker.ask(300)
         await ended(whole)
+        await asker.idle()
         record = await asker.ask(300)
         victim = workers[await asker.busy()]
         await eventually(lambda: len(record.transcript) > 20)
@@ -91,6 +92,7 @@ async def test_a_worker_that_ends_hands_over(redis: RedisProcess, tmp_path: Path
         await asker.ready(slots=4)
         whole = await asker.ask(400)
         await ended(whole)
+        await asker.idle()
         record = await asker.ask(400)
         leaving = workers[await asker.busy()]
         leaving.signal(signal.SIGTERM)
@@ -112,6 +114,7 @@ async def test_a_worker_that_stood_still_is_refused(redis: RedisProcess, tmp_pat
         await asker.ready(slots=4)
         whole = await asker.ask(600)
         await ended(whole)
+        await asker.idle()
         record = await asker.ask(600)
         zombie = workers[await asker.busy()]
         await eventually(lambda: len(record.transcript) > 20)
@@ -187,6 +190,7 @@ async def test_redis_gone_for_a_while(redis: RedisProcess, tmp_path: Path) -> No
         await asker.ready(slots=2)
         whole = await asker.ask(300)
         await ended(whole)
+        await asker.idle()
         record = await asker.ask(300)
         await eventually(lambda: len(record.transcript) > 20)
         await asyncio.to_thread(redis.stop)

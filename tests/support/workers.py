@@ -130,6 +130,10 @@ class Asker:
             lambda: any(m.is_ready and m.slots == slots for m in self.models.all()), 30
         )
 
+    async def idle(self) -> None:
+        """Wait until all workers have told that they make nothing."""
+        await eventually(lambda: not self._busy(), 10)
+
     async def busy(self) -> str:
         """The worker that makes an answer, once one does."""
         await eventually(lambda: bool(self._busy()), 10)
