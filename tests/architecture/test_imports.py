@@ -71,6 +71,7 @@ THIRD_PARTIES = {
         "wsserver_client.connection",
     },
     "xllamacpp": {"wsserver.engines.llamacpp"},
+    "yaml": {"wsserver.cli.from_tabby"},
 }
 """Package to the modules (with all below them) that may import it. A new one is entered here."""
 

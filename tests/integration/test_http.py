@@ -256,3 +256,18 @@ async def test_readiness_without_a_model(start_server: StartServer, connect: Con
     assert server.get("/readyz")[0] == 200
     await wire.ask("unload_model", id="second")
     assert server.get("/readyz")[0] == 503
+
+
+async def test_readiness_names_what_has_failed(start_server: StartServer, connect: Connect) -> None:
+    """Beside a model that answers, a failed one stands in `/readyz` with its reason, without a
+    path of the host; loaded anew it stands there no more."""
+    server = start_server("--model", "synthetic:")
+    wire = await connect(to=server)
+    error = await wire.ask_until("load_model", source="synthetic:?no=1", id="broken")
+    status, _, body = server.get("/readyz")
+    assert (status, body.decode()) == (200, f"ready\nfailed: broken: {error['error']}\n")
+    (broken,) = [m for m in (await wire.ask("models"))["models"] if m["id"] == "broken"]
+    assert broken["reason"] == error["error"]
+    await wire.ask_until("load_model", source="synthetic:", id="broken")
+    assert server.get("/readyz")[2] == b"ready\n"
+    assert all("reason" not in model for model in (await wire.ask("models"))["models"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.redis import RedisProcess, redis_is_installed, running_redis
-from tests.support.waiting import POLL_SECONDS, eventually
+from tests.support.waiting import eventually, eventually_so
 from tests.support.workers import Asker, WorkerProcess, asking, running_workers
 from wsserver.core.streams import Ending, EndKind, StreamRecord
 from wsserver_protocol.lifecycle import FinishReason, StopReason
@@ -28,19 +28,20 @@ def redis(tmp_path: Path) -> Iterator[RedisProcess]:
         yield running
 
 
-async def ended(record: StreamRecord, seconds: float = 10.0) -> Ending:
+async def ended(record: StreamRecord, seconds: float = 30.0) -> Ending:
     await eventually(lambda: record.is_ended, seconds)
     assert record.ending is not None
     return record.ending
 
 
 async def nothing_is_left(asker: Asker) -> None:
-    """No lease, no job, no slot of what has ended: a worker settles it just after the end."""
-    leases = [key async for key in asker.link.scan("wsserver:{q:*") if b"lease" in key]
-    async with asyncio.timeout(10):
-        for key in leases:
-            while await asker.link.command("ZCARD", key):  # noqa: ASYNC110 - a key tells nobody
-                await asyncio.sleep(POLL_SECONDS)
+    """No lease, no job, no slot of what has ended. A lease ends a moment after the answer."""
+
+    async def no_lease() -> bool:
+        leases = [key async for key in asker.link.scan("wsserver:{q:*") if b"lease" in key]
+        return not any([await asker.link.command("ZCARD", key) for key in leases])
+
+    await eventually_so(no_lease)
     await eventually(lambda: all(model.busy == 0 for model in asker.models.all()))
 
 

@@ -171,7 +171,7 @@ class Application:
                 fetch=answers.find if backend.is_shared else None,
             ),
         )
-        self._presence = PresenceKeeper(backend.presence, rooms.lapse, broker.sweep)
+        self._presence = PresenceKeeper(backend.presence, rooms.lapse, rooms.sweep)
         departures = Departures(answers, batches, rooms)
         sessions = SessionServices(self._store, answers, models, backend.elsewhere)
 

@@ -178,11 +178,19 @@ Output = Prefilled | Delta | Finished | Failed
 
 
 class LoadProgress(msgspec.Struct, frozen=True, gc=False):
-    """``progress`` is 0..1; ``estimated`` says that it comes from the time that has passed."""
+    """How far a load is; ``progress`` is 0..1.
 
-    stage: str  # "starting", "loading", "warming_up"
+    An engine tells bytes or layers where it knows them. ``estimated``: they, or ``progress``, are
+    inferred from what can be seen from outside.
+    """
+
+    stage: str  # "making_place", "starting", "loading", "warming_up"
     progress: float
     estimated: bool = False
+    bytes_done: int | None = None
+    bytes_total: int | None = None
+    layers_done: int | None = None
+    layers_total: int | None = None
 
 
 class EngineError(Exception):

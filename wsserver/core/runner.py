@@ -101,7 +101,7 @@ class Runner:
     @property
     def busy(self) -> int:
         """Slots in use."""
-        return len(self._runs)
+        return len(self._runs) + self._taker.in_hand
 
     async def run(self) -> None:
         """Load, serve, and start again after each crash, until cancelled.

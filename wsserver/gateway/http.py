@@ -89,11 +89,13 @@ class HttpPages:
         if self._services.drain.is_on:
             return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, b"draining\n")
         models = self._services.models.all()
-        if any(model.is_ready for model in models):
-            return HttpReply(HTTPStatus.OK, b"ready\n")
+        is_ready = any(model.is_ready for model in models)
         states = ", ".join(f"{model.id} {model.status.value}" for model in models)
-        body = f"no model that answers: {states or 'none known'}\n"
-        return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, body.encode())
+        first = "ready" if is_ready else f"no model that answers: {states or 'none known'}"
+        failed = [f"failed: {m.id}: {m.reason}" for m in models if m.reason is not None]
+        body = "\n".join((first, *failed)) + "\n"
+        status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return HttpReply(status, body.encode())
 
     def _page(self, name: str) -> HttpReply:
         folder = self._services.policy.page

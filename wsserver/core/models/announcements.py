@@ -29,6 +29,7 @@ class AnnouncedModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     is_default: bool = False
     is_configured: bool = False  # its id is an operator's
     is_unloading: bool = False
+    fallbacks: tuple[str, ...] = ()
     info: ModelInfo | None = None
     progress: LoadProgress | None = None
     slots: int = 0

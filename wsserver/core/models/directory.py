@@ -16,6 +16,7 @@ from typing import Protocol
 
 from wsserver.core.engine import ChatMessage, LoadProgress, ModelInfo
 from wsserver.core.models.model import ModelStatus
+from wsserver.core.pace import Pace
 from wsserver.core.streams import StreamRecord
 
 
@@ -55,12 +56,24 @@ class ModelView(Protocol):
         """Whether it is the operator's choice for requests that name none."""
 
     @property
+    def fallbacks(self) -> Sequence[str]:
+        """Ids of the models that answer where it can't, nearest first."""
+
+    @property
+    def pace(self) -> Pace:
+        """How fast its slots become free, as far as this process has seen."""
+
+    @property
     def info(self) -> ModelInfo | None:
         """What it can do; of its last successful load."""
 
     @property
     def build(self) -> str:
         """Another text where its answers may be others: what the response cache goes by."""
+
+    @property
+    def load_started_at(self) -> float:
+        """When its newest load was begun, in loop seconds; in a fleet, as seen here."""
 
     @property
     def settled(self) -> asyncio.Event:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from wsserver.core.engine import LoadProgress, ModelInfo
 from wsserver.core.models.announcements import AnnouncedModel
 from wsserver.core.models.model import ModelStatus
+from wsserver.core.pace import Pace
 
 _BEST_FIRST = (ModelStatus.READY, ModelStatus.LOADING, ModelStatus.FAILED, ModelStatus.UNLOADED)
 
@@ -27,8 +28,10 @@ class FleetModel:
     def __init__(self, model_id: str, engine: str) -> None:
         self.id = model_id
         self.seen_at = asyncio.get_running_loop().time()  # announced last
+        self.load_started_at = self.seen_at
         self.settled = asyncio.Event()
         self.newest_load: Load | None = None
+        self.pace = Pace()  # of the answers that are looked at here
         self._engine = engine
         self._entries: Mapping[str, AnnouncedModel] = {}  # by worker
         self.expected: Load | None = None  # asked for and not announced yet
@@ -92,6 +95,11 @@ class FleetModel:
     def description(self) -> str | None:
         best = self._best
         return best.description if best is not None else None
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        best = self._best
+        return best.fallbacks if best is not None else ()
 
     @property
     def reason(self) -> str | None:
@@ -197,5 +205,6 @@ class FleetModel:
             self.settled.set()
         elif self.settled.is_set():
             self.settled = asyncio.Event()
+            self.load_started_at = asyncio.get_running_loop().time()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

@@ -142,6 +142,7 @@ class ModelRegistry:
             description=source.description,
             is_default=is_default,
             placement=source.placement,
+            fallbacks=source.fallbacks,
         )
         self._models[model_id] = model
         return model

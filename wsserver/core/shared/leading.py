@@ -18,13 +18,15 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from itertools import chain
 
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer, Claim, make_job
 from wsserver.core.cache import cache_key, is_deterministic
 from wsserver.core.engine import ChatMessage
 from wsserver.core.jobs import Job, QueueFull, SharedJobQueue
-from wsserver.core.models import ModelDirectory
+from wsserver.core.models import ModelDirectory, ModelView
+from wsserver.core.models.fallbacks import bind, others, select
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.admission import Admission
 from wsserver.core.shared.endings import Endings
@@ -87,10 +89,11 @@ class LedAnswers(Answers):
         led = self._led.get(answer.stream_id)
         if led is None or answer.record.cancel is not None:
             return
-        model = self._models.require(answer.record.model_id)
-        led.job = make_job(answer.record, answer.ask, messages, raw, prior)
-        if is_deterministic(answer.ask.options):
-            answer.cache_key = cache_key(led.job, model.build)
+        record = answer.record
+        model, requested = select(self._models, record.model_id, None)
+        if requested is not None:
+            bind(record, model, record.requested_model or requested)
+        led.job = make_job(record, answer.ask, messages, raw, prior)
         led.step()
 
     def release(self, answer: Answer) -> None:
@@ -144,9 +147,7 @@ class LedAnswers(Answers):
         except WireError as error:
             await self._give_up(led, Ending.failed(error))
         except QueueFull:
-            full = f"The queue of model {record.model_id!r} is full."
-            refused = WireError(ErrorCode.OVERLOADED, full, retry_after=1000)
-            await self._give_up(led, Ending.failed(refused))
+            await self._give_up(led, Ending.failed(self._no_place(answer)))
         except StoreUnavailable:
             await self._give_up(led, Ending.failed(store_away()))
         finally:
@@ -188,19 +189,39 @@ class LedAnswers(Answers):
         await self._line_up(led, led.job)
 
     async def _line_up(self, led: Led, job: Job) -> None:
+        """Put an answer in its model's line, or in a fallback's if that is full.
+
+        Raises:
+            QueueFull: If all of them are.
+        """
+        record = led.answer.record
+        first = self._models.get(record.model_id)
+        asked = record.requested_model or first.id
+        rest = others(self._models, asked, led.answer.ask.options, {first.id})
+        for model in chain((first,), rest):
+            if model.id != record.model_id:
+                bind(record, model, asked)
+            try:
+                await self._line_up_for(led, replace(job, model_id=model.id), model)
+                return
+            except QueueFull:
+                continue
+        bind(record, first, asked)
+        raise QueueFull
+
+    async def _line_up_for(self, led: Led, job: Job, model: ModelView) -> None:
         answer, record = led.answer, led.answer.record
-        await self._models.begun(record.model_id)
-        if answer.cache_key is not None and await self._give_again(led):
-            return
+        await self._models.begun(model.id)
+        if is_deterministic(answer.ask.options):
+            answer.cache_key = cache_key(job, model.build)
+            if await self._give_again(led):
+                return
         job = replace(job, meta=pack(answer, led.kept, with_input=False))
-        free = self._models.free_slots(self._models.get(record.model_id))
+        free = self._models.free_slots(model)
         place = await self._queue.submit(job, free_slots=free)
         led.is_in_line = True
-        if place > free and record.state is not StreamState.RUNNING:
-            record.queue_position = place - free
-            if self._max_wait and not record.is_ended:
-                loop = asyncio.get_running_loop()
-                answer.patience = loop.call_later(self._max_wait, self._waited_enough, answer)
+        if record.state is not StreamState.RUNNING and not record.is_ended:
+            self._wait(answer, place - free)
         self._queue.follow(record)
         if answer.is_held:
             super().release(answer)

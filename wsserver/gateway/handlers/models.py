@@ -9,6 +9,7 @@ import psutil
 
 from wsserver.core.engine import LoadProgress, ModelLoadError
 from wsserver.core.models import LoadCancelled, ModelView
+from wsserver.core.results import milliseconds
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver.gateway.handlers.scopes import require_scope
@@ -139,6 +140,12 @@ class _ProgressTeller:
                 id=self._model.id,
                 stage=progress.stage,
                 progress=round(progress.progress, 4),
+                elapsed_time=milliseconds(self._model.load_started_at, now),
+                estimated=progress.estimated or None,
+                bytes_done=progress.bytes_done,
+                bytes_total=progress.bytes_total,
+                layers_done=progress.layers_done,
+                layers_total=progress.layers_total,
             )
         )
 
@@ -162,6 +169,7 @@ def _describe(model: ModelView, is_default: bool) -> events.ModelDescription:
         active_streams=model.busy,
         default=is_default,
         description=description,
+        reason=model.reason,
     )
 
 
