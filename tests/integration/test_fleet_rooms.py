@@ -65,6 +65,29 @@ def who(wire: Wire, kind: str) -> list[str]:
     return [frame.get("member", frame)["userId"] for frame in wire.of_type(kind)]
 
 
+async def back(gateway: ServerProcess, former: Wire, stream_id: str, epoch: str) -> Wire:
+    """A member whose gateway has died, on another one, from where it had come to."""
+    wire = await open_wire(f"{gateway.ws_url}/ws")
+    resumed = await wire.ask(
+        "resume",
+        resumeToken=former.connected["resumeToken"],
+        streams={stream_id: former.copy(stream_id).offset},
+        rooms={"r": {"epoch": epoch, "seq": 1}},
+    )
+    assert resumed["type"] == "resumed", resumed
+    (room,) = resumed["rooms"]
+    assert (room["recovered"], room["participants"], room["messages"]) == (True, 5, [])
+    return wire
+
+
+async def all_have_the_log(*wires: Wire) -> None:
+    """Everyone is given the same question and answer."""
+    logs = [(await wire.ask("room_history", roomId="r"))["messages"] for wire in wires]
+    assert all(log == logs[0] for log in logs)
+    assert [entry["seq"] for entry in logs[0]] == [1, 2]
+    assert logs[0][1]["text"] == counted(TOKENS)
+
+
 async def test_a_room_outlives_the_processes_it_is_on(
     redis: RedisProcess, gateways: list[ServerProcess], tmp_path: Path
 ) -> None:
@@ -94,17 +117,7 @@ async def test_a_room_outlives_the_processes_it_is_on(
 
         three.kill()
         await cyd.closed()
-        have = cyd.copy(stream_id)
-        again = await open_wire(f"{one.ws_url}/ws")
-        resumed = await again.ask(
-            "resume",
-            resumeToken=cyd.connected["resumeToken"],
-            streams={stream_id: have.offset},
-            rooms={"r": {"epoch": seen["epoch"], "seq": 1}},
-        )
-        assert resumed["type"] == "resumed", resumed
-        (room,) = resumed["rooms"]
-        assert (room["recovered"], room["participants"], room["messages"]) == (True, 5, [])
+        again = await back(one, cyd, stream_id, seen["epoch"])
         await again.first_token(stream_id)
 
         workers[await asker.busy()].signal(signal.SIGKILL)
@@ -113,12 +126,8 @@ async def test_a_room_outlives_the_processes_it_is_on(
             assert (end["type"], end["seq"]) == ("stream_complete", 2)
         for wire in (ada, bob, dan):
             assert wire.copy(stream_id).text == counted(TOKENS)
-        assert have.text + again.copy(stream_id).text == counted(TOKENS)
-
-        logs = [await wire.ask("room_history", roomId="r") for wire in (ada, bob, dan, again)]
-        assert all(log["messages"] == logs[0]["messages"] for log in logs)
-        assert [entry["seq"] for entry in logs[0]["messages"]] == [1, 2]
-        assert logs[0]["messages"][1]["text"] == counted(TOKENS)
+        assert cyd.copy(stream_id).text + again.copy(stream_id).text == counted(TOKENS)
+        await all_have_the_log(ada, bob, dan, again)
 
         await eventually(lambda: bool(ada.of_type("room_user_left")), TAKEOVER)
         await bob.ask("leave_room", roomId="r")
@@ -129,3 +138,26 @@ async def test_a_room_outlives_the_processes_it_is_on(
         assert who(again, "room_user_joined") == []
         for wire in (ada, bob, dan, again):
             await wire.close()
+
+
+async def test_a_room_outlives_its_redis(
+    redis: RedisProcess, gateways: list[ServerProcess]
+) -> None:
+    """Redis comes back empty: everyone is shown the room anew, unasked, and goes on talking."""
+    ada, first = await member(gateways[0], "ada")
+    bob, _ = await member(gateways[1], "bob")
+    await ada.ask("room_message", roomId="r", text="forgotten")
+    await bob.until("room_message", text="forgotten")
+    redis.kill()
+    redis.forget()
+    redis.start()
+    for wire, role in ((ada, "owner"), (bob, "member")):
+        seen = await wire.until("room_joined", seconds=TAKEOVER)
+        assert "requestId" not in seen
+        assert (seen["recovered"], seen["messages"], seen["role"]) == (False, [], role)
+        assert seen["epoch"] != first["epoch"]
+    said = await bob.ask("room_message", roomId="r", text="and yet")
+    assert (said["type"], said["seq"]) == ("room_message", 1)
+    assert (await ada.until("room_message", text="and yet"))["seq"] == 1
+    for wire in (ada, bob):
+        await wire.close()
