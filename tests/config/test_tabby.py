@@ -55,7 +55,8 @@ REALISTIC: dict[str, Any] = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder of TabbyAPI's with a model."""
-    (tmp_path / "models" / MODEL).mkdir(parents=True)
+    for name in (MODEL, "tiny"):
+        (tmp_path / "models" / name).mkdir(parents=True)
     return tmp_path
 
 
@@ -133,6 +134,7 @@ def test_a_missing_key_for_clients_is_told(folder: Path) -> None:
         {"model": {"chunk_size": True, "cache_mode": "8, 8", "unheard_of": {"a": [1, None]}}},
         {"draft_model": {"draft_mode": "mtp", "draft_model_name": "x"}, "lora": {"loras": [1]}},
         {"future_section": [1, 2], 7: {8: 9}},
+        {"draft_model": {"draft_model_name": "gone"}, "model": {"model_name": MODEL}},
     ],
 )
 def test_whatever_comes_out_loads(tables: dict[str, Any], folder: Path) -> None:

@@ -34,6 +34,9 @@ class Seat:
     def show_stream(self, answer: Answer, prompt: str | None) -> None:
         raise AssertionError("no stream is asked for here")
 
+    def join_stream(self, answer: Answer) -> None:
+        raise AssertionError("no stream is asked for here")
+
     def close_view(self, stream_id: str) -> bool:
         return False
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import dataclass
 
+from wsserver.app.application import CannotStart
 from wsserver.app.policies import limit_policy
 from wsserver.config import Config
 from wsserver.core.ask import Answer
 from wsserver.core.rooms import RoomBroker
 from wsserver.core.rooms.asks import answer_draft
-from wsserver.core.sessions.store import SessionStore
-from wsserver.core.shared.endings import Endings
+from wsserver.core.sessions.store import SessionStore, StoreUnavailable
+from wsserver.core.shared.endings import RETRY_EVERY, Endings
 from wsserver.core.shared.ports import SharedCache
 from wsserver.core.telemetry import Telemetry
 from wsserver.stores.redis import (
@@ -20,8 +23,16 @@ from wsserver.stores.redis import (
     RedisNodes,
 )
 from wsserver.stores.redis.response_cache import RedisResponseCache
+from wsserver.stores.redis.rooms import RedisPresence, RedisRoomBroker
 from wsserver.stores.redis.streams import RedisStreams
-from wsserver.stores.rooms import RoomStores, open_room_stores
+from wsserver.stores.rooms import room_bounds
+from wsserver_protocol.errors import ErrorCode, WireError
+
+SEAT_GRACE = 30.0
+"""Seconds for which the seats of a dead process outlive the resume window of its clients. Those are
+cleared one by one, and leave their rooms then; this is for what was not known of them in time."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +46,19 @@ class Commons:
     limits: RedisLimits
     cache: SharedCache
     store: SessionStore
-    rooms: RoomStores
+    broker: RedisRoomBroker
+    presence: RedisPresence
     endings: Endings
 
     async def close(self) -> None:
         """Take leave, and close the way."""
         await self.queue.close()
         await self.streams.close()
-        await self.nodes.leave()
+        await self.broker.close()
+        try:
+            await self.nodes.leave()
+        except StoreUnavailable as error:
+            log.warning("this node can't take leave; its lease ends by itself: %s", error)
         await self.link.close()
 
 
@@ -50,9 +66,12 @@ def open_commons(config: Config, telemetry: Telemetry, store: SessionStore) -> C
     """The way to the Redis of the configuration. Nothing is asked of it yet.
 
     Raises:
-        ValueError: If its address is none of Redis.
+        CannotStart: If its address is none of Redis.
     """
-    link = RedisLink.open(config.redis.url)
+    try:
+        link = RedisLink.open(config.redis.url)
+    except ValueError as error:
+        raise CannotStart(f"redis.url: {error}") from error
     nodes = RedisNodes(link)
     streams = RedisStreams(link, nodes.node_id, retention=config.streams.retention_seconds)
     limits = RedisLimits(link, limit_policy(config), lambda ids: streams.living(list(ids)))
@@ -62,12 +81,14 @@ def open_commons(config: Config, telemetry: Telemetry, store: SessionStore) -> C
         size=config.cache.bytes,
         ttl=config.cache.ttl_seconds,
     )
-    rooms = open_room_stores(config)
+    broker = RedisRoomBroker(link, nodes.node_id, room_bounds(config))
+    grace = config.resume.window_seconds + SEAT_GRACE
+    presence = RedisPresence(link, broker, grace, lambda ids: streams.living(list(ids)))
     endings = Endings(
         limits=limits,
         cache=cache,
         telemetry=telemetry,
-        log_answer=lambda answer: _log_answer(rooms.broker, answer),
+        log_answer=lambda answer: _log_answer(broker, answer),
     )
     return Commons(
         link=link,
@@ -77,11 +98,20 @@ def open_commons(config: Config, telemetry: Telemetry, store: SessionStore) -> C
         limits=limits,
         cache=cache,
         store=store,
-        rooms=rooms,
+        broker=broker,
+        presence=presence,
         endings=endings,
     )
 
 
 async def _log_answer(broker: RoomBroker, answer: Answer) -> int | None:
-    entry = await broker.answer(answer.ask.room_id or "", answer_draft(answer))
-    return None if entry is None else entry.seq
+    """Log it; wait for a store that is away, since the end itself can't be told before."""
+    while True:
+        try:
+            entry = await broker.answer(answer.ask.room_id or "", answer_draft(answer))
+        except WireError as error:
+            if error.code is not ErrorCode.STORE_UNAVAILABLE:
+                raise
+            await asyncio.sleep(RETRY_EVERY)
+        else:
+            return None if entry is None else entry.seq

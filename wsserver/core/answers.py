@@ -171,6 +171,17 @@ class Answers(ABC):
         answer.holds -= 1
         if not answer.is_held:
             answer.record.wake()
+            for hook in answer.on_release:
+                hook()
+            answer.on_release.clear()
+
+    async def start_told(self, answer: Answer) -> None:
+        """Wait until nothing holds an answer's start back, or it has ended."""
+        if answer.is_held and not answer.record.is_ended:
+            over = asyncio.Event()
+            answer.on_release.append(over.set)
+            answer.on_end.append(lambda ended: over.set())
+            await over.wait()
 
     def refuse(self, answer: Answer, error: WireError) -> None:
         """End an answer that was held back as if it had never been accepted."""
@@ -252,9 +263,13 @@ class Answers(ABC):
             del self._ended[first.stream_id]
 
     def _wait(self, answer: Answer, place: int) -> None:
-        """Note an answer's place in line, and for how long it may wait there."""
-        answer.record.queue_position = place
-        answer.record.wake()  # its start may have been told before it had a place
+        """Note an answer's place in line (below 1: a slot is free), and for how long it may wait.
+
+        A free slot may turn out to be another's, so the time counts in any case.
+        """
+        if place > 0:
+            answer.record.queue_position = place
+            answer.record.wake()  # its start may have been told before it had a place
         if self._max_wait and answer.patience is None:
             loop = asyncio.get_running_loop()
             answer.patience = loop.call_later(self._max_wait, self._waited_enough, answer)

@@ -56,6 +56,9 @@ class Attached(Protocol):
     def show_stream(self, answer: Answer, prompt: str | None) -> None:
         """Follow a stream from its beginning, as a watcher."""
 
+    def join_stream(self, answer: Answer) -> None:
+        """Follow a stream that runs, with what there is of it, unless it is followed already."""
+
     def close_view(self, stream_id: str) -> bool:
         """Follow a stream no longer. False if it was not followed."""
 

@@ -36,7 +36,7 @@ class Intake:
         models: All there are.
         cache: Answers that are given again.
         close: Ends an answer that was given again.
-        wait: Told of each answer that waits, and its place.
+        wait: Told of each answer in line, and its place behind the free slots.
     """
 
     def __init__(
@@ -109,9 +109,8 @@ class Intake:
         if model.id != before:
             bind(record, model, record.requested_model or before)
         answer.job = job
-        place = self._queue.place(model.id, record.stream_id) - free
-        if place > 0:  # the free slots take the first ones as soon as their runner is woken
-            self._wait(answer, place)
+        # The free slots take the first ones as soon as their runner is woken.
+        self._wait(answer, self._queue.place(model.id, record.stream_id) - free)
         return True
 
     def _is_given_again(self, answer: Answer, job: Job, model: ModelView) -> bool:

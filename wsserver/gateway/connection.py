@@ -160,6 +160,11 @@ class Connection:
             opening = started(answer, prompt, None)
             self.open_view(answer, opening, request_id=None, is_of_all=True)
 
+    def join_stream(self, answer: Answer) -> None:
+        """Follow a stream that runs, with what there is of it, unless it is followed already."""
+        if answer.stream_id not in self._views and not answer.record.is_ended:
+            self.watch(answer)
+
     def follow_instead(self, answer: Answer, other: Answer, *, request_id: str) -> None:
         """Follow another answer from its beginning instead of one whose start was never told."""
         generation = self._generations.pop(answer.stream_id, None)

@@ -18,16 +18,20 @@ class RoomStores(NamedTuple):
     presence: Presence
 
 
-def open_room_stores(config: Config) -> RoomStores:
-    """Rooms in memory."""
+def room_bounds(config: Config) -> RoomBounds:
+    """What a configuration keeps of rooms."""
     rooms = config.rooms
-    bounds = RoomBounds(
+    return RoomBounds(
         entries=rooms.history_entries,
         entry_seconds=rooms.history_seconds,
         rooms=rooms.max_rooms,
         keep_seconds=rooms.keep_seconds,
     )
-    shared = MemoryRooms(bounds)
+
+
+def open_room_stores(config: Config) -> RoomStores:
+    """Rooms in memory."""
+    shared = MemoryRooms(room_bounds(config))
     broker = MemoryRoomBroker(shared)
     presence = MemoryPresence(shared, broker.node, config.resume.window_seconds)
     return RoomStores(broker, presence)

@@ -99,6 +99,9 @@ class Fleet(Protocol):
     def workers(self) -> Sequence[AnnouncedWorker]:
         """All workers that live, as they last announced themselves; the oldest first."""
 
+    def freshen(self) -> None:
+        """Take in what a worker in this very process has to announce by now."""
+
     async def call(self, node: str, call: WorkerCall, timeout: float) -> bytes:
         """Have a worker do something. Answers travel as MessagePack.
 

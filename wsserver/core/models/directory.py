@@ -11,13 +11,17 @@ really takes time (counting, a load, an unload) is awaited.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Protocol
 
 from wsserver.core.engine import ChatMessage, LoadProgress, ModelInfo
 from wsserver.core.models.model import ModelStatus
 from wsserver.core.pace import Pace
 from wsserver.core.streams import StreamRecord
+
+Admit = Callable[[], Coroutine[None, None, None] | None]
+"""Called before a load is begun, and may refuse it by a WireError: at once, or, where others decide
+on it, in what it returns."""
 
 
 class LoadCancelled(Exception):
@@ -152,7 +156,7 @@ class ModelDirectory(Protocol):
         *,
         model_id: str | None,
         settings: Mapping[str, object],
-        admit: Callable[[], None],
+        admit: Admit,
         makes_place: bool = False,
     ) -> ModelView:
         """Start loading what a client named, or join the load or the model that is there already.

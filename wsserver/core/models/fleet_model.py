@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 
-from wsserver.core.engine import LoadProgress, ModelInfo
+from wsserver.core.engine import LoadProgress, ModelInfo, ModelLoadError
 from wsserver.core.models.announcements import AnnouncedModel
+from wsserver.core.models.directory import LoadCancelled
 from wsserver.core.models.model import ModelStatus
 from wsserver.core.pace import Pace
 
@@ -35,6 +36,7 @@ class FleetModel:
         self._engine = engine
         self._entries: Mapping[str, AnnouncedModel] = {}  # by worker
         self.expected: Load | None = None  # asked for and not announced yet
+        self.unloading: asyncio.Task[None] | None = None  # asks its workers for that
         self._is_going = False  # its unload was asked for here
         self._changed = asyncio.Event()
 
@@ -153,6 +155,25 @@ class FleetModel:
         """What the worker that took a load says of this very load."""
         entry = self._entries.get(load.node)
         return entry if entry is not None and entry.load == load.identity else None
+
+    def outcome_of(self, load: Load | None) -> ModelInfo:
+        """What became of a load that is over.
+
+        Raises:
+            ModelLoadError: With the engine's reason, or because its worker is gone.
+            LoadCancelled: If the model was unloaded meanwhile.
+        """
+        entry = self.entry_of(load) if load is not None else None
+        if self.is_away:
+            raise ModelLoadError("the worker that loaded it is gone")
+        status = self.status if entry is None else entry.status
+        reason = self.reason if entry is None else entry.reason
+        info = self.info if entry is None else entry.info
+        if status is ModelStatus.FAILED:
+            raise ModelLoadError(reason or "the load failed")
+        if status is not ModelStatus.READY or info is None:
+            raise LoadCancelled(self.id)
+        return info
 
     async def changed(self) -> None:
         """Wait for the next change."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from wsserver.core.jobs import AnswerKeeper, JobQueue
 from wsserver.core.streams import Ending, StreamLog, StreamRecord
+from wsserver_protocol.errors import ErrorCode
 from wsserver_protocol.lifecycle import StreamState, StreamStep
 
 
@@ -31,6 +32,13 @@ class DivertingKeeper(AnswerKeeper, Protocol):
     def divert(self, record: StreamRecord, ending: Ending) -> bool:
         """Have a fallback take up an answer that waited for a model which ended as told. False if
         there is none, and the answer must end."""
+
+
+def being_unloaded(model_id: str) -> Ending:
+    """How work ends that waits for a model when its unload begins."""
+    return Ending.error(
+        ErrorCode.MODEL_NOT_READY, f"Model {model_id!r} is being unloaded.", retryable=True
+    )
 
 
 class LocalWaiting:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from wsserver.core.answers import Answers
@@ -24,6 +26,9 @@ from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.fields import WhenBusy
 
 log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+"""Between two tries to log an answer while the store is away."""
 
 
 @dataclass(slots=True)
@@ -62,7 +67,8 @@ class RoomAsks:
         self._contexts = contexts
         self._waiting: list[RoomAsk] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        rooms.on_answered = self._answered
+        rooms.telling.on_answered = self._answered
+        rooms.telling.on_broken = self._broken
 
     def begin(self, ask: RoomAsk) -> None:
         """Hold an accepted answer's start back; `open` comes next."""
@@ -78,7 +84,11 @@ class RoomAsks:
             model_id=answer.record.model_id,
         )
         try:
-            if await self._answers.admitted(answer):
+            is_wanted = await self._answers.admitted(answer)
+            known = self._answers.of_stream(answer.stream_id)
+            if known is not answer and not answer.record.is_ended:
+                return  # an earlier answer to the same request is shown in its place
+            if is_wanted:
                 opened = await self._broker.ask(
                     ask.room_id,
                     wanted,
@@ -103,9 +113,9 @@ class RoomAsks:
         if ask.is_open and not ask.ahead:
             ask.turn.set()
         self._answers.release(answer)
-        task = asyncio.get_running_loop().create_task(self._lead(ask))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._spawn(self._lead(ask))
+        # What its asker sent next, to leave for one, comes after its start.
+        await self._answers.start_told(answer)
 
     async def _lead(self, ask: RoomAsk) -> None:
         """Give the answer its context and its place in line. Whatever prevents that ends it."""
@@ -141,6 +151,12 @@ class RoomAsks:
             if not ask.ahead:
                 self._no_longer_waits(ask)
 
+    def _broken(self, room_id: str) -> None:
+        """Nobody tells of the room's answers any more: who waits for some goes on without."""
+        for ask in [ask for ask in self._waiting if ask.room_id == room_id]:
+            ask.ahead.clear()
+            self._no_longer_waits(ask)
+
     def _no_longer_waits(self, ask: RoomAsk) -> None:
         ask.turn.set()
         if ask in self._waiting:
@@ -155,10 +171,24 @@ class RoomAsks:
         try:
             entry = await self._broker.answer(ask.room_id, answer_draft(ask.answer))
         except WireError as error:
-            log.warning("an answer could not be put into its room's log: %s", error.message)
+            log.warning("an answer is put into its room's log later: %s", error.message)
             record.saved = False
+            self._spawn(self._close_later(ask))
             return
         record.seq = entry.seq if entry is not None else None
+
+    async def _close_later(self, ask: RoomAsk) -> None:
+        """The store is away: without an entry the ask would stay open, and hold others up."""
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            with suppress(WireError):
+                await self._broker.answer(ask.room_id, answer_draft(ask.answer))
+                return
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def answer_draft(answer: Answer) -> Draft:

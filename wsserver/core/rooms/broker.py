@@ -16,7 +16,9 @@ know: whether someone is banned, whether there is room, how high the other one's
 2. It is told each change once, all in the one order of the room; an entry's ``seq`` is the one
    before it plus 1. A gap (a lost message of a pub/sub) is filled from the log before more is told.
 3. When a method returns, this process's listener has been told what it changed.
-4. What `join` returns is the room as the listener knows it: everything up to ``Joined.seq`` has
+4. After `Broken` it is told nothing more of that room until a client of this process has joined
+   again: the store lost something, and what clients have of the log may be no part of it.
+5. What `join` returns is the room as the listener knows it: everything up to ``Joined.seq`` has
    been told and nothing after. It is returned without letting the loop run in between, so that a
    caller that seats its client at once neither misses nor repeats a change.
 
@@ -85,6 +87,14 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a process last knew of a room that it has to enter anew: the store may have lost it."""
+
+    role: Role
+    settings: RoomSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
     """A room as one of its members sees it on entering.
 
@@ -125,6 +135,7 @@ class RoomBroker(Protocol):
         rename: bool = False,
         invite: str | None = None,
         position: Position | None = None,
+        known: Known | None = None,
     ) -> Joined:
         """Give a client its seat in a room, made if need be. Again: the seat is this process's now.
 
@@ -136,6 +147,10 @@ class RoomBroker(Protocol):
         Tells `Entered`. A user who is there is asked for nothing but not to be banned; with
         another state, or (``rename``) name, `Stated` is told; with a higher role by an invite,
         `Ranked`.
+
+        A client that sat there until `Broken` was told gives what was ``known``: it is let in, in
+        that role unless another one is remembered; and a room that has to be made has these
+        settings.
 
         Raises:
             WireError: ``forbidden``, ``room_full``, or ``overloaded`` where the room would be one

@@ -99,7 +99,20 @@ class Ranked(_Change, frozen=True, tag="ranked"):
     by: str  # userId, or "server" where ownership was handed on
 
 
-Change = Entered | Left | Stated | Logged | Asked | Configured | Ranked
+class Withdrawn(_Change, frozen=True, tag="withdrawn"):
+    """An ask has no answer and will get none: the process that accepted it died too early."""
+
+    stream_id: str
+
+
+class Broken(_Change, frozen=True, tag="broken"):
+    """The store has lost what was told, or what is to be told.
+
+    Nothing more is told of the room to this process: who sits there has to enter anew.
+    """
+
+
+Change = Entered | Left | Stated | Logged | Asked | Configured | Ranked | Withdrawn | Broken
 """In the order in which they took place; ``seq`` of entries has no gaps in it."""
 
 

@@ -40,6 +40,15 @@ def too_many_rooms() -> WireError:
     return WireError(ErrorCode.OVERLOADED, "This server holds no more rooms.", retry_after=1000)
 
 
+def store_away() -> WireError:
+    """What rooms are kept in can't be reached."""
+    return WireError(
+        ErrorCode.STORE_UNAVAILABLE,
+        "The store that all servers share is away; try again soon.",
+        retry_after=1000,
+    )
+
+
 def busy() -> WireError:
     """An ask in a room that answers one at a time and lets none wait."""
     return WireError(

@@ -1,37 +1,25 @@
 """Rooms on this process: who of its clients sits where, and what they are told.
 
 What is shared with other processes is asked of the `RoomBroker`, and everything that happens comes
-back from it as changes, one after another. Here a change becomes one event, encoded once, for all
-who are there.
+back from it as changes, one after another (`telling`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import msgspec
 
 from wsserver.core.ask import Answer
 from wsserver.core.clients import Client
-from wsserver.core.rooms import refusals, shown
+from wsserver.core.rooms import refusals
 from wsserver.core.rooms.answering import RoomAnswers
-from wsserver.core.rooms.broker import Joined, Position, RoomBroker, Seat
-from wsserver.core.rooms.changes import (
-    Asked,
-    Change,
-    Configured,
-    Draft,
-    Entered,
-    Left,
-    Logged,
-    Origin,
-    Ranked,
-    Stated,
-)
+from wsserver.core.rooms.broker import Joined, Known, Position, RoomBroker, Seat
+from wsserver.core.rooms.changes import Draft, Origin
+from wsserver.core.rooms.losses import Losses
 from wsserver.core.rooms.presence import Lapsed
 from wsserver.core.rooms.room import Room
+from wsserver.core.rooms.telling import Telling
 from wsserver_protocol import events
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.lifecycle import StopReason
@@ -54,8 +42,11 @@ class Rooms:
         self.broker = broker
         self.answers = answers
         self._rooms: dict[str, Room] = {}
-        self.on_answered: Callable[[str], object] = lambda stream_id: None
-        broker.listen(self._told)
+        self._losses = Losses(self)
+        self.telling = Telling(
+            self._rooms, answers, unseat=self._unseat, broken=self._losses.broken
+        )
+        broker.listen(self.telling.told)
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -101,6 +92,25 @@ class Rooms:
         """
         if name is not None:
             client.name = name
+        room, joined = await self.enter(
+            client, room_id, rename=name is not None, state=state, invite=invite, position=position
+        )
+        client.room_ids.remove(room_id)  # joined last is last
+        client.room_ids.append(room_id)
+        return room, joined
+
+    async def enter(
+        self,
+        client: Client,
+        room_id: str,
+        *,
+        rename: bool = False,
+        state: dict[str, Any] | None = None,
+        invite: str | None = None,
+        position: Position | None = None,
+        known: Known | None = None,
+    ) -> tuple[Room, Joined]:
+        """As `join`; the room keeps its place among the client's."""
         seat = Seat(
             user_key=client.identity.key,
             user_id=client.identity.user_id,
@@ -108,15 +118,20 @@ class Rooms:
             client_id=client.client_id,
         )
         joined = await self.broker.join(
-            room_id, seat, state=state, rename=name is not None, invite=invite, position=position
+            *(room_id, seat),
+            state=state,
+            rename=rename,
+            invite=invite,
+            position=position,
+            known=known,
         )
         room = self._rooms.get(room_id)
         if room is None:
             room = self._rooms[room_id] = Room(room_id)
         room.seat(client, joined)
-        if room_id in client.room_ids:
-            client.room_ids.remove(room_id)  # joined last is last
-        client.room_ids.append(room_id)
+        self._losses.forgive(room_id, client.client_id)
+        if room_id not in client.room_ids:
+            client.room_ids.append(room_id)
         return room, joined
 
     async def look_again(
@@ -142,7 +157,7 @@ class Rooms:
                 except WireError as error:
                     if error.code is ErrorCode.STORE_UNAVAILABLE:
                         raise
-                    self._lost(client, room_id)
+                    self.unseat(client, room_id)
                 else:
                     seen[room_id] = (room.heard, joined)
         client.room_ids.sort(key=order.index)
@@ -152,7 +167,8 @@ class Rooms:
         room = self._rooms.get(room_id)
         return room is None or room.heard != heard
 
-    def _lost(self, client: Client, room_id: str) -> None:
+    def unseat(self, client: Client, room_id: str) -> None:
+        """A client sits in a room no more, and nobody is told."""
         room = self._rooms.get(room_id)
         if room is not None and client.client_id in room.clients:
             self._unseat(client, room)
@@ -160,33 +176,60 @@ class Rooms:
             client.room_ids.remove(room_id)
 
     async def leave(self, client: Client, room: Room, reason: str) -> None:
-        """Take a client out: the user is gone with the last one, wherever the others are."""
+        """Take a client out: the user is gone with the last one, wherever the others are.
+
+        If the store is away the others are told when it is back.
+        """
         self._unseat(client, room)
-        await self._give_up(room.room_id, client.identity.key, client.client_id, reason)
+        await self._leave(client, room.room_id, reason)
 
     def depart(self, client: Client) -> None:
-        """A client is gone for good: it leaves its rooms, once what it began there is done."""
+        """A client is gone for good: it leaves its rooms, once what it began there is done.
+
+        It may have been another process's, that died.
+        """
         client.lane.begin(lambda: self._leave_all(client))
 
     async def lapse(self, seat: Lapsed) -> None:
-        """Take a seat away that a process left behind."""
-        await self._give_up(*seat, "timeout")
+        """Take a seat away that a process left behind.
+
+        Raises:
+            WireError: ``store_unavailable``.
+        """
+        await self.give_up(*seat, "timeout")
+
+    async def sweep(self) -> None:
+        """Give up what is owed, and have the store drop what is past its time.
+
+        Raises:
+            WireError: ``store_unavailable``.
+        """
+        await self._losses.settle()
+        await self.broker.sweep()
+
+    async def give_up(self, room_id: str, user_key: str, client_id: str, reason: str) -> None:
+        """Have a place in a room be nobody's, and stop what nobody is left for.
+
+        Raises:
+            WireError: ``store_unavailable``.
+        """
+        for stream_id in await self.broker.leave(room_id, user_key, client_id, reason):
+            self.answers.stop(stream_id, StopReason.DISCONNECT, "server")
 
     async def _leave_all(self, client: Client) -> None:
         for room_id in list(client.room_ids):
-            room = self._rooms.get(room_id)
-            if room is None:
-                continue
+            self.unseat(client, room_id)
             try:
-                await self.leave(client, room, "timeout")
-            except WireError as error:
-                log.warning("a client could not leave its room: %s", error.message)
+                await self._leave(client, room_id, "timeout")
             except Exception:
                 log.exception("a client could not leave its room")
 
-    async def _give_up(self, room_id: str, user_key: str, client_id: str, reason: str) -> None:
-        for stream_id in await self.broker.leave(room_id, user_key, client_id, reason):
-            self.answers.stop(stream_id, StopReason.DISCONNECT, "server")
+    async def _leave(self, client: Client, room_id: str, reason: str) -> None:
+        try:
+            await self.give_up(room_id, client.identity.key, client.client_id, reason)
+        except WireError as error:
+            log.warning("a place in a room is given up later: %s", error.message)
+            self._losses.owe(room_id, client.client_id, client.identity.key, reason)
 
     def _unseat(self, client: Client, room: Room) -> None:
         for stream_id in room.asks:
@@ -201,7 +244,19 @@ class Rooms:
     def vacate(self, client: Client) -> None:
         """A client has moved to another process, and its seats with it: nobody is told."""
         for room_id in list(client.room_ids):
-            self._lost(client, room_id)
+            self.unseat(client, room_id)
+
+    def follow(self, client: Client, room: Room) -> None:
+        """Have a client follow the answers that a room is getting, from their beginnings."""
+        connection = client.connection
+        if connection is None:
+            return
+        for stream_id in list(room.asks):
+            self.answers.when_found(
+                stream_id,
+                connection.join_stream,
+                while_=lambda: client.connection is connection and client.client_id in room.clients,
+            )
 
     # Talking -----------------------------------------------------------------------------------
 
@@ -232,86 +287,3 @@ class Rooms:
             WireError: As for `RoomBroker.set_state`.
         """
         await self.broker.set_state(room.room_id, client.identity.key, state, origin)
-
-    # What is told ------------------------------------------------------------------------------
-
-    def _told(self, room_id: str, change: Change) -> None:
-        match change:  # asks of this process may be open where nobody sits here any more
-            case Asked(steered=(_, *_)):
-                for stream_id in change.steered:
-                    self.answers.stop(stream_id, StopReason.INTERRUPT, change.ask.client_id)
-            case Logged() if change.entry.stream_id is not None:
-                self.on_answered(change.entry.stream_id)
-        room = self._rooms.get(room_id)
-        if room is None:
-            return
-        room.heard += 1
-        match change:
-            case Logged():
-                self._logged(room, change)
-            case Asked():
-                self._asked(room, change)
-            case Entered():
-                if room.digest.takes(change.participants):
-                    room.digest.add(change)
-                else:
-                    room.announce(shown.entered(room_id, change))
-            case Left():
-                self._left(room, change)
-            case Stated():
-                self._stated(room, change)
-            case Configured():
-                room.settings = change.settings
-                updated = events.RoomUpdated(
-                    room_id=room_id, settings=change.settings, by=change.by
-                )
-                room.announce(updated, origin=change.origin)
-            case Ranked():
-                self._ranked(room, change)
-
-    def _logged(self, room: Room, change: Logged) -> None:
-        entry = change.entry
-        if entry.stream_id is None:
-            room.announce(shown.entry(room.room_id, entry), origin=change.origin)
-        else:  # an answer: its stream's events have shown it
-            room.asks.pop(entry.stream_id, None)
-
-    def _asked(self, room: Room, change: Asked) -> None:
-        ask = change.ask
-        room.asks[ask.stream_id] = ask
-        prompt = change.entry.text if change.entry is not None else None
-
-        def show(answer: Answer) -> None:
-            for client in room.present(besides=ask.client_id):
-                if client.connection is not None:
-                    client.connection.show_stream(answer, prompt)
-
-        self.answers.when_found(ask.stream_id, show, while_=lambda: ask.stream_id in room.asks)
-
-    def _stated(self, room: Room, change: Stated) -> None:
-        event = events.RoomPresence(room_id=room.room_id, member=change.member)
-        if room.digest.takes(change.participants):
-            room.digest.add(change)
-            room.answer(event, change.origin)
-        else:
-            room.announce(event, origin=change.origin)
-
-    def _left(self, room: Room, change: Left) -> None:
-        event = shown.left(room.room_id, change)
-        gone = [room.clients[one] for one in change.client_ids if one in room.clients]
-        for client in gone:  # thrown out: each is told of itself
-            self._unseat(client, room)
-            if client.connection is not None:
-                own = msgspec.structs.replace(event, client_id=client.client_id)
-                client.connection.send(own)
-        if room.digest.takes(change.participants):
-            room.digest.add(change)
-            room.answer(event, change.origin)
-        else:
-            room.announce(event, origin=change.origin)
-
-    def _ranked(self, room: Room, change: Ranked) -> None:
-        if change.role is not None and change.user_key in room.roles:
-            room.roles[change.user_key] = change.role
-        event = shown.ranked(room.room_id, change)
-        room.announce(event, origin=change.origin)

@@ -1,8 +1,13 @@
-"""What members are told of a change: its event."""
+"""What members are told: a change's event, and what a room looks like."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from wsserver.core.ask import Answer
+from wsserver.core.rooms.broker import Joined
 from wsserver.core.rooms.changes import Entered, Left, Ranked
+from wsserver.core.rooms.digest import chunks
 from wsserver_protocol import events
 
 
@@ -53,4 +58,32 @@ def entry(room_id: str, logged: events.RoomEntry) -> events.RoomEntryEvent:
         stream_id=logged.stream_id,
         continues=logged.continues,
         timestamp=logged.timestamp,
+    )
+
+
+def joined(
+    room_id: str, seen: Joined, answers: Iterable[Answer], *, request_id: str | None = None
+) -> events.RoomJoined:
+    """What a room looks like to one of its members, with the answers that it is getting."""
+    return events.RoomJoined(
+        request_id=request_id,
+        room_id=room_id,
+        participants=seen.participants,
+        members=next(chunks(seen.members), ()),
+        epoch=seen.epoch,
+        seq=seen.seq,
+        recovered=seen.recovered,
+        messages=seen.entries,
+        active_streams=tuple(
+            events.ActiveStream(
+                stream_id=answer.stream_id,
+                client_id=answer.ask.client_id,
+                model=answer.record.model_id,
+                state=answer.record.state,
+                offset=len(answer.record.transcript),
+            )
+            for answer in answers
+        ),
+        role=seen.role,
+        settings=seen.settings,
     )

@@ -217,7 +217,9 @@ class StreamRecord:
         self.is_cached, self.saved, self.seq = facts.is_cached, facts.saved, facts.seq
         if facts.model is not None:  # its place in a line was found after it was first told of
             self.model_id, self.requested_model = facts.model, facts.requested_model
-        self.ended_at = self.accepted_at + facts.duration / 1000
+        ended_at = self.accepted_at + facts.duration / 1000
+        # Never in the future, whatever the clocks of two hosts say.
+        self.ended_at = ended_at if self.ended_at is None else min(self.ended_at, ended_at)
         if facts.first_token is not None:
             self.first_token_at = self.accepted_at + facts.first_token / 1000
 

@@ -9,11 +9,11 @@ from collections.abc import Coroutine, Mapping
 from wsserver.core.ask import Answer
 from wsserver.core.clients import Client
 from wsserver.core.identity import Identity
-from wsserver.core.rooms import Joined
+from wsserver.core.rooms import Joined, shown
 from wsserver.core.wallclock import wall_iso, wall_ms
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
-from wsserver.gateway.handlers.rooms import in_lane, joined, position, reply_of, watch_room
+from wsserver.gateway.handlers.rooms import in_lane, position, reply_of
 from wsserver.gateway.handlers.streams import may_watch
 from wsserver.gateway.services import Services
 from wsserver_protocol import events, requests
@@ -158,6 +158,8 @@ async def _resume_from_anywhere(call: Call) -> Reply:
         if answer is not None and offset > len(answer.record.transcript):
             await services.answers.place(answer, offset)  # it may have more than is known here
     client.stream_ids = ()
+    if client is call.connection.client:  # this is its lane already
+        return await _resume_knowing(call, client, gone)
     return await in_lane(client, lambda: _resume_knowing(call, client, gone))
 
 
@@ -206,7 +208,7 @@ def _resume(call: Call, kept: Mapping[str, tuple[str, str]], seen: Mapping[str, 
     for room_id in client.room_ids:
         room = services.rooms.get(room_id)
         if room is not None:
-            watch_room(connection, room)
+            services.rooms.follow(client, room)
     return None
 
 
@@ -251,7 +253,7 @@ def _resumed(
         if answer.is_stream and answer.stream_id not in asked
     ]
     rooms = [
-        joined(connection, room, seen[room_id], request_id=None)
+        shown.joined(room_id, seen[room_id], services.rooms.answers_in(room))
         for room_id in client.room_ids
         if room_id in seen and (room := services.rooms.get(room_id)) is not None
     ]

@@ -42,11 +42,16 @@ def load_model(call: Call) -> Coroutine[None, None, Reply]:
     require_scope(connection, "models:write")
     services.require_open()
     key, now = connection.client.identity.limit_key, asyncio.get_running_loop().time()
+
+    def admit() -> Coroutine[None, None, None] | None:
+        services.limits.admit(key, 1, now)
+        return services.limits.admission(key, 1)
+
     model = services.models.begin_load(
         request.source,
         model_id=request.id,
         settings=request.options or {},
-        admit=lambda: services.limits.admit(key, 1, now),
+        admit=admit,
         makes_place=request.immediate,
     )
     return _loaded(call, model)

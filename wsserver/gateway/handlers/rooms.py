@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 
-from wsserver.core.ask import Answer
 from wsserver.core.clients import Client
-from wsserver.core.rooms import Joined, Origin, Position, Room, shown
-from wsserver.core.rooms.digest import chunks
+from wsserver.core.rooms import Origin, Position, shown
 from wsserver.core.rooms.rights import require_voice
-from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver.gateway.repeats import once_done
 from wsserver_protocol import events, requests
@@ -57,8 +54,9 @@ async def _join(call: Call) -> Reply:
         invite=request.invite,
         position=position(request.last_seq),
     )
-    connection.send(joined(connection, room, seen, request_id=call.request_id))
-    watch_room(connection, room)
+    answers = services.rooms.answers_in(room)
+    connection.send(shown.joined(room.room_id, seen, answers, request_id=call.request_id))
+    services.rooms.follow(client, room)
     return None
 
 
@@ -165,47 +163,3 @@ def position(given: int | RoomPosition | None) -> Position | None:
     if isinstance(given, RoomPosition):
         return Position(seq=given.seq, epoch=given.epoch)
     return Position(seq=given)
-
-
-def joined(
-    connection: Connection, room: Room, seen: Joined, *, request_id: str | None
-) -> events.RoomJoined:
-    """What a room looks like to one of its members."""
-    return events.RoomJoined(
-        request_id=request_id,
-        room_id=room.room_id,
-        participants=seen.participants,
-        members=next(chunks(seen.members), ()),
-        epoch=seen.epoch,
-        seq=seen.seq,
-        recovered=seen.recovered,
-        messages=seen.entries,
-        active_streams=tuple(
-            events.ActiveStream(
-                stream_id=answer.stream_id,
-                client_id=answer.ask.client_id,
-                model=answer.record.model_id,
-                state=answer.record.state,
-                offset=len(answer.record.transcript),
-            )
-            for answer in connection.services.rooms.answers_in(room)
-        ),
-        role=seen.role,
-        settings=seen.settings,
-    )
-
-
-def watch_room(connection: Connection, room: Room) -> None:
-    """Follow the answers that a room is getting, from their beginnings."""
-    client = connection.client
-
-    def watch(answer: Answer) -> None:
-        if connection.view_of(answer.stream_id) is None and not answer.record.is_ended:
-            connection.watch(answer)
-
-    for stream_id in list(room.asks):
-        connection.services.rooms.answers.when_found(
-            stream_id,
-            watch,
-            while_=lambda: connection.is_open and client.client_id in room.clients,
-        )

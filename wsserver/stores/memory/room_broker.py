@@ -14,6 +14,7 @@ from wsserver.core.rooms.broker import (
     INVITES_KEPT,
     MEMBERS_SHOWN,
     Joined,
+    Known,
     Listener,
     Opened,
     Position,
@@ -65,6 +66,7 @@ class MemoryRoomBroker:
         rename: bool = False,
         invite: str | None = None,
         position: Position | None = None,
+        known: Known | None = None,
     ) -> Joined:
         shared = self._shared
         room = shared.fresh(room_id)
@@ -73,13 +75,14 @@ class MemoryRoomBroker:
         if room is not None:
             if seat.user_key in room.bans:
                 raise refusals.banned()
-            if member is None:
+            if member is None and known is None:
                 require_entry(room, seat, invite, invited)
         else:
             room = shared.make(room_id)
+            room.settings = known.settings if known is not None else room.settings
         told: list[Change] = []
         if member is None:
-            member, entered = enter(room, seat, state, invited)
+            member, entered = enter(room, seat, state, invited, known)
             told.append(entered)
         else:
             told += join_again(room, member, seat, state, rename, invited)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from wsserver.core.rooms import refusals
-from wsserver.core.rooms.broker import Seat
+from wsserver.core.rooms.broker import Known, Seat
 from wsserver.core.rooms.changes import Change, Entered, Origin, Ranked, Stated
 from wsserver.core.rooms.rights import higher, moderates
 from wsserver.stores.memory.room_state import MemberState, RoomState
@@ -26,14 +26,20 @@ def require_entry(room: RoomState, seat: Seat, invite: str | None, invited: Role
 
 
 def enter(
-    room: RoomState, seat: Seat, state: dict[str, Any] | None, invited: Role | None
+    room: RoomState,
+    seat: Seat,
+    state: dict[str, Any] | None,
+    invited: Role | None,
+    known: Known | None,
 ) -> tuple[MemberState, Entered]:
     """A new member, with no seat yet."""
-    known = room.roles.get(seat.user_key)
+    remembered = room.roles.get(seat.user_key)
     if invited is not None:
-        known = room.roles[seat.user_key] = higher(known or invited, invited)
-    role = known or Role.MEMBER
-    if not room.members and not room.emptied_at:
+        remembered = room.roles[seat.user_key] = higher(remembered or invited, invited)
+    if remembered is None and known is not None:
+        remembered = room.roles[seat.user_key] = known.role
+    role = remembered or Role.MEMBER
+    if known is None and not room.members and not room.emptied_at:
         role = room.roles[seat.user_key] = Role.OWNER
     member = MemberState(seat.user_key, seat.user_id, seat.name, role, state or {})
     room.members[seat.user_key] = member

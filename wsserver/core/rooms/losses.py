@@ -1,0 +1,108 @@
+"""What is done about what the store lost, or could not take.
+
+A store that is shared may lose what it was told last, or everything. Then each client that sits
+here enters its rooms anew, as what it was, and is shown them as after a join: an unasked
+`room_joined` by which it replaces what it has of the log. A place that could not be given up, as
+the store was away, is owed, and given up later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from wsserver.core.clients import Client
+from wsserver.core.rooms import shown
+from wsserver.core.rooms.broker import Known, Position
+from wsserver.core.rooms.room import Room
+from wsserver_protocol import events
+from wsserver_protocol.errors import ErrorCode, WireError
+
+if TYPE_CHECKING:
+    from wsserver.core.rooms.service import Rooms
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+"""Between two tries to enter while the store is away."""
+
+NOWHERE = Position(seq=0, epoch="none")
+"""Joins no log: the newest page is given, and the client told to replace what it has."""
+
+
+class Losses:
+    """Makes good what a store lost.
+
+    Args:
+        rooms: The rooms of this process.
+    """
+
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._owed: dict[tuple[str, str], tuple[str, str]] = {}  # room, client: user key, reason
+
+    def broken(self, room: Room) -> None:
+        """Nothing more is told of a room: all who sit here enter anew."""
+        for client in list(room.clients.values()):
+            self._begin(client, room, Known(role=room.role_of(client), settings=room.settings))
+
+    def owe(self, room_id: str, client_id: str, user_key: str, reason: str) -> None:
+        """A client's place is to be given up when the store is back."""
+        self._owed[room_id, client_id] = (user_key, reason)
+
+    def forgive(self, room_id: str, client_id: str) -> None:
+        """The client has entered again."""
+        self._owed.pop((room_id, client_id), None)
+
+    async def settle(self) -> None:
+        """Give up the places that are owed.
+
+        Raises:
+            WireError: ``store_unavailable``; the rest stays owed.
+        """
+        for (room_id, client_id), (user_key, reason) in list(self._owed.items()):
+            if self._owed.get((room_id, client_id)) is not None:
+                await self._rooms.give_up(room_id, user_key, client_id, reason)
+                self.forgive(room_id, client_id)
+
+    def _begin(self, client: Client, room: Room, known: Known) -> None:
+        client.lane.begin(lambda: self._enter(client, room, known))
+
+    async def _enter(self, client: Client, room: Room, known: Known) -> None:
+        if room.clients.get(client.client_id) is not client:
+            return  # it left meanwhile, or was taken to another process
+        try:
+            room, joined = await self._rooms.enter(
+                client, room.room_id, position=NOWHERE, known=known
+            )
+        except WireError as error:
+            if error.code is ErrorCode.STORE_UNAVAILABLE:
+                # Not here: what the client asks for meanwhile is to be refused, not to wait.
+                loop = asyncio.get_running_loop()
+                loop.call_later(RETRY_SECONDS, self._begin, client, room, known)
+            else:
+                self._turn_away(client, room)
+            return
+        except Exception:
+            log.exception("a client could not enter its room anew")
+            self._turn_away(client, room)
+            return
+        if client.connection is not None:
+            seen = shown.joined(room.room_id, joined, self._rooms.answers_in(room))
+            client.connection.send(seen)
+            self._rooms.follow(client, room)
+
+    def _turn_away(self, client: Client, room: Room) -> None:
+        """Others have made a room of that name meanwhile, and the client may not be there."""
+        if client.connection is not None:
+            client.connection.send(
+                events.RoomUserLeft(
+                    room_id=room.room_id,
+                    client_id=client.client_id,
+                    participants=len(room.roles) - 1,
+                    reason="timeout",
+                    user_id=client.identity.user_id,
+                )
+            )
+        self._rooms.unseat(client, room.room_id)

@@ -1,0 +1,106 @@
+"""Leases on seats over all processes: no ghosts, also when a process dies.
+
+A lease lies with those of all others; what a node has is found by its set of rooms. Every process
+looks for nodes that are long dead, and takes their seats away: twice does no harm, since a seat can
+be taken away only once. A node whose rooms have been gone through is forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from wsserver.core.rooms import refusals
+from wsserver.core.rooms.presence import LEASE, Lapsed
+from wsserver.core.sessions.store import StoreUnavailable
+from wsserver.stores.redis.link import RedisLink
+from wsserver.stores.redis.rooms.broker import RedisRoomBroker
+from wsserver.stores.redis.rooms.keys import LEASES, node_key
+
+log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 3600.0
+"""Between two times that a node says in which rooms it is."""
+
+AT_ONCE = 200
+"""Rooms of a dead node that are looked at together."""
+
+Living = Callable[[Sequence[str]], Awaitable[set[str]]]
+"""Which of these streams there are, and have not ended. Raises StoreUnavailable."""
+
+
+class RedisPresence:
+    """Leases on the seats that were taken through this process's broker.
+
+    Args:
+        link: The Redis.
+        broker: This process's.
+        grace: Seconds for which a seat outlives its process.
+        living: Tells which of the asks that a dead process leaves will still be answered.
+    """
+
+    def __init__(
+        self, link: RedisLink, broker: RedisRoomBroker, grace: float, living: Living
+    ) -> None:
+        self._link = link
+        self._broker = broker
+        self._grace = grace
+        self._living = living
+        self._refresh_at = 0.0
+
+    async def renew(self) -> None:
+        stood = await self._lease(LEASE)
+        if not stood:
+            log.warning("this process was believed dead for a while: its seats may be gone")
+        now = asyncio.get_running_loop().time()
+        if now >= self._refresh_at:
+            await self._broker.refresh()
+            self._refresh_at = now + REFRESH_SECONDS
+
+    async def lapsed(self) -> list[Lapsed]:
+        try:
+            return await self._lapsed()
+        except StoreUnavailable:
+            raise refusals.store_away() from None
+
+    async def resign(self) -> None:
+        await self._lease(0.0)
+
+    async def _lease(self, seconds: float) -> bool:
+        args = (self._broker.node, self._broker.now, round(seconds * 1000))
+        try:
+            stood: int = await self._link.call("room_leases/renew", LEASES, args)
+        except StoreUnavailable:
+            raise refusals.store_away() from None
+        return bool(stood)
+
+    async def _lapsed(self) -> list[Lapsed]:
+        args = (self._broker.now, round(self._grace * 1000))
+        found: list[Lapsed] = []
+        for node in await self._link.call("room_leases/lapsed", LEASES, args):
+            left = await self._left_by(node.decode())
+            if not left:
+                await self._link.call("room_leases/bury", LEASES, (node, self._broker.now))
+            found += left
+        return found
+
+    async def _left_by(self, node: str) -> list[Lapsed]:
+        """The seats that a dead node still has. Its asks that nobody will answer are closed."""
+        rooms = [room.decode() for room in await self._link.command("SMEMBERS", node_key(node))]
+        found: list[Lapsed] = []
+        for start in range(0, len(rooms), AT_ONCE):
+            some = rooms[start : start + AT_ONCE]
+            held = await asyncio.gather(*(self._broker.held(room, node) for room in some))
+            streams = [stream for _, asks in held for stream in asks]
+            living = await self._living(streams) if streams else set()
+            gone: list[str] = []
+            for room, (seats, asks) in zip(some, held, strict=True):
+                for stream_id in set(asks) - living:
+                    await self._broker.withdraw(room, stream_id)
+                if not seats and not set(asks) & living:
+                    gone.append(room)
+                found += [Lapsed(room, user, client) for user, client in seats]
+            if gone:
+                await self._link.command("SREM", node_key(node), *gone)
+        return found
