@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.streams import StreamRecord
@@ -15,12 +15,10 @@ from wsserver.stores.redis.link import PUBLISH, Argument
 from wsserver.stores.redis.stream_format import (
     Logprobs,
     Rung,
-    logprobs_of,
     pack_ending,
     pack_logprobs,
     stream_keys,
 )
-from wsserver_protocol.lifecycle import StreamStep
 
 Call = tuple[str, list[str], list[Argument]]
 """A script, its keys, its arguments."""
@@ -29,13 +27,6 @@ UNWANTED, ALL_KEYS = 1, 2
 """What an append's reply may end with; else 0."""
 
 _REFUSALS = {b"ok": None, b"short": Refusal.SHORT, b"fenced": Refusal.FENCED}
-
-
-class Claimant(NamedTuple):
-    """Who claims what: ``writer`` is never used again, so that a claim repeated is the same."""
-
-    stream_id: str
-    writer: str
 
 
 class Writing:
@@ -168,17 +159,3 @@ class Writing:
 
     def _call(self, name: str, *args: Argument) -> Call:
         return f"streams/{name}", self._keys, [*args, PUBLISH]
-
-
-def claimed(claimant: Claimant, reply: list[Any], now: float, leave: Callable[[], None]) -> Writing:
-    """The writing that a claim began: ``reply`` is the script's, ``now`` loop time."""
-    (fence, claims, tokens, model, meta, attempts), text, logprobs = reply[1:]
-    record = StreamRecord(claimant.stream_id, model.decode(), now)
-    record.transcript.restore(text.decode(), int(tokens))
-    record.logprobs = list(logprobs_of(logprobs))
-    record.attempts = int(attempts)
-    record.fence = int(fence)
-    record.claimed_at = now
-    record.take(StreamStep.RUN)
-    writer = LogWriter(record.fence, text, int(tokens))
-    return Writing(record, writer, own=claimant.writer, claims=claims, meta=meta, leave=leave)
