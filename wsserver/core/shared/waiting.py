@@ -18,8 +18,9 @@ from wsserver_protocol.errors import ErrorCode
 
 log = logging.getLogger(__name__)
 
-REAP_EVERY = 5.0
-"""Seconds between looks for work whose worker has died."""
+REAP_EVERY = 1.0
+"""Seconds between looks for work whose worker has died: what its answers' readers wait, on average
+half of this, beyond its lease."""
 
 LOOKS_AFTER = (0.5, 2.0)
 """Seconds from the end of a model after which its line is emptied. Not at once: another worker that

@@ -6,7 +6,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.streams import StreamRecord
@@ -16,12 +16,10 @@ from wsserver.stores.redis.link import PUBLISH, Argument
 from wsserver.stores.redis.stream_format import (
     Logprobs,
     Rung,
-    logprobs_of,
     pack_ending,
     pack_logprobs,
     stream_keys,
 )
-from wsserver_protocol.lifecycle import StreamStep
 
 Call = tuple[str, list[str], list[Argument]]
 """A script, its keys, its arguments."""
@@ -40,13 +38,6 @@ class Near(Protocol):
 
     def ring(self, stream_id: str, rung: Rung) -> None:
         """Tell it of text that Redis may not have yet."""
-
-
-class Claimant(NamedTuple):
-    """Who claims what: ``writer`` is never used again, so that a claim repeated is the same."""
-
-    stream_id: str
-    writer: str
 
 
 class Writing:
@@ -203,17 +194,3 @@ class Nearby:
             rung = writing.fresh()
             if rung is not None:
                 near.ring(writing.record.stream_id, rung)
-
-
-def claimed(claimant: Claimant, reply: list[Any], now: float, leave: Callable[[], None]) -> Writing:
-    """The writing that a claim began: ``reply`` is the script's, ``now`` loop time."""
-    (fence, claims, tokens, model, meta, attempts), text, logprobs = reply[1:]
-    record = StreamRecord(claimant.stream_id, model.decode(), now)
-    record.transcript.restore(text.decode(), int(tokens))
-    record.logprobs = list(logprobs_of(logprobs))
-    record.attempts = int(attempts)
-    record.fence = int(fence)
-    record.claimed_at = now
-    record.take(StreamStep.RUN)
-    writer = LogWriter(record.fence, text, int(tokens))
-    return Writing(record, writer, own=claimant.writer, claims=claims, meta=meta, leave=leave)
