@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from wsserver.app.policies import limit_policy
@@ -9,7 +10,7 @@ from wsserver.config import Config
 from wsserver.core.ask import Answer
 from wsserver.core.rooms import RoomBroker
 from wsserver.core.rooms.asks import answer_draft
-from wsserver.core.sessions.store import SessionStore
+from wsserver.core.sessions.store import SessionStore, StoreUnavailable
 from wsserver.core.shared.endings import Endings
 from wsserver.core.shared.ports import SharedCache
 from wsserver.core.telemetry import Telemetry
@@ -22,6 +23,8 @@ from wsserver.stores.redis import (
 from wsserver.stores.redis.response_cache import RedisResponseCache
 from wsserver.stores.redis.streams import RedisStreams
 from wsserver.stores.rooms import RoomStores, open_room_stores
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +42,13 @@ class Commons:
     endings: Endings
 
     async def close(self) -> None:
-        """Take leave, and close the way."""
+        """Take leave, and close the way. Without Redis the leases end by themselves."""
         await self.queue.close()
         await self.streams.close()
-        await self.nodes.leave()
+        try:
+            await self.nodes.leave()
+        except StoreUnavailable as error:
+            log.warning("this node can't take leave; its lease ends by itself: %s", error)
         await self.link.close()
 
 
