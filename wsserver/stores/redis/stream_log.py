@@ -42,7 +42,6 @@ would be 670, each with 250 bytes that are not text, for 7 ms less delay on aver
 AWAY_SECONDS, MAX_UNSENT = 60.0, 4 * 1024 * 1024
 """How long, and how many bytes of text, an answer can do without Redis."""
 
-
 CLOSE_SECONDS = 5.0
 """For what is still to be written when the process ends."""
 
@@ -80,7 +79,7 @@ class RedisStreamLog:
         self.on_cancelled: Callable[[StreamRecord, Ending], None] = lambda _, __: None
         self.on_fenced: Callable[[str], None] = lambda _: None
         self.on_lost: Callable[[StreamRecord], None] = lambda _: None
-        link.on_up.append(self._flush_soon)
+        link.on_up.append(self._look_at_all)
 
     def __len__(self) -> int:
         """Answers that are written here, those with an end that is not written yet included."""
@@ -176,7 +175,7 @@ class RedisStreamLog:
             self._flushing.cancel()
         for writing in list(self._writings.values()):
             self._forget(writing)
-        self._link.on_up.remove(self._flush_soon)
+        self._link.on_up.remove(self._look_at_all)
 
     @property
     def _is_busy(self) -> bool:
@@ -203,13 +202,17 @@ class RedisStreamLog:
             case Rung(bell) if bell.fence > writing.writer.fence:
                 self._fence_off(writing)
 
-    # Writing.
-
     def _writable(self, stream_id: str, fence: int) -> Writing:
         writing = self._writings.get(stream_id)
         if writing is None or writing.writer.fence != fence or writing.record.is_ended:
             raise Fenced(stream_id)
         return writing
+
+    def _look_at_all(self) -> None:
+        """Redis is back, maybe with less than it had: what it lost it gets back now."""
+        for writing in self._writings.values():
+            writing.is_in_doubt = True
+        self._flush_soon()
 
     def _flush_soon(self) -> None:
         if self._flushing is not None:
@@ -232,19 +235,19 @@ class RedisStreamLog:
     def _send(self, writing: Writing) -> None:
         if writing.away_since is not None and not self._link.is_up:
             self._hold_back(writing)
-        elif not writing.is_sending and writing.writer.next_operation() is not None:
+        elif not writing.is_sending and writing.next_operation() is not None:
             writing.is_sending = True
             self._spawn(self._write(writing))
 
     async def _write(self, writing: Writing) -> None:
         """Write until there is nothing more that is urgent."""
         try:
-            while (operation := writing.writer.next_operation()) is not None:
+            while (operation := writing.next_operation()) is not None:
                 reply = await self._link.call(*writing.call_for(operation, self._retention))
                 if reply[0] in (b"gone", b"behind"):
                     operation = writing.writer.rest
                     reply = await self._link.call(*writing.call_to_restore())
-                writing.away_since = None
+                writing.away_since, writing.is_in_doubt = None, False
                 writing.replied(operation, reply)
                 if not self._go_on(writing, reply):
                     break

@@ -52,6 +52,7 @@ class Writing:
         is_unwanted: Redis said last that its asker is gone and nobody looks.
         is_orphan: Its end was asked for because of that.
         away_since: Loop time of the first failure in a row.
+        is_in_doubt: Redis may have lost the answer.
     """
 
     __slots__ = (
@@ -62,6 +63,7 @@ class Writing:
         "_needs_all_keys",
         "_rung",
         "away_since",
+        "is_in_doubt",
         "is_lost",
         "is_orphan",
         "is_sending",
@@ -86,6 +88,7 @@ class Writing:
         self.leave = leave
         self.is_sending = self.is_lost = self.is_unwanted = self.is_orphan = False
         self.away_since: float | None = None
+        self.is_in_doubt = False
         self._id = own
         self._keys = stream_keys(record.stream_id)
         self._needs_all_keys = False  # for the next append
@@ -115,6 +118,13 @@ class Writing:
             self.record.logprobs.append((len(transcript), logprobs))
         self.writer.write(text.encode(), tokens)
         return len(transcript)
+
+    def next_operation(self) -> Append | Finish | None:
+        """What to send now; in doubt, be it nothing, to learn whether the answer is there."""
+        operation = self.writer.next_operation()
+        if operation is None and self.is_in_doubt and not self.writer.is_over:
+            return self.writer.rest
+        return operation
 
     def fresh(self) -> Rung | None:
         """What was made since the mirrors here were rung last."""

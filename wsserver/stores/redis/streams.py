@@ -160,6 +160,14 @@ class RedisStreams:
             stands = await followed.placed(cursor, since, until)
         return stands
 
+    async def is_known(self, stream_id: str) -> bool:
+        """Whether the log has an answer, ended or not.
+
+        Raises:
+            StoreUnavailable: If Redis is away.
+        """
+        return bool(await self._link.command("EXISTS", stream_keys(stream_id)[0]))
+
     async def cancel(self, stream_id: str, ending: Ending) -> Cancelled:
         """Ask for an end, durably; the first one asked of a living answer counts.
 
