@@ -181,7 +181,7 @@ class Device:
             self._wrong("waits for ever", pending.asked or pending.fields)
         for view in self.screen.open:
             asked = book.answers.get(view.stream_id)
-            self._wrong(f"waits for the end of {view.stream_id}, has {view.have}", asked)
+            self._wrong(f"waits for the end of {view}", asked)
 
     # Its connections.
 

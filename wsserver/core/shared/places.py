@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 
-from wsserver.core.clients import Attached, Client, Clients
+from wsserver.core.clients import Attached, Client, Clients, token_owner
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.clients import ClientState, SharedClients
 from wsserver.core.shared.led import store_away
@@ -55,7 +55,9 @@ class FleetClients(Clients):
         self._tell = tell
         self._dirty: set[Client] = set()
         self._saved: dict[str, ClientState] = {}
-        self._successors: dict[str, str] = {}  # a token that was taken, and the one to give
+        # A token that was taken, and those to give for it: who loses his connection in the midst of
+        # a resume comes again with the same one, and may be here before the first is done with.
+        self._successors: dict[str, list[str]] = {}
         self._writing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -86,14 +88,18 @@ class FleetClients(Clients):
                 self._by_token.pop(digest, None)
             client.tokens = list(state.tokens)
         self.adopt(client)
-        self._successors[token] = taken.token
+        self._successors.setdefault(token, []).append(taken.token)
         client.stream_ids = state.streams
         if taken.former is not None and taken.former != self._node:
             self._spawn(self._tell(taken.former, state.client_id))
         return client
 
     def redeem(self, token: str) -> str:
-        return self._successors.pop(token)
+        successors = self._successors[token]
+        successor = successors.pop(0)
+        if not successors:
+            del self._successors[token]
+        return successor
 
     def detach(self, client: Client) -> None:
         super().detach(client)
@@ -136,6 +142,8 @@ class FleetClients(Clients):
             client.window = None
         for digest in client.tokens:
             self._by_token.pop(digest, None)
+        for token in [t for t in self._successors if token_owner(t) == client.client_id]:
+            del self._successors[token]
 
     async def _write(self) -> None:
         """Write all that has changed, each as it stands then."""
