@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 
-from wsserver.core.clients import Attached, Client, Clients, token_owner
+from wsserver.core.clients import Attached, Client, Clients, token_digest, token_owner
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.clients import ClientState, SharedClients
 from wsserver.core.shared.led import store_away
@@ -78,7 +78,7 @@ class FleetClients(Clients):
         except StoreUnavailable:
             raise store_away() from None
         if taken is None:
-            return None
+            return self._unknown_elsewhere(token)
         state = taken.state
         client = self._clients.get(state.client_id)
         if client is None:
@@ -94,7 +94,22 @@ class FleetClients(Clients):
             self._spawn(self._tell(taken.former, state.client_id))
         return client
 
+    def _unknown_elsewhere(self, token: str) -> Client | None:
+        """The client of a token that the store does not know: one that it was not told of yet.
+
+        Of any other the store is right: its place is over, and the token is good no more here.
+        """
+        client = self.find(token)
+        if client is None or client.client_id not in self._saved:
+            return client
+        digest = token_digest(token)
+        del self._by_token[digest]
+        client.tokens.remove(digest)
+        return None
+
     def redeem(self, token: str) -> str:
+        if token not in self._successors:
+            return super().redeem(token)
         successors = self._successors[token]
         successor = successors.pop(0)
         if not successors:
