@@ -53,9 +53,9 @@ def wsserver(*arguments: str, load_seconds: float = 30.0) -> Iterator[Running]:
 
 
 @contextmanager
-def bare_loop() -> Iterator[Running]:
+def bare_loop(*arguments: str) -> Iterator[Running]:
     """The baseline server."""
-    with _process(["-m", "scripts.bench.bare_loop"], r"ws://\S+") as (url, process):
+    with _process(["-m", "scripts.bench.bare_loop", *arguments], r"ws://\S+") as (url, process):
         yield Running(url, process)
 
 

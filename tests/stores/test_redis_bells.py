@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from redis.crc import key_slot
 
-from tests.support.redis import running_redis
+from tests.support.redis import RedisCluster, running_redis
 from tests.support.waiting import eventually
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis import RedisLink, bells
@@ -95,6 +96,19 @@ async def test_a_deaf_line_is_found_by_the_probe(
     await link.publish(CHANNEL, b"ding")
     await eventually(lambda: ear.heard == [b"ding"])
     assert ear.doubts == 1
+
+
+async def test_a_channel_that_moves_is_followed(redis_cluster: RedisCluster) -> None:
+    """Its bells are heard from its new host, and were doubted in between."""
+    link = RedisLink.open(redis_cluster.url)
+    ear = Ear()
+    await ear.listen(link, "wsserver:b:{moving}")
+    with redis_cluster.moving(key_slot(b"moving")) as (_, _, settle):
+        settle()
+        await eventually(lambda: ear.doubts > 0)
+        await link.publish("wsserver:b:{moving}", b"ding")
+        await eventually(lambda: ear.heard == [b"ding"])
+    await link.close()
 
 
 async def test_bells_come_back_with_redis(tmp_path: Path) -> None:

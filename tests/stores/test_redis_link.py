@@ -76,24 +76,14 @@ async def test_scan_finds_the_keys_of_all_hosts(link: RedisLink) -> None:
 async def test_moved_keys_are_followed(redis_cluster: RedisCluster) -> None:
     """A slot that went to another host, or is on its way there, costs a redirection, no error."""
     link = RedisLink.open(redis_cluster.url)
-    slot = key_slot(b"moving")
     await link.command("SET", "moving", "x")
-    home = min(slot * len(redis_cluster.nodes) // 16384, len(redis_cluster.nodes) - 1)
-    source, target = redis_cluster.nodes[home], redis_cluster.nodes[home - 1]
-    ids = {node: node.ask("CLUSTER", "MYID").split("\r\n")[1] for node in redis_cluster.nodes}
-    try:
-        target.ask("CLUSTER", "SETSLOT", str(slot), "IMPORTING", ids[source])
-        source.ask("CLUSTER", "SETSLOT", str(slot), "MIGRATING", ids[target])
+    with redis_cluster.moving(key_slot(b"moving")) as (source, target, settle):
         source.ask("MIGRATE", "127.0.0.1", str(target.port), "moving", "0", "1000")
         assert await link.command("GET", "moving") == b"x"  # asked for there
-        for node in redis_cluster.nodes:
-            node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", ids[target])
+        settle()
         assert await link.command("GET", "moving") == b"x"  # moved
-    finally:
         await link.command("DEL", "moving")
-        for node in redis_cluster.nodes:
-            node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", ids[source])
-        await link.close()
+    await link.close()
 
 
 async def test_a_link_tells_that_redis_went_and_came(tmp_path: Path) -> None:
@@ -140,6 +130,48 @@ async def test_a_broken_connection_is_not_noticed(link: RedisLink) -> None:
     own = await link.command("CLIENT", "ID")
     await link.command("CLIENT", "KILL", "ID", own, "SKIPME", "no")
     assert await link.command("CLIENT", "ID") != own
+
+
+async def test_what_was_under_way_is_asked_again(link: RedisLink, redis_url: str) -> None:
+    """A connection that breaks before the replies came costs no error either."""
+    other = RedisLink.open(redis_url)
+    await link.ping()
+    await other.everywhere("CLIENT", "PAUSE", 10_000, "WRITE")
+    asked = asyncio.gather(*(link.command("INCR", f"k{n}") for n in range(100)))
+    await eventually(lambda: all(lane._under_way for lane in link._hosts.lanes))
+    await other.everywhere("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await other.everywhere("CLIENT", "UNPAUSE")
+    assert await asked == [1] * 100
+    await other.close()
+
+
+async def test_who_gives_up_waiting_spoils_no_reply(link: RedisLink, redis_url: str) -> None:
+    """What is cancelled while its reply is under way takes no reply from others."""
+    other = RedisLink.open(redis_url)
+    await link.ping()
+    await other.everywhere("CLIENT", "PAUSE", 10_000, "WRITE")
+    asked = [asyncio.ensure_future(link.command("INCRBY", f"k{n}", n)) for n in range(100)]
+    await eventually(lambda: all(lane._under_way for lane in link._hosts.lanes))
+    for each in asked[::2]:
+        each.cancel()
+    late = asyncio.gather(*(link.command("INCRBY", f"k{n}", 1) for n in range(100)))
+    await other.everywhere("CLIENT", "UNPAUSE")
+    assert await late == [n + 1 for n in range(100)]
+    assert await asyncio.gather(*asked[1::2]) == list(range(1, 100, 2))
+    await other.close()
+
+
+async def test_closing_leaves_nobody_waiting(link: RedisLink, redis_url: str) -> None:
+    """What is under way and what waits behind it fails at once."""
+    other = RedisLink.open(redis_url)
+    await other.everywhere("CLIENT", "PAUSE", 10_000, "WRITE")
+    asked = [asyncio.ensure_future(link.command("INCR", f"k{n}")) for n in range(600)]
+    await eventually(lambda: all(lane._under_way for lane in link._hosts.lanes))
+    await link.close()
+    replies = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(reply, StoreUnavailable) for reply in replies)
+    await other.everywhere("CLIENT", "UNPAUSE")
+    await other.close()
 
 
 async def test_nobody_there_is_told_at_once(tmp_path: Path) -> None:

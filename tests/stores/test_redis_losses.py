@@ -128,6 +128,36 @@ async def test_viewers_here_go_on_while_redis_is_away(
         await link.close()
 
 
+async def test_what_comes_during_a_slow_writing_is_written_too(tmp_path: Path) -> None:
+    """Text, and an end with the last text, whose tick found the writing before it under way."""
+    with running_redis(tmp_path) as server:
+        link = RedisLink.open(server.url)
+        log = RedisStreamLog(link, retention=60)
+        finished: list[str] = []
+        log.on_finished = finished.append
+        streams = RedisStreams(link, "nod", retention=60)
+        record = StreamRecord("s", "model", 0.0)
+        await streams.create(record, b"")
+        claim = await log.claim("s")
+        assert claim is not None
+        text, offset = "", 0
+        for word in ("first ", "last "):
+            server.freeze()
+            offset = log.append("s", claim.fence, offset, word, 1)
+            await eventually(lambda: log._writings["s"].is_sending and log._flushing is None)
+            offset = log.append("s", claim.fence, offset, f"then {word}", 1)
+            if word == "last ":
+                log.finish("s", claim.fence, offset, COMPLETE)
+            await eventually(lambda: log._flushing is None)
+            server.thaw()
+            text += f"{word}then {word}"
+            await eventually(lambda: record.transcript.text == text)  # noqa: B023
+        await eventually(lambda: finished == ["s"])
+        await log.close()
+        await streams.close()
+        await link.close()
+
+
 async def test_an_answer_is_given_up_when_redis_stays_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

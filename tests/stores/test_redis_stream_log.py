@@ -31,7 +31,7 @@ class TestRedisStreamLog(SharedStreamLogContract):
 
 
 async def test_all_of_a_tick_is_one_operation(log: RedisLogUnderTest) -> None:
-    """The first text goes out at once; what is made within the next 25 ms goes out together."""
+    """The first text goes out at once; what is made within the next 40 ms goes out together."""
     record, writer, fence = await begun(log)
     offset = writer.log.append("s", fence, 0, "first ", 1)
     await eventually(lambda: shows(record, "first "))

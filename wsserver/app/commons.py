@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from wsserver.app.application import CannotStart
 from wsserver.app.policies import limit_policy
 from wsserver.config import Config
 from wsserver.core.ask import Answer
@@ -65,9 +66,12 @@ def open_commons(config: Config, telemetry: Telemetry, store: SessionStore) -> C
     """The way to the Redis of the configuration. Nothing is asked of it yet.
 
     Raises:
-        ValueError: If its address is none of Redis.
+        CannotStart: If its address is none of Redis.
     """
-    link = RedisLink.open(config.redis.url)
+    try:
+        link = RedisLink.open(config.redis.url)
+    except ValueError as error:
+        raise CannotStart(f"redis.url: {error}") from error
     nodes = RedisNodes(link)
     streams = RedisStreams(link, nodes.node_id, retention=config.streams.retention_seconds)
     limits = RedisLimits(link, limit_policy(config), lambda ids: streams.living(list(ids)))

@@ -171,6 +171,17 @@ class Answers(ABC):
         answer.holds -= 1
         if not answer.is_held:
             answer.record.wake()
+            for hook in answer.on_release:
+                hook()
+            answer.on_release.clear()
+
+    async def start_told(self, answer: Answer) -> None:
+        """Wait until nothing holds an answer's start back, or it has ended."""
+        if answer.is_held and not answer.record.is_ended:
+            over = asyncio.Event()
+            answer.on_release.append(over.set)
+            answer.on_end.append(lambda ended: over.set())
+            await over.wait()
 
     def refuse(self, answer: Answer, error: WireError) -> None:
         """End an answer that was held back as if it had never been accepted."""

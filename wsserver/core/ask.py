@@ -72,6 +72,7 @@ class Answer:
     request_id: str | None = None  # the asker's
     closing: list[ClosingHook] = field(default_factory=list)
     on_end: list[Callable[[Answer], object]] = field(default_factory=list)
+    on_release: list[Callable[[], object]] = field(default_factory=list)  # its start may be told
     on_replaced: Callable[[Answer], object] | None = None  # by the same request's earlier answer
     claim: Claim | None = None  # where its repeats are recognised by a whole fleet
     ask_seq: int | None = None  # the ask's place in its room's log

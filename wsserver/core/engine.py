@@ -165,13 +165,15 @@ class Finished(msgspec.Struct, tag="f", array_like=True, frozen=True, gc=False):
 class Failed(msgspec.Struct, tag="x", array_like=True, frozen=True, gc=False):
     """The job ended by an error of its own; the engine goes on and the slot is free.
 
-    ``code`` is one of the wire's error codes; ``message`` is fit for the client to read.
+    ``code`` is one of the wire's error codes; ``message`` is fit for the client to read; ``field``
+    is the path of the request's field that it is about, such as ``options.grammar``.
     """
 
     job_id: str
     code: str
     message: str
     retryable: bool = False
+    field: str | None = None
 
 
 Output = Prefilled | Delta | Finished | Failed

@@ -84,7 +84,11 @@ class RoomAsks:
             model_id=answer.record.model_id,
         )
         try:
-            if await self._answers.admitted(answer):
+            is_wanted = await self._answers.admitted(answer)
+            known = self._answers.of_stream(answer.stream_id)
+            if known is not answer and not answer.record.is_ended:
+                return  # an earlier answer to the same request is shown in its place
+            if is_wanted:
                 opened = await self._broker.ask(
                     ask.room_id,
                     wanted,
@@ -110,6 +114,8 @@ class RoomAsks:
             ask.turn.set()
         self._answers.release(answer)
         self._spawn(self._lead(ask))
+        # What its asker sent next, to leave for one, comes after its start.
+        await self._answers.start_told(answer)
 
     async def _lead(self, ask: RoomAsk) -> None:
         """Give the answer its context and its place in line. Whatever prevents that ends it."""

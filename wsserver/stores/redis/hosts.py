@@ -218,19 +218,23 @@ class Hosts:
 
 
 def _options(url: str) -> dict[str, Any]:
-    """What an address says, as the library's connections take it."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss", "unix"):
+    """What an address says, as the library's connections take it. Errors quote no part of it that
+    could be one of a password."""
+    if not url.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("expected a redis://, rediss:// or unix:// address")
     # The library leaves out a database that is no number, and fails on an unknown option only
     # when it connects.
+    parts = urlsplit(url)
     database = parts.path.strip("/")
     if parts.scheme != "unix" and database and not database.isdecimal():
-        raise ValueError(f"database {database!r} is no number")
+        raise ValueError("the database is no number (a / in a password is written as %2F)")
     for name in parse_qs(parts.query):
         if name not in OPTIONS:
             raise ValueError(f"option {name!r} is none of {', '.join(sorted(OPTIONS))}")
-    return dict(parse_url(url))
+    try:
+        return dict(parse_url(url))
+    except ValueError:
+        raise ValueError("its port or an option's value is not of its kind") from None
 
 
 async def _in_time(asked: Awaitable[object]) -> None:

@@ -103,6 +103,8 @@ class Lane:
         return bool(self._under_way or self._waiting)
 
     async def _ask_some(self) -> None:
+        if not self._under_way:
+            return  # nobody waits any more, which says nothing of Redis
         limit = ANSWER_SECONDS / 2 if self._broke else ANSWER_SECONDS
         try:
             # The library's own limits cost a timer for each reply.

@@ -1,7 +1,7 @@
 /**
- * Finishes the built page: the licences of what is bundled in it, and the record of its sources.
+ * Finishes the built pages: the licences of what is bundled in them, and the record of their sources.
  *
- * The record says what the page was made from, so that scripts/page_is_current can tell,
+ * The record says what the pages were made from, so that scripts/page_is_current can tell,
  * without Node, whether the sources have changed since. Both compute the same: keep them alike.
  */
 
@@ -9,8 +9,8 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const clients = fileURLToPath(new URL("..", import.meta.url));
-const page = fileURLToPath(new URL("../../wsserver/page/", import.meta.url));
+const clients = fileURLToPath(new URL(".", import.meta.url));
+const page = fileURLToPath(new URL("../wsserver/page/", import.meta.url));
 const IGNORED = new Set(["node_modules", "dist", "tests", "README.md"]);
 
 function filesUnder(folder) {
@@ -21,7 +21,7 @@ function filesUnder(folder) {
   });
 }
 
-const bundled = JSON.parse(readFileSync(`${clients}/web/package.json`, "utf8")).dependencies;
+const bundled = JSON.parse(readFileSync(`${clients}/shared/package.json`, "utf8")).dependencies;
 const packages = [...Object.keys(bundled), "@preact/signals-core"].sort();
 const licences = packages.map((name) => {
   const folder = `${clients}/node_modules/${name}`;
@@ -32,7 +32,8 @@ const licences = packages.map((name) => {
 });
 writeFileSync(`${page}/licenses.txt`, licences.join(`\n${"-".repeat(80)}\n\n`));
 
-const paths = ["package.json", "package-lock.json", ...filesUnder("js/src"), ...filesUnder("web")];
+const folders = ["js/src", "shared", "web", "rooms"];
+const paths = ["build-record.mjs", "package.json", "package-lock.json", ...folders.flatMap(filesUnder)];
 const sources = Object.fromEntries(
   paths.sort().map((path) => [
     path,

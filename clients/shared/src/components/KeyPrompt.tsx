@@ -31,7 +31,7 @@ export function KeyPrompt() {
         <label class="check">
           <input ref={remember} type="checkbox" /> Remember it in this browser
         </label>
-        <button type="submit" class="primary">Connect</button>
+        <button type="submit" class="pill primary">Connect</button>
       </form>
     </dialog>
   );

@@ -34,6 +34,13 @@ export const Forward = () => <Icon size={16}><path d="M5 5l8 7-8 7zM19 5v14" /><
 export const Menu = () => <Icon><path d="M4 7h16M4 12h16M4 17h10" /></Icon>;
 export const Moon = () => <Icon><path d="M20 14.5A8 8 0 0 1 9.5 4a8 8 0 1 0 10.5 10.5z" /></Icon>;
 export const NewChat = () => <Icon><path d="M12 5v14M5 12h14" /></Icon>;
+export const More = () => (
+  <Icon size={16}><path d="M5 12h.01M12 12h.01M19 12h.01" stroke-width="3" /></Icon>
+);
+export const Leave = () => <Icon><path d="M14 4H6v16h8M11 12h9M16.5 8.5 20 12l-3.5 3.5" /></Icon>;
+export const People = () => (
+  <Icon><circle cx="9" cy="8" r="3.4" /><path d="M2.5 19.5a6.5 6.5 0 0 1 13 0M16 5.2a3.2 3.2 0 0 1 0 5.8M18.5 14.2a6.5 6.5 0 0 1 3 5.3" /></Icon>
+);
 export const Retry = () => <Icon size={16}><path d="M20 11a8 8 0 1 0-2 6M20 5v6h-6" /></Icon>;
 export const Sliders = () => (
   <Icon><path d="M4 8h9M19 8h1M4 16h1M11 16h9" /><circle cx="16" cy="8" r="2.6" /><circle cx="8" cy="16" r="2.6" /></Icon>

@@ -1,5 +1,5 @@
 /**
- * The one connection of the page: who we are to the server and how it stands.
+ * The one connection of a page: who we are to the server and how it stands.
  *
  * Without a key the server knows us by a name that this browser made up and keeps: our
  * conversations are ours in every tab and after a restart, and nobody else's.
@@ -16,7 +16,7 @@ export const keyError = signal("");
 
 export const online = computed(() => status.value.state === "connected");
 
-export const client = connect(socketUrl(document.baseURI), { credentials: proof });
+export const client = connect(socketUrl(document.baseURI, socketPath()), { credentials: proof });
 
 client.on("status", (next) => {
   status.value = next;
@@ -41,9 +41,13 @@ export function forgetKey(): void {
   perTab.remove("key");
 }
 
-/** The page may lie below a path; `ws` lies beside it. */
-export function socketUrl(base: string): string {
-  const url = new URL("ws", base);
+/** The page may lie below a path of a proxy: it says where the socket is, seen from itself. */
+function socketPath(): string {
+  return document.querySelector<HTMLMetaElement>("meta[name=wsserver-socket]")?.content ?? "ws";
+}
+
+export function socketUrl(base: string, path: string): string {
+  const url = new URL(path, base);
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   url.search = url.hash = "";
   return url.href;
