@@ -216,3 +216,15 @@ async def test_every_key_of_a_client_ends_by_itself(first: RedisClients, link: R
     assert 0 < await link.command("PTTL", _set_key("nod_1")) <= 7 * 86_400_000
     await first.away(one.id, 60)
     assert 0 < await link.command("PTTL", _key(one.id)) <= 3_660_000
+
+
+async def test_a_client_that_was_gone_before_it_was_known_is_not_kept_for_ever(
+    first: RedisClients, second: RedisClients, link: RedisLink
+) -> None:
+    """Its connection broke before its place was written: it may come back, and its key ends."""
+    one = Someone()
+    await first.away(one.id, 60)  # nobody knows of it yet
+    assert await first.save(one.state(), is_connected=False)
+    assert await link.command("PTTL", _key(one.id)) > 0
+    await first.away(one.id, 60)
+    assert (await taken(second, one.token)).state.client_id == one.id

@@ -85,6 +85,7 @@ class Worker:
             endings=commons.endings,
             stop=self._registry.stop,
             settled=queue.settled,
+            put_back=queue.put_back,
         )
         self._waiting.registry = self._registry
         self._registry.keeper = self._answers
