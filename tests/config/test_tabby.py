@@ -56,6 +56,7 @@ REALISTIC: dict[str, Any] = {
 def folder(tmp_path: Path) -> Path:
     """A folder of TabbyAPI's with a model."""
     (tmp_path / "models" / MODEL).mkdir(parents=True)
+    (tmp_path / "models" / "tiny").mkdir()
     return tmp_path
 
 
@@ -176,6 +177,15 @@ def test_settings_are_made_to_fit(
 ) -> None:
     """Lengths are whole pages, the cache holds a context, and two ways to split are one."""
     assert model_settings(folder, **model) == expected
+
+
+def test_draft_model_that_is_not_there_is_left_out(folder: Path) -> None:
+    """What is printed loads, also where the draft model is on another machine."""
+    draft = {"draft_model_name": "elsewhere", "draft_num_tokens": 4}
+    text = translate({"model": {"model_name": MODEL}, "draft_model": draft}, folder)
+    settings = read(text)["models"]["model"][0].get("settings", {})
+    assert not {"draft_model", "draft_tokens"} & settings.keys()
+    assert f'draft_model_name = "elsewhere": there is no {folder / "models" / "elsewhere"}' in text
 
 
 def test_drafting_by_repetition_needs_no_model(folder: Path) -> None:
