@@ -129,6 +129,7 @@ class Loads:
         except ModelLoadError as error:
             model.status = ModelStatus.FAILED
             model.reason = str(error)
+            log.warning("model %s failed: %s", model.id, error)
             self._telemetry.model_load_failed(model.id)
             gone = Ending.error(
                 ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} failed: {error}", retryable=True
