@@ -33,6 +33,7 @@ def source_policy(config: Config) -> SourcePolicy:
                 split=entry.gpu_split,
                 memory=size_bytes(entry.memory),
             ),
+            fallbacks=entry.fallbacks,
         )
     return SourcePolicy(
         models_dir=Path(config.models.dir) if config.models.dir else None,

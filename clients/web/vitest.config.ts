@@ -1,8 +1,3 @@
-import { mergeConfig } from "vite";
-import { defineConfig } from "vitest/config";
-import vite from "./vite.config.js";
+import { pageTests } from "../shared/build.js";
 
-export default mergeConfig(
-  vite,
-  defineConfig({ test: { environment: "jsdom", include: ["tests/**/*.test.{ts,tsx}"], testTimeout: 60_000 } }),
-);
+export default pageTests;

@@ -5,7 +5,17 @@ from __future__ import annotations
 import json
 import sys
 
-from scripts.bench import engines, histories, latency, recovery, sharing, throughput
+from scripts.bench import (
+    crowds,
+    deaths,
+    engines,
+    histories,
+    latency,
+    over_redis,
+    recovery,
+    sharing,
+    throughput,
+)
 from scripts.bench.harness import save
 
 MEASUREMENTS = {
@@ -19,6 +29,10 @@ MEASUREMENTS = {
     "stalled": recovery.stalled,
     "fairness": sharing.fairness,
     "failover": sharing.failover,
+    "redis": over_redis.redis,
+    "room": crowds.room,
+    "fleet_idle": crowds.fleet_idle,
+    "deaths": deaths.deaths,
     "history_appends": histories.history_appends,
 }
 

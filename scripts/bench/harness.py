@@ -13,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.request import urlopen
 
 import psutil
+from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -42,19 +43,19 @@ class Running:
 
 
 @contextmanager
-def wsserver(*arguments: str) -> Iterator[Running]:
+def wsserver(*arguments: str, load_seconds: float = 30.0) -> Iterator[Running]:
     """A wsserver with its embedded defaults on a free port, ready to answer."""
     with TemporaryDirectory() as data:
         command = ["-m", "wsserver", "serve", "--port", "0", "--data-dir", data, *arguments]
         with _process(command, r"ws://\S+") as (url, process):
-            _wait_until_ready(url)
+            _wait_until_ready(url, load_seconds)
             yield Running(url, process)
 
 
 @contextmanager
-def bare_loop() -> Iterator[Running]:
+def bare_loop(*arguments: str) -> Iterator[Running]:
     """The baseline server."""
-    with _process(["-m", "scripts.bench.bare_loop"], r"ws://\S+") as (url, process):
+    with _process(["-m", "scripts.bench.bare_loop", *arguments], r"ws://\S+") as (url, process):
         yield Running(url, process)
 
 
@@ -114,8 +115,25 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load_before": [round(load, 2) for load in os.getloadavg()],
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
+        "packages": {name: installed(name) for name in packages},
     }
+
+
+def _all_have_failed(url: str) -> bool:
+    """Whether the load of every model has failed, so that the server will not become ready."""
+    with connect(url) as socket:
+        socket.send('{"type": "models"}')
+        frames = (json.loads(frame) for frame in socket)
+        models = next(frame["models"] for frame in frames if frame["type"] == "models_list")
+    return bool(models) and all(model["status"] == "failed" for model in models)
+
+
+def installed(name: str) -> str | None:
+    """The version of a package; None if it is not there."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 @contextmanager
@@ -135,16 +153,19 @@ def _process(arguments: list[str], address: str) -> Iterator[tuple[str, psutil.P
     finally:
         process.terminate()
         process.wait(30)
+        assert process.stdout is not None
+        process.stdout.close()
 
 
-def _wait_until_ready(url: str) -> None:
+def _wait_until_ready(url: str, seconds: float) -> None:
     address = url.replace("ws://", "http://").removesuffix("/ws") + "/readyz"
-    for _ in range(300):
+    for _ in range(int(seconds * 10)):
         try:
             with urlopen(address) as reply:
                 if reply.status == 200:
                     return
         except OSError:
-            pass
+            if _all_have_failed(url):
+                raise RuntimeError("no model of the server could be loaded, see its log") from None
         time.sleep(0.1)
-    raise RuntimeError("the server did not become ready within 30 s")
+    raise RuntimeError(f"the server did not become ready within {seconds:.0f} s")

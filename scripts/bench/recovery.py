@@ -11,6 +11,7 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 
 from scripts.bench.harness import Running, quantiles, wsserver
+from wsserver.core.ids import new_id
 
 LIMIT = ("--set", "limits.max_concurrent_streams=20000")
 
@@ -26,6 +27,21 @@ async def read_until(socket: ClientConnection, kind: str) -> dict[str, Any]:
 
 async def send(socket: ClientConnection, **fields: Any) -> None:
     await socket.send(orjson.dumps(fields), text=True)
+
+
+async def introduced(socket: ClientConnection) -> None:
+    """Be the same user on every connection, so that one may watch what another asked for."""
+    await read_until(socket, "connected")
+    await send(socket, type="authenticate", userId="bench")
+    await read_until(socket, "authenticated")
+
+
+async def ask(socket: ClientConnection, *, room_id: str | None = None, **options: Any) -> None:
+    """Ask for an answer under a request id of its own: one used again is the same request."""
+    fields = {"type": "stream", "requestId": new_id("req"), "prompt": "x"}
+    if room_id is not None:
+        fields["roomId"] = room_id
+    await send(socket, **fields, options={"progressEvery": 0, **options})
 
 
 def resume() -> dict[str, Any]:

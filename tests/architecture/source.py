@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,8 @@ def read(name: str, path: Path) -> Module:
     return Module(name, path, path.read_text(encoding="utf-8"))
 
 
-def package_modules() -> list[Module]:
+@cache  # parsing all of them takes seconds, and each test looks at all
+def package_modules() -> tuple[Module, ...]:
     """Every module that is installed."""
     modules = []
     for package, folder in PACKAGES.items():
@@ -68,10 +69,11 @@ def package_modules() -> list[Module]:
             if parts[-1] == "__init__":
                 parts.pop()
             modules.append(read(".".join(parts), path))
-    return modules
+    return tuple(modules)
 
 
-def modules_of_tests() -> list[Module]:
+@cache
+def modules_of_tests() -> tuple[Module, ...]:
     """Every module under tests/."""
     paths = sorted((ROOT / "tests").rglob("*.py"))
-    return [read(".".join(p.relative_to(ROOT).with_suffix("").parts), p) for p in paths]
+    return tuple(read(".".join(p.relative_to(ROOT).with_suffix("").parts), p) for p in paths)

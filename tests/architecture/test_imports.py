@@ -38,7 +38,7 @@ MAY_IMPORT = {
 THIRD_PARTIES = {
     "aiohttp": {"wsserver.engines.openai.client"},
     "exllamav2": {"wsserver.engines.exllamav2"},
-    "hiredis": {"wsserver.stores.redis.connection"},
+    "redis": {"wsserver.stores.redis"},
     "exllamav3": {"wsserver.engines.exllamav3"},
     "jinja2": {"wsserver.engines.exllama.templates"},
     "jwt": {"wsserver.gateway"},
@@ -71,6 +71,7 @@ THIRD_PARTIES = {
         "wsserver_client.connection",
     },
     "xllamacpp": {"wsserver.engines.llamacpp"},
+    "yaml": {"wsserver.cli.from_tabby"},
 }
 """Package to the modules (with all below them) that may import it. A new one is entered here."""
 

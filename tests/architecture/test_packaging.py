@@ -40,6 +40,7 @@ def test_wheel_has_every_file_of_the_packages(wheel_names: set[str]) -> None:
     "name",
     [
         "wsserver/demo/demo.gguf",
+        "wsserver/page/apps/rooms/index.html",
         "wsserver/page/index.html",
         "wsserver/py.typed",
         "wsserver_protocol/asyncapi.json",

@@ -80,7 +80,6 @@ def test_faults_are_listed_and_end_in_exit_code_2(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--redis-url", "redis://x"], "redis.url: Redis is not built yet in this version"),
         (
             ["--set", "auth.api_keys=k", "--set", "auth.enabled=true"],
             "auth.enabled: authentication is not built yet in this version",

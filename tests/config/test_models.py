@@ -175,3 +175,24 @@ def test_files_in_settings_are_found_like_sources(folder: Path) -> None:
         models_of(folder, toml=WITH_FILES % "gone.gguf")
     assert "settings.lora[0].path" in str(caught.value)
     assert "no such file: gone.gguf" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fallbacks", "fault"),
+    [
+        (["secnd"], "the fallback secnd is no [[models.model]], did you mean second?"),
+        (["first"], "its fallbacks lead back to itself"),
+        (["second"], "its fallbacks lead back to itself"),
+    ],
+)
+def test_fallbacks_that_lead_nowhere_end_the_start(
+    fallbacks: list[str], fault: str, folder: Path
+) -> None:
+    """A fallback must be a known model, and no way may lead back."""
+    table = (
+        f'[[models.model]]\nid = "first"\nsource = "synthetic:"\nfallbacks = {fallbacks}\n'
+        '[[models.model]]\nid = "second"\nsource = "synthetic:"\nfallbacks = ["first"]\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        models_of(folder, toml=table)
+    assert fault in str(caught.value)

@@ -179,6 +179,10 @@ async def test_the_machines_memory_stops_no_model_that_is_alone() -> None:
     larger = core.load(ENDLESS, "larger", size=13 * GIB, makes_place=True)
     await core.models.loaded(larger)
     assert [model.id for model in core.models.all() if model.is_ready] == ["larger"]
+    absurd = core.load(ENDLESS, "absurd", size=21 * GIB, makes_place=True)
+    with pytest.raises(ModelLoadError, match=r"about 21\.0 GiB"):
+        await core.models.loaded(absurd)
+    assert larger.is_ready
     await core.close()
 
 

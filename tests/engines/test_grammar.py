@@ -26,10 +26,12 @@ def literal(regex: str) -> str:
         (r"a\\/b", r"/a\\\/b/"),
         ("a\nb", r"/a\nb/"),
         ("[0-9]+", "/[0-9]+/"),
+        ("a\0b", r"/a\x00b/"),
+        ("\\\0", r"/\x00/"),
     ],
 )
 def test_expression_stands_between_slashes(regex: str, expected: str) -> None:
-    """Slashes and line ends of an expression are escaped once, its escapes are left alone."""
+    """Slashes, line ends and NULs of an expression are escaped once, its escapes left alone."""
     assert literal(regex) == expected
 
 
@@ -53,6 +55,9 @@ def test_schema_is_written_on_one_line() -> None:
         (Sampling(json_schema={"type": "objekt"}), "jsonSchema.*Invalid type: objekt"),
         (Sampling(regex="[0-9"), "regex.*unclosed character class"),
         (Sampling(grammar="%llguidance {}\nstart: nothing"), "grammar.*nothing"),
+        (Sampling(grammar='%llguidance {}\nstart: "a\0"'), "grammar.*NUL"),
+        (Sampling(grammar="root ::= ("), "grammar.*line 1"),
+        (Sampling(json_schema={"$ref": "#"}), "jsonSchema.*no text keeps to it"),
     ],
 )
 def test_fault_is_told_in_a_sentence(sampling: Sampling, words: str) -> None:
@@ -60,6 +65,7 @@ def test_fault_is_told_in_a_sentence(sampling: Sampling, words: str) -> None:
     with pytest.raises(JobRefused, match=words) as caught:
         grammar_of(sampling, llguidance=True)
     assert caught.value.code == "invalid_parameters"
+    assert caught.value.field == f"options.{words.partition('.')[0]}"
     assert "\n" not in caught.value.message
 
 

@@ -54,6 +54,7 @@ TO_CHILD = [
 TO_HOST = [
     link.Hello(link.VERSION),
     link.Loading(LoadProgress("loading", 0.5, estimated=True)),
+    link.Loading(LoadProgress("loading", 0.5, False, 512, 1024, 14, 28)),
     link.Loaded(ModelInfo(name="m", slots=2, context_length=9, unsupported_options=frozenset("a"))),
     link.LoadFailed("why"),
     link.LoadFailed(None),

@@ -14,6 +14,8 @@ def test_share_of_the_file_in_memory_is_the_progress() -> None:
     told = [estimate.now() for _ in range(4)]
     assert [progress.progress for progress in told] == [0.0, 0.5, 0.5, 0.99]
     assert all(progress.estimated and progress.stage == "loading" for progress in told)
+    assert [progress.bytes_done for progress in told] == [0, 200, 200, 396]
+    assert {progress.bytes_total for progress in told} == {400}
 
 
 def test_time_stands_in_for_what_cannot_be_seen() -> None:

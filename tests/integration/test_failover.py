@@ -104,6 +104,12 @@ async def test_an_engine_that_keeps_dying_fails(
     model = await models_of(wire)
     assert model["status"] == "failed"
     assert "died" in model["description"]
+    assert "died" in model["reason"]
+    lines = server.get("/readyz")[2].decode().splitlines()
+    assert lines == [
+        "no model that answers: synthetic failed",
+        f"failed: synthetic: {model['reason']}",
+    ]
     error = await wire.ask("generate", prompt="x")
     assert (error["type"], error["code"]) == ("generation_error", "model_not_ready")
     assert "SIGKILL" in error["error"] or "killed" in error["error"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from urllib.parse import urlsplit
 
 import pytest
@@ -65,6 +66,29 @@ def test_the_page_is_served_safely(server: ServerProcess) -> None:
     assert b"<!doctype html>" in body.lower()
 
 
+def test_the_rooms_page_is_served_safely(server: ServerProcess) -> None:
+    """Below `/apps/rooms/`, as safely as the chat page; its assets are cached for good."""
+    status, headers, body = server.get("/apps/rooms/?room=lobby&name=Ada")
+    assert status == 200
+    assert headers["content-type"].startswith("text/html")
+    assert headers["cache-control"] == "no-cache"
+    assert headers["content-security-policy"] == server.get("/")[1]["content-security-policy"]
+    (script,) = re.findall(rb'src="\./(assets/index-[^"]+\.js)"', body)
+    status, headers, _ = server.get(f"/apps/rooms/{script.decode()}")
+    assert status == 200
+    assert "immutable" in headers["cache-control"]
+
+
+@pytest.mark.parametrize("query", ["", "?room=lobby&name=Ada%20L", "?x=%0d%0aSet-Cookie:y"])
+async def test_an_app_without_its_last_slash(server: ServerProcess, query: str) -> None:
+    """It is sent to where its relative addresses are right, with what it was asked."""
+    request = f"GET /apps/rooms{query} HTTP/1.1\r\nHost: x\r\n\r\n"
+    answer = await raw(server, request.encode())
+    assert status_of(answer) == 308
+    location = re.findall(rb"(?mi)^location: (.*)\r$", answer)
+    assert location == [b"rooms/" + query.encode()]
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -82,6 +106,10 @@ def test_the_page_is_served_safely(server: ServerProcess) -> None:
         "/assets/x%00.js",
         "/apps/",
         "/apps/none/",
+        "/apps/none",
+        "/apps/rooms/../../../app.py",
+        "/apps/%2e%2e",
+        "/apps/rooms/assets/",
         "/apps/../../app.py",
         "/../../../../etc/passwd",
         "/assets/" + "x" * 3000,
@@ -256,3 +284,18 @@ async def test_readiness_without_a_model(start_server: StartServer, connect: Con
     assert server.get("/readyz")[0] == 200
     await wire.ask("unload_model", id="second")
     assert server.get("/readyz")[0] == 503
+
+
+async def test_readiness_names_what_has_failed(start_server: StartServer, connect: Connect) -> None:
+    """Beside a model that answers, a failed one stands in `/readyz` with its reason, without a
+    path of the host; loaded anew it stands there no more."""
+    server = start_server("--model", "synthetic:")
+    wire = await connect(to=server)
+    error = await wire.ask_until("load_model", source="synthetic:?no=1", id="broken")
+    status, _, body = server.get("/readyz")
+    assert (status, body.decode()) == (200, f"ready\nfailed: broken: {error['error']}\n")
+    (broken,) = [m for m in (await wire.ask("models"))["models"] if m["id"] == "broken"]
+    assert broken["reason"] == error["error"]
+    await wire.ask_until("load_model", source="synthetic:", id="broken")
+    assert server.get("/readyz")[2] == b"ready\n"
+    assert all("reason" not in model for model in (await wire.ask("models"))["models"])

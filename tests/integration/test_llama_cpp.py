@@ -116,6 +116,7 @@ async def test_unsupported_and_invalid_constraints(talk: Wire) -> None:
         error = await talk.ask("generate", prompt="x", options={**option, "maxTokens": 5})
         assert error["type"] == "generation_error", option
         assert error["code"] in ("invalid_parameters", "unsupported_option"), option
+        assert [detail["field"] for detail in error["details"]] == [f"options.{[*option][0]}"]
     reply = await talk.ask(
         "generate", prompt="x", options={"grammar": "root ::= [ab] [ab] [ab]"}, seconds=30
     )

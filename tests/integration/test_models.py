@@ -52,6 +52,10 @@ async def test_a_model_is_loaded_used_and_unloaded(wire: Wire) -> None:
     values = [frame["progress"] for frame in progress]
     assert values == sorted(values)
     assert 0 <= values[0] <= values[-1] <= 1
+    elapsed = [frame["elapsedTime"] for frame in progress]
+    assert elapsed == sorted(elapsed)
+    assert 200 < elapsed[-1] < 10_000
+    assert all("estimated" not in frame for frame in progress)
     assert loaded["model"] == {
         "id": "life",
         "name": "synthetic",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.redis import RedisProcess, redis_is_installed, running_redis
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, eventually_so
 from tests.support.workers import Asker, WorkerProcess, asking, running_workers
 from wsserver.core.streams import Ending, EndKind, StreamRecord
 from wsserver_protocol.lifecycle import FinishReason, StopReason
@@ -28,16 +28,20 @@ def redis(tmp_path: Path) -> Iterator[RedisProcess]:
         yield running
 
 
-async def ended(record: StreamRecord, seconds: float = 10.0) -> Ending:
+async def ended(record: StreamRecord, seconds: float = 30.0) -> Ending:
     await eventually(lambda: record.is_ended, seconds)
     assert record.ending is not None
     return record.ending
 
 
 async def nothing_is_left(asker: Asker) -> None:
-    """No lease, no job, no slot of what has ended."""
-    async for key in asker.link.scan("wsserver:{q:*"):
-        assert b"lease" not in key or not await asker.link.command("ZCARD", key), key
+    """No lease, no job, no slot of what has ended. A lease ends a moment after the answer."""
+
+    async def no_lease() -> bool:
+        leases = [key async for key in asker.link.scan("wsserver:{q:*") if b"lease" in key]
+        return not any([await asker.link.command("ZCARD", key) for key in leases])
+
+    await eventually_so(no_lease)
     await eventually(lambda: all(model.busy == 0 for model in asker.models.all()))
 
 
@@ -67,6 +71,7 @@ async def test_a_killed_worker_is_taken_over(redis: RedisProcess, tmp_path: Path
         await asker.ready(slots=4)
         whole = await asker.ask(300)
         await ended(whole)
+        await asker.idle()
         record = await asker.ask(300)
         victim = workers[await asker.busy()]
         await eventually(lambda: len(record.transcript) > 20)
@@ -87,6 +92,7 @@ async def test_a_worker_that_ends_hands_over(redis: RedisProcess, tmp_path: Path
         await asker.ready(slots=4)
         whole = await asker.ask(400)
         await ended(whole)
+        await asker.idle()
         record = await asker.ask(400)
         leaving = workers[await asker.busy()]
         leaving.signal(signal.SIGTERM)
@@ -108,6 +114,7 @@ async def test_a_worker_that_stood_still_is_refused(redis: RedisProcess, tmp_pat
         await asker.ready(slots=4)
         whole = await asker.ask(600)
         await ended(whole)
+        await asker.idle()
         record = await asker.ask(600)
         zombie = workers[await asker.busy()]
         await eventually(lambda: len(record.transcript) > 20)
@@ -183,6 +190,7 @@ async def test_redis_gone_for_a_while(redis: RedisProcess, tmp_path: Path) -> No
         await asker.ready(slots=2)
         whole = await asker.ask(300)
         await ended(whole)
+        await asker.idle()
         record = await asker.ask(300)
         await eventually(lambda: len(record.transcript) > 20)
         await asyncio.to_thread(redis.stop)

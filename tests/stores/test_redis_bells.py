@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from redis.crc import key_slot
 
-from tests.support.redis import running_redis
+from tests.support.redis import RedisCluster, running_redis
 from tests.support.waiting import eventually
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis import RedisLink, bells
@@ -75,8 +76,7 @@ async def test_a_cut_line_is_made_anew_and_doubted(link: RedisLink) -> None:
     ear = Ear()
     await ear.listen(link)
     await link.command("CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "yes")
-    for lane in link._topology.lanes:
-        await lane.ask(("CLIENT", "KILL", "TYPE", "pubsub"))
+    await link.everywhere("CLIENT", "KILL", "TYPE", "pubsub")
     await eventually(lambda: ear.doubts == 1)
     await link.publish(CHANNEL, b"ding")
     await eventually(lambda: ear.heard == [b"ding"])
@@ -91,12 +91,24 @@ async def test_a_deaf_line_is_found_by_the_probe(
     ear = Ear()
     await ear.listen(link)
     (line,) = link.bells._lines.values()
-    assert line.connection is not None
-    line.connection.on_reply = lambda _: None
+    monkeypatch.setattr(line, "_take", lambda _: None)
     await eventually(lambda: ear.doubts == 1)
     await link.publish(CHANNEL, b"ding")
     await eventually(lambda: ear.heard == [b"ding"])
     assert ear.doubts == 1
+
+
+async def test_a_channel_that_moves_is_followed(redis_cluster: RedisCluster) -> None:
+    """Its bells are heard from its new host, and were doubted in between."""
+    link = RedisLink.open(redis_cluster.url)
+    ear = Ear()
+    await ear.listen(link, "wsserver:b:{moving}")
+    with redis_cluster.moving(key_slot(b"moving")) as (_, _, settle):
+        settle()
+        await eventually(lambda: ear.doubts > 0)
+        await link.publish("wsserver:b:{moving}", b"ding")
+        await eventually(lambda: ear.heard == [b"ding"])
+    await link.close()
 
 
 async def test_bells_come_back_with_redis(tmp_path: Path) -> None:

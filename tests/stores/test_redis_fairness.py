@@ -68,7 +68,7 @@ class Twins:
         job = make_job(stream_id, self.model_id, owner, priority=priority, prompt="x" * length)
         self.memory.push(job, StreamRecord(stream_id, self.model_id, 0.0))
         self.waiting.append(stream_id)
-        place = await self.shared.submit(job, free_slots=0)
+        place = await self.shared.submit(job, slots=0)
         assert place == self.memory.place(stream_id)
 
     async def pop(self) -> None:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from redis.crc import key_slot
 
 from tests.support.redis import RedisCluster, running_redis
 from tests.support.waiting import eventually
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis import RedisLink
-from wsserver.stores.redis.address import Address
+from wsserver.stores.redis.hosts import Hosts
 from wsserver.stores.redis.keys import owner_keys
 from wsserver.stores.redis.scripts import script
-from wsserver.stores.redis.topology import slot_of
 
 
 async def test_commands_of_a_tick_are_answered_in_order(link: RedisLink) -> None:
@@ -76,24 +76,14 @@ async def test_scan_finds_the_keys_of_all_hosts(link: RedisLink) -> None:
 async def test_moved_keys_are_followed(redis_cluster: RedisCluster) -> None:
     """A slot that went to another host, or is on its way there, costs a redirection, no error."""
     link = RedisLink.open(redis_cluster.url)
-    slot = slot_of("moving")
     await link.command("SET", "moving", "x")
-    home = min(slot * len(redis_cluster.nodes) // 16384, len(redis_cluster.nodes) - 1)
-    source, target = redis_cluster.nodes[home], redis_cluster.nodes[home - 1]
-    ids = {node: node.ask("CLUSTER", "MYID").split("\r\n")[1] for node in redis_cluster.nodes}
-    try:
-        target.ask("CLUSTER", "SETSLOT", str(slot), "IMPORTING", ids[source])
-        source.ask("CLUSTER", "SETSLOT", str(slot), "MIGRATING", ids[target])
+    with redis_cluster.moving(key_slot(b"moving")) as (source, target, settle):
         source.ask("MIGRATE", "127.0.0.1", str(target.port), "moving", "0", "1000")
         assert await link.command("GET", "moving") == b"x"  # asked for there
-        for node in redis_cluster.nodes:
-            node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", ids[target])
+        settle()
         assert await link.command("GET", "moving") == b"x"  # moved
-    finally:
         await link.command("DEL", "moving")
-        for node in redis_cluster.nodes:
-            node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", ids[source])
-        await link.close()
+    await link.close()
 
 
 async def test_a_link_tells_that_redis_went_and_came(tmp_path: Path) -> None:
@@ -142,6 +132,48 @@ async def test_a_broken_connection_is_not_noticed(link: RedisLink) -> None:
     assert await link.command("CLIENT", "ID") != own
 
 
+async def test_what_was_under_way_is_asked_again(link: RedisLink, redis_url: str) -> None:
+    """A connection that breaks before the replies came costs no error either."""
+    other = RedisLink.open(redis_url)
+    await link.ping()
+    await other.everywhere("CLIENT", "PAUSE", 10_000, "WRITE")
+    asked = asyncio.gather(*(link.command("INCR", f"k{n}") for n in range(100)))
+    await eventually(lambda: all(lane._under_way for lane in link._hosts.lanes))
+    await other.everywhere("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await other.everywhere("CLIENT", "UNPAUSE")
+    assert await asked == [1] * 100
+    await other.close()
+
+
+async def test_who_gives_up_waiting_spoils_no_reply(link: RedisLink, redis_url: str) -> None:
+    """What is cancelled while its reply is under way takes no reply from others."""
+    other = RedisLink.open(redis_url)
+    await link.ping()
+    await other.everywhere("CLIENT", "PAUSE", 10_000, "WRITE")
+    asked = [asyncio.ensure_future(link.command("INCRBY", f"k{n}", n)) for n in range(100)]
+    await eventually(lambda: all(lane._under_way for lane in link._hosts.lanes))
+    for each in asked[::2]:
+        each.cancel()
+    late = asyncio.gather(*(link.command("INCRBY", f"k{n}", 1) for n in range(100)))
+    await other.everywhere("CLIENT", "UNPAUSE")
+    assert await late == [n + 1 for n in range(100)]
+    assert await asyncio.gather(*asked[1::2]) == list(range(1, 100, 2))
+    await other.close()
+
+
+async def test_closing_leaves_nobody_waiting(link: RedisLink, redis_url: str) -> None:
+    """What is under way and what waits behind it fails at once."""
+    other = RedisLink.open(redis_url)
+    await other.everywhere("CLIENT", "PAUSE", 10_000, "WRITE")
+    asked = [asyncio.ensure_future(link.command("INCR", f"k{n}")) for n in range(600)]
+    await eventually(lambda: all(lane._under_way for lane in link._hosts.lanes))
+    await link.close()
+    replies = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(reply, StoreUnavailable) for reply in replies)
+    await other.everywhere("CLIENT", "UNPAUSE")
+    await other.close()
+
+
 async def test_nobody_there_is_told_at_once(tmp_path: Path) -> None:
     """A Redis that was never there is unavailable, and closing the link is quick."""
     link = RedisLink.open(f"unix://{tmp_path}/nobody.sock")
@@ -155,25 +187,35 @@ async def test_nobody_there_is_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("redis://", Address()),
-        ("redis://h:1/2", Address("h", 1, database=2)),
-        ("redis://me:p%40ss@h", Address("h", username="me", password="p@ss")),
-        ("redis://:secret@h", Address("h", password="secret")),
-        ("redis://h?password=x&username=me&db=3", Address("h", 6379, None, "me", "x", 3)),
-        ("unix:///tmp/a%20b.sock?db=1", Address(path="/tmp/a b.sock", database=1)),
-        ("rediss://h?ssl_cert_reqs=none", Address("h", tls=(("ssl_cert_reqs", "none"),))),
+        ("redis://", {}),
+        ("redis://h:1/2", {"host": "h", "port": 1, "db": 2}),
+        ("redis://me:p%40ss@h", {"host": "h", "username": "me", "password": "p@ss"}),
+        ("redis://:secret@h", {"host": "h", "password": "secret"}),
+        (
+            "redis://h?password=x&username=me&db=3",
+            {"host": "h", "username": "me", "password": "x", "db": 3},
+        ),
+        ("unix:///tmp/a%20b.sock?db=1", {"path": "/tmp/a b.sock", "db": 1}),
+        ("rediss://h?ssl_cert_reqs=none", {"host": "h", "ssl_cert_reqs": "none"}),
     ],
 )
-def test_addresses(url: str, expected: Address) -> None:
-    """Each form of URL that Redis' own tools take is understood."""
-    assert Address.parse(url) == expected
+def test_addresses(url: str, expected: dict[str, object]) -> None:
+    """Each form of URL that Redis' own tools take says what it should."""
+    said = Hosts(url, lambda: None)._options
+    assert {name: said[name] for name in expected} == expected
 
 
-@pytest.mark.parametrize("url", ["http://h", "h:6379", "redis://h/first"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://h", "h:6379", "redis://h/first", "redis://h?db=first", "redis://h:port"),
+        "redis://h?decode_responses=true",
+    ],
+)
 def test_other_addresses_are_refused(url: str) -> None:
-    """What is no address of Redis is an error at once."""
+    """What is no address of Redis, or would change how it is talked to, is an error at once."""
     with pytest.raises(ValueError):
-        Address.parse(url)
+        RedisLink.open(url)
 
 
 def test_every_script_can_be_loaded() -> None:

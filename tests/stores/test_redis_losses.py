@@ -103,7 +103,7 @@ async def test_viewers_here_go_on_while_redis_is_away(
     with running_redis(tmp_path) as server:
         link = RedisLink.open(server.url)
         streams = RedisStreams(link, "nod", retention=60, patience=0.2)
-        log = RedisStreamLog(link, retention=60, near=streams.ring)
+        log = RedisStreamLog(link, retention=60, near=streams)
         finished: list[str] = []
         log.on_finished = finished.append
         record = StreamRecord("s", "model", 0.0)
@@ -123,6 +123,36 @@ async def test_viewers_here_go_on_while_redis_is_away(
         await eventually(lambda: record.is_ended and finished == ["s"])
         assert record.ending is not None
         assert record.ending.finish_reason is FinishReason.STOP
+        await log.close()
+        await streams.close()
+        await link.close()
+
+
+async def test_what_comes_during_a_slow_writing_is_written_too(tmp_path: Path) -> None:
+    """Text, and an end with the last text, whose tick found the writing before it under way."""
+    with running_redis(tmp_path) as server:
+        link = RedisLink.open(server.url)
+        log = RedisStreamLog(link, retention=60)
+        finished: list[str] = []
+        log.on_finished = finished.append
+        streams = RedisStreams(link, "nod", retention=60)
+        record = StreamRecord("s", "model", 0.0)
+        await streams.create(record, b"")
+        claim = await log.claim("s")
+        assert claim is not None
+        text, offset = "", 0
+        for word in ("first ", "last "):
+            server.freeze()
+            offset = log.append("s", claim.fence, offset, word, 1)
+            await eventually(lambda: log._writings["s"].is_sending and log._flushing is None)
+            offset = log.append("s", claim.fence, offset, f"then {word}", 1)
+            if word == "last ":
+                log.finish("s", claim.fence, offset, COMPLETE)
+            await eventually(lambda: log._flushing is None)
+            server.thaw()
+            text += f"{word}then {word}"
+            await eventually(lambda: record.transcript.text == text)  # noqa: B023
+        await eventually(lambda: finished == ["s"])
         await log.close()
         await streams.close()
         await link.close()
@@ -149,3 +179,28 @@ async def test_an_answer_is_given_up_when_redis_stays_away(
         await streams.close()
         await link.close()
         await log.close()
+
+
+async def test_what_comes_while_a_write_is_under_way_is_written(tmp_path: Path) -> None:
+    """The last text and the end, made while a reply is waited for, need nothing further to go."""
+    with running_redis(tmp_path) as server:
+        link = RedisLink.open(server.url)
+        streams = RedisStreams(link, "nod", retention=60)
+        writer = Writer(link)
+        try:
+            await streams.create(StreamRecord("s", "m", 0.0), b"")
+            claim = await writer.log.claim("s")
+            assert claim is not None
+            offset = writer.log.append("s", claim.fence, 0, "first ", 1)
+            await eventually(lambda: not writer.log._writings["s"].writer.unsent)
+            server.freeze()
+            offset = writer.log.append("s", claim.fence, offset, "second ", 1)
+            await eventually(lambda: writer.log._writings["s"].is_sending)
+            offset = writer.log.append("s", claim.fence, offset, "third", 1)
+            writer.log.finish("s", claim.fence, offset, COMPLETE)
+            server.thaw()
+            await eventually(lambda: writer.finished == ["s"])
+        finally:
+            await writer.log.close()
+            await streams.close()
+            await link.close()

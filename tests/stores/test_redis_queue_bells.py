@@ -24,7 +24,7 @@ async def test_free_slots_are_told_of_work(process: MakeQueue) -> None:
     unsubscribe = worker.subscribe("m", rung.set)
     await asyncio.wait_for(rung.wait(), 5)  # at the beginning: there may be work already
     rung.clear()
-    await gateway.submit(make_job("s"), free_slots=0)
+    await gateway.submit(make_job("s"), slots=0)
     await asyncio.wait_for(rung.wait(), 5)
     unsubscribe()
     assert not worker._bells
@@ -37,7 +37,7 @@ async def test_places_are_told_where_someone_waits(process: MakeQueue) -> None:
     for number in range(3):
         job = make_job(f"s{number}")
         records.append(record(job))
-        await gateway.submit(job, free_slots=0)
+        await gateway.submit(job, slots=0)
         gateway.follow(records[-1])
     await eventually(lambda: [r.queue_position for r in records] == [1, 2, 3])
     await worker.remove("m", "s0")
@@ -54,10 +54,10 @@ async def test_a_lost_queue_is_noticed(
     gateway, worker, other = process(), process(), process()
     lost: list[StreamRecord] = []
     gateway.on_lost = lost.append
-    await gateway.submit(make_job("runs"), free_slots=0)
+    await gateway.submit(make_job("runs"), slots=0)
     assert await claimed(worker) == "runs"
     waiting = record(make_job("waits"))
-    await gateway.submit(make_job("waits"), free_slots=0)
+    await gateway.submit(make_job("waits"), slots=0)
     gateway.follow(waiting)
     await link.command("DEL", *queue_keys("m"))
     await worker.renew()
@@ -73,7 +73,7 @@ async def test_redis_that_is_away_stops_no_runner(tmp_path: Path) -> None:
         link = RedisLink.open(server.url)
         queue = RedisJobQueue(link, max_depth=10)
         for number in range(3):
-            await queue.submit(make_job(f"s{number}"), free_slots=0)
+            await queue.submit(make_job(f"s{number}"), slots=0)
         first, second = await queue.claim("m"), await queue.claim("m")
         assert first is not None
         assert second is not None
@@ -85,7 +85,7 @@ async def test_redis_that_is_away_stops_no_runner(tmp_path: Path) -> None:
         queue.charge("m", "a", 5.0)
         queue.resubmit(second, record(second))
         with pytest.raises(StoreUnavailable):
-            await queue.submit(make_job("s3"), free_slots=0)
+            await queue.submit(make_job("s3"), slots=0)
         rung = asyncio.Event()
         queue.subscribe("m", rung.set)
         server.start()

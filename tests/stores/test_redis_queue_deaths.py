@@ -56,7 +56,7 @@ class Fleet:
         process = self.processes[who]
         if what == "submit":
             job = make_job(f"s{next(self.numbers)}", self.model_id, f"o{number % 3}")
-            await process.queue.submit(job, free_slots=0)
+            await process.queue.submit(job, slots=0)
             self.submitted.add(job.stream_id)
         elif what == "claim":
             self.hold(process, await process.queue.claim(self.model_id))

@@ -51,7 +51,7 @@ async def test_a_dead_gateways_turn_gives_way_when_its_answer_has_ended(link: Re
 
     order = RedisTurnOrder(link, alive)
     await order.arrive(session, "str_dead")
-    line, leases = _keys(session)
+    line, leases, _ = _keys(session)
     await link.command("HSET", leases, "str_dead", 1)  # long ago
     await order.arrive(session, "str_next")
     waiting = asyncio.create_task(order.wait(session, "str_next"))
@@ -67,6 +67,28 @@ async def test_arriving_twice_is_arriving_once(link: RedisLink) -> None:
     order = RedisTurnOrder(link, nobody)
     await order.arrive(session, "str_1")
     await order.arrive(session, "str_1")
-    line, leases = _keys(session)
+    line, leases, _ = _keys(session)
     assert await link.command("LLEN", line) == 1
     assert await link.command("PTTL", leases) > 0
+
+
+async def test_a_turn_takes_its_place_behind_those_that_have_theirs(
+    link: RedisLink, redis_url: str
+) -> None:
+    """It need not wait for their ends, wherever they are led; only for their places in the tree."""
+    session = f"ada\0s{next(SESSIONS)}"
+    other_link = RedisLink.open(redis_url)
+    here, there = RedisTurnOrder(link, all_live), RedisTurnOrder(other_link, all_live)
+    try:
+        assert await here.arrive(session, "str_1")
+        assert not await there.arrive(session, "str_2")
+        placing = asyncio.create_task(there.wait(session, "str_2", to_place=True))
+        assert not (await asyncio.wait({placing}, timeout=0.3))[0]
+        here.placed(session, "str_1")
+        await placing
+        ended = asyncio.create_task(there.wait(session, "str_2"))
+        assert not (await asyncio.wait({ended}, timeout=0.3))[0]
+        here.leave(session, "str_1")
+        await ended
+    finally:
+        await other_link.close()

@@ -97,7 +97,11 @@ def test_gateways_share_a_port_and_outlive_each_other(tmp_path: Path) -> None:
         wait_for_listeners(process, port, without=first)
         assert is_well(url)
         process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=30)
+        process.wait(timeout=30)
+        # Not `communicate`: it misses what `readline` has read ahead.
+        assert process.stdout is not None
+        assert process.stderr is not None
+        output, errors = process.stdout.read(), process.stderr.read()
         assert process.returncode == 0, errors
         assert "Traceback" not in errors
         assert output.count("WebSocket") == 1

@@ -94,6 +94,12 @@ class LocalHost:
             self._timer.cancel()
         self._on_exit(EngineDied("the engine was killed by a test"))
 
+    def fail(self, failed: Failed) -> None:
+        """End a job as an engine does that can't make it."""
+        self._engine.cancel(failed.job_id)
+        self._engine.step()
+        self._on_outputs([failed])
+
     def _plan(self) -> None:
         if self._timer is not None:
             self._timer.cancel()

@@ -115,6 +115,25 @@ class RedisCluster:
         """Where the first one listens."""
         return self.nodes[0].url
 
+    @contextmanager
+    def moving(self, slot: int) -> Iterator[tuple[RedisProcess, RedisProcess, Callable[[], None]]]:
+        """A slot on its way: from, to, and what ends it. Afterwards it is at home again, empty."""
+        share = SLOTS // len(self.nodes)
+        home = min(slot // share, len(self.nodes) - 1)
+        source, target = self.nodes[home], self.nodes[home - 1]
+        ids = {node: node.ask("CLUSTER", "MYID").split("\r\n")[1] for node in (source, target)}
+
+        def settle(owner: RedisProcess) -> None:
+            for node in (owner, *self.nodes):  # the owner first: the others hear of it from there
+                _expect_ok(node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", ids[owner]))
+
+        _expect_ok(target.ask("CLUSTER", "SETSLOT", str(slot), "IMPORTING", ids[source]))
+        _expect_ok(source.ask("CLUSTER", "SETSLOT", str(slot), "MIGRATING", ids[target]))
+        try:
+            yield source, target, lambda: settle(target)
+        finally:
+            settle(source)
+
     def join(self) -> None:
         """Make a cluster of servers that have just been started, and wait until it is one."""
         share = SLOTS // len(self.nodes)

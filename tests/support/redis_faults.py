@@ -18,7 +18,6 @@ from wsserver.core.streams import Ending, Fenced, StreamRecord
 from wsserver.core.streams.writer import LogWriter
 from wsserver.stores.redis import RedisLink
 from wsserver.stores.redis.bells import Bells
-from wsserver.stores.redis.connection import Lost
 from wsserver.stores.redis.stream_format import stream_keys
 from wsserver.stores.redis.stream_log import RedisStreamLog
 from wsserver.stores.redis.streams import RedisStreams
@@ -262,9 +261,8 @@ class Storm:
         while True:
             await pause(self.rng.uniform(0.05, 0.4))
             kind = self.rng.choice(("normal", "normal", "pubsub"))
-            for lane in self.link._topology.lanes:
-                with suppress(Lost):
-                    await lane.ask(("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"))
+            with suppress(StoreUnavailable):
+                await self.link.everywhere("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
             self.cuts += 1
 
     async def _lose_tails(self) -> None:
@@ -274,8 +272,8 @@ class Storm:
 
     async def _lose_tail(self, stream_id: str) -> None:
         keys = stream_keys(stream_id)[:2]
-        lane = self.link._topology.lane_of(keys[0])
-        with suppress(Lost):
+        with suppress(StoreUnavailable):
+            lane = self.link._hosts.lane_of(keys[0])
             lost = await lane.ask(("EVAL", LOSE_TAIL, 2, *keys, self.rng.randint(1, 60)))
             self.tails += isinstance(lost, int) and lost > 0
 

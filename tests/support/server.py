@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from tests.support.redis import RedisProcess
 
@@ -31,6 +32,12 @@ POLL_SECONDS = 0.02
 
 OVER_REDIS = os.environ.get("WSSERVER_TESTS_OVER") == "redis"
 """Whether servers share what they have through a Redis, one for each: the same tests hold there."""
+
+
+def differs_over_redis(reason: str) -> pytest.MarkDecorator:
+    """Marks a test of what a server without a fleet does, and one in a fleet rightly does not."""
+    return pytest.mark.skipif(OVER_REDIS, reason=f"over Redis: {reason}")
+
 
 DEFAULT_MODEL = "synthetic:?tps=200&ttft_ms=0"
 

@@ -121,7 +121,7 @@ class Asker:
         meta = pack(Answer(record, ask), None, with_input=False)
         await self.streams.create(record, meta)
         job = replace(make_job(record, ask, messages, None, ""), meta=meta)
-        await self.queue.submit(job, free_slots=0)
+        await self.queue.submit(job, slots=0)
         return record
 
     async def ready(self, slots: int) -> None:
@@ -129,6 +129,10 @@ class Asker:
         await eventually(
             lambda: any(m.is_ready and m.slots == slots for m in self.models.all()), 30
         )
+
+    async def idle(self) -> None:
+        """Wait until all workers have told that they make nothing."""
+        await eventually(lambda: not self._busy(), 10)
 
     async def busy(self) -> str:
         """The worker that makes an answer, once one does."""

@@ -65,7 +65,7 @@ def serve(config: Config) -> int:
 
     Raises:
         OSError: If it can't listen where the configuration says, or make its files there.
-        CannotStart: If the store of sessions can't be used.
+        CannotStart: If the store of sessions can't be used, or an address of Redis is none.
     """
     with log_to(config.log), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Application(config).run())
@@ -86,7 +86,7 @@ class Application:
             loop.add_signal_handler(number, self._on_signal)
         try:
             self._store = await open_session_store(self.config)
-        except (SessionError, NewerSchema) as error:
+        except (SessionError, NewerSchema, ValueError) as error:
             raise CannotStart(f"the store of sessions can't be used: {error}") from error
         try:
             return await self._serve()
@@ -204,6 +204,7 @@ class Application:
         for host, port in addresses:
             shown = f"[{host}]" if ":" in host else host
             self._announce(f"Chat page  http://{shown}:{port}/")
+            self._announce(f"Rooms      http://{shown}:{port}/apps/rooms/")
             self._announce(f"WebSocket  ws://{shown}:{port}/ws")
 
     async def _drain(self) -> None:
@@ -233,6 +234,9 @@ class Application:
                 async with asyncio.timeout(CLOSE_DEADLINE):
                     await services.answers.idle()
             await services.answers.closed()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_DEADLINE):
+                await services.batches.idle()
         await services.sessions.conversations.close()
         await self.listener.stop(CloseCode.GOING_AWAY, CLOSE_DEADLINE)
         await self._backend.close()

@@ -43,7 +43,8 @@ class Backend:
         close: Ends what it runs; answers should have ended before.
         make_clients: The clients of this process: window in seconds, what follows when one is
             gone, what follows when one has moved to another process.
-        drained: Waits until this process makes no answers any more.
+        drained: Waits until this process makes no answers any more, and all have ended that were
+            asked for here.
         is_shared: Whether other processes have answers that can be found.
         elsewhere: How turns of sessions go on where other processes make the answers.
         tasks: Run for the life of the process; each only ever ends by a fault.

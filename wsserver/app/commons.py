@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
+from wsserver.app.application import CannotStart
 from wsserver.app.policies import limit_policy
 from wsserver.config import Config
 from wsserver.core.ask import Answer
 from wsserver.core.rooms import RoomBroker
 from wsserver.core.rooms.asks import answer_draft
-from wsserver.core.sessions.store import SessionStore
+from wsserver.core.sessions.store import SessionStore, StoreUnavailable
 from wsserver.core.shared.endings import RETRY_EVERY, Endings
 from wsserver.core.shared.ports import SharedCache
 from wsserver.core.telemetry import Telemetry
@@ -29,6 +31,8 @@ from wsserver_protocol.errors import ErrorCode, WireError
 SEAT_GRACE = 30.0
 """Seconds for which the seats of a dead process outlive the resume window of its clients. Those are
 cleared one by one, and leave their rooms then; this is for what was not known of them in time."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,10 @@ class Commons:
         await self.queue.close()
         await self.streams.close()
         await self.broker.close()
-        await self.nodes.leave()
+        try:
+            await self.nodes.leave()
+        except StoreUnavailable as error:
+            log.warning("this node can't take leave; its lease ends by itself: %s", error)
         await self.link.close()
 
 
@@ -59,9 +66,12 @@ def open_commons(config: Config, telemetry: Telemetry, store: SessionStore) -> C
     """The way to the Redis of the configuration. Nothing is asked of it yet.
 
     Raises:
-        ValueError: If its address is none of Redis.
+        CannotStart: If its address is none of Redis.
     """
-    link = RedisLink.open(config.redis.url)
+    try:
+        link = RedisLink.open(config.redis.url)
+    except ValueError as error:
+        raise CannotStart(f"redis.url: {error}") from error
     nodes = RedisNodes(link)
     streams = RedisStreams(link, nodes.node_id, retention=config.streams.retention_seconds)
     limits = RedisLimits(link, limit_policy(config), lambda ids: streams.living(list(ids)))

@@ -51,7 +51,7 @@ class FleetGateway:
         self._commons = commons
         self._worker = worker
         self._calls = RedisCalls(link, node, None if worker is None else worker.handle)
-        self._fleet = RedisFleet(link, self._calls)
+        self._fleet = RedisFleet(link, self._calls, None if worker is None else worker.picture)
         self._models = FleetModels(self._fleet)
         self._ledger = RedisLedger(link, node)
         self._shared_clients = RedisClients(link, node)
@@ -60,7 +60,10 @@ class FleetGateway:
             streams=commons.streams,
             queue=commons.queue,
             admission=Admission(
-                RedisIdempotency(link, config.idempotency.retention_seconds), commons.limits
+                RedisIdempotency(link, config.idempotency.retention_seconds),
+                commons.limits,
+                node=node,
+                nodes=commons.nodes.alive,
             ),
             cache=commons.cache,
             store=commons.store,
@@ -71,8 +74,11 @@ class FleetGateway:
             retention=config.streams.retention_seconds,
             max_wait=config.limits.queue_seconds,
         )
+        self._models.end_waiting = self._answers.end_waiting
         self._clients: FleetClients | None = None
         self._reaper: Reaper | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+        commons.nodes.on_lapsed = self._lapsed
         self._leave_inbox: Callable[[], None] = lambda: None
 
     async def start(self) -> Backend:
@@ -95,7 +101,7 @@ class FleetGateway:
             load_models=(lambda: None) if worker is None else worker.start,
             close=self._close,
             make_clients=self._make_clients,
-            drained=_at_once if worker is None else worker.drained,
+            drained=self._drained,
             is_shared=True,
             elsewhere=SharedTurns(self._answers, self._order),
             tasks=(
@@ -137,6 +143,21 @@ class FleetGateway:
         )
         return clients
 
+    def _lapsed(self) -> None:
+        """This node was believed dead for a while: say whom it has."""
+        self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
+
+    async def _refresh(self) -> None:
+        while True:
+            try:
+                lost = await self._shared_clients.refresh()
+                break
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_EVERY)
+        for client_id in lost:
+            if self._clients is not None:
+                self._clients.moved(client_id)
+
     async def _reap(self) -> None:
         assert self._reaper is not None  # made with the clients, before any task runs
         await self._reaper.keep()
@@ -166,16 +187,27 @@ class FleetGateway:
     def _stop_here(self, stream_id: str, ending: Ending) -> bool:
         return self._worker is not None and self._worker.stop(stream_id, ending)
 
+    async def _drained(self) -> None:
+        if self._worker is not None and not self._is_alone:
+            await self._worker.drained()  # what waits is for the others
+        await self._answers.idle()
+        if self._worker is not None:
+            await self._worker.drained()
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether this process has the only worker of the fleet."""
+        own = self._commons.nodes.node_id
+        return all(worker.node == own for worker in self._fleet.workers)
+
     async def _close(self) -> None:
         if self._worker is not None:
             await self._worker.close()
         if self._clients is not None:
             await self._clients.closed()
+        if self._refreshing is not None:
+            self._refreshing.cancel()
         self._leave_inbox()
         await self._models.close()
         await self._fleet.close()
         await self._calls.close()
-
-
-async def _at_once() -> None:
-    """Nothing is made here."""

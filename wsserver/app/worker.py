@@ -48,6 +48,7 @@ class Worker:
 
     Attributes:
         handle: Serves the fleet's calls.
+        picture: What is to be told of the models now.
         stop: Ends an answer that runs here; False if none does.
         tasks: Run for the life of the process; each only ever ends by a fault.
     """
@@ -57,7 +58,7 @@ class Worker:
         self._start = config.models.start
         self._queue = queue
         self._log = RedisStreamLog(
-            link, retention=config.streams.retention_seconds, near=commons.streams.ring
+            link, retention=config.streams.retention_seconds, near=commons.streams
         )
         self._waiting = SharedWaiting(
             node,
@@ -93,7 +94,7 @@ class Worker:
         self._log.on_lost = self._lost
         voice = RedisAnnouncing(link, node)
         self._models = WorkerModels(node, self._registry, voice, self._waiting.count)
-        self.handle = self._models.handle
+        self.handle, self.picture = self._models.handle, self._models.picture
         self.stop = self._answers.stop
         self.tasks: tuple[Task, ...] = (self._models.run, self._waiting.reap)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
+from wsserver.cli.from_tabby import run_from_tabby
 from wsserver.cli.parser import installed_version, load_settings
 from wsserver.config import reference, show
 
 
 def run_config(parsed: argparse.Namespace) -> int:
-    """Print the configuration that holds, or the reference of all keys."""
+    """Print the configuration that holds, the reference of all keys, or a translated file."""
+    if parsed.action == "from-tabby":
+        return run_from_tabby(parsed)
     text = reference() if parsed.action == "reference" else show(load_settings(parsed))
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
     sys.stdout.flush()  # here, so that a closed pipe is met inside main()

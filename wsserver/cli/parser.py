@@ -108,6 +108,14 @@ def _add_config(
         allow_abbrev=False,
     )
     actions.add_parser("reference", help="print every key with its default and meaning, as TOML")
+    tabby = actions.add_parser(
+        "from-tabby",
+        help="translate TabbyAPI's config.yml",
+        description="Print TabbyAPI's settings as a wsserver.toml. What has no counterpart stands "
+        "in comments at its end, each key with the reason.",
+        allow_abbrev=False,
+    )
+    tabby.add_argument("file", metavar="FILE", help="its config.yml, in the folder where it runs")
 
 
 def _settings_parser() -> argparse.ArgumentParser:

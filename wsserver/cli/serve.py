@@ -11,9 +11,7 @@ from wsserver.cli.parser import load_settings
 from wsserver.cli.report import CommandError
 from wsserver.config import Config, ConfigError, unbuilt
 
-SERVER_PACKAGES = frozenset(
-    {"hiredis", "jwt", "prometheus_client", "psutil", "structlog", "uvloop"}
-)
+SERVER_PACKAGES = frozenset({"jwt", "prometheus_client", "psutil", "redis", "structlog", "uvloop"})
 
 MEMBER = (sys.executable, "-P", "-m", "wsserver.cli.member")
 """Starts a member of a supervisor; its role follows."""

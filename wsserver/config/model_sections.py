@@ -55,6 +55,13 @@ class ModelEntry(Section, frozen=True):
             "max_gpu_memory. 0: the engine's estimate."
         ),
     ] = 0
+    fallbacks: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Ids of models that answer in its place, in order, where it is not loaded, "
+            "has failed, its queue is full, or it fails as overloaded before the first token."
+        ),
+    ] = ()
     description: Annotated[str | None, Meta(description="Shown to people in models_list.")] = None
     default: Annotated[bool, Meta(description="Answers where a request names no model.")] = False
     load: Annotated[bool, Meta(description="Loaded at start unless models.start says other.")] = (
@@ -100,8 +107,8 @@ class Models(Section, frozen=True):
             description="Memory that loaded models may take together, by their engines' estimates, "
             'in bytes or as in "12GiB"; past it load_model is refused, or with immediate makes '
             "place. 0: no bound. auto: this machine's (or container's) memory, where one model "
-            "alone is always let try; no bound where there is a GPU, since then nobody can tell "
-            "beforehand which memory a model takes."
+            "alone may take twice as much; no bound where there is a GPU, since then nobody can "
+            "tell beforehand which memory a model takes."
         ),
     ] = "auto"
     max_gpu_memory: Annotated[

@@ -9,7 +9,7 @@ the start and not wait for the first request.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ class ModelResolver:
         """
         for entry in self._models.model:
             self._add_configured(entry)
+        for key, message in _fallback_faults(self._models.model):
+            self.faults.append(Fault(key, message, self._entry_origin))
         if start_is_given:
             start = list(dict.fromkeys(self._read_references()))
         else:
@@ -178,6 +180,24 @@ def _placement_faults(entry: ModelEntry) -> Iterator[str]:
             yield "placement has a replica without a GPU"
         if entry.gpu_split and len(one) != len(entry.gpu_split):
             yield f"gpu_split has {len(entry.gpu_split)} shares for {len(one)} GPUs"
+
+
+def _fallback_faults(entries: Iterable[ModelEntry]) -> Iterator[tuple[str, str]]:
+    """Fallbacks that are no models, or that lead back to where they began; key and message."""
+    ways = {entry.id: entry.fallbacks for entry in entries}
+    for name, fallbacks in ways.items():
+        key = f"models.model.{name}"
+        for other in fallbacks:
+            if other not in ways:
+                yield key, f"the fallback {other} is no [[models.model]]{did_you_mean(other, ways)}"
+        reached, waiting = set[str](), list(fallbacks)
+        while waiting:
+            other = waiting.pop()
+            if other not in reached:
+                reached.add(other)
+                waiting += ways.get(other, ())
+        if name in reached:
+            yield key, "its fallbacks lead back to itself"
 
 
 def numbered(stem: str) -> Iterator[str]:

@@ -15,10 +15,11 @@ from wsserver.core.ask import Answer, Ask, Claim, ClosingHook
 from wsserver.core.engine import ChatMessage
 from wsserver.core.ids import new_id
 from wsserver.core.models import ModelDirectory
-from wsserver.core.models.options import check_options
+from wsserver.core.models.fallbacks import bind, select
+from wsserver.core.pace import UNKNOWN_SECONDS, Pace
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.errors import ErrorCode, WireError
-from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamState, StreamStep
+from wsserver_protocol.lifecycle import FinishReason, StopReason, StreamStep
 
 
 class Answers(ABC):
@@ -105,11 +106,11 @@ class Answers(ABC):
             WireError: If it is refused: `model_not_found`, `model_not_ready`,
                 `unsupported_option`, `too_many_streams`.
         """
-        model = self._models.require(ask.model)
-        if not is_provisional:
-            check_options(model, ask.options)
+        options = None if is_provisional else ask.options
+        model, requested = select(self._models, ask.model, options)
         loop = asyncio.get_running_loop()
         record = StreamRecord(new_id("str"), model.id, loop.time())
+        record.requested_model = requested
         answer = Answer(record, ask, request_id, closing or [])
         self._begin(answer)
         self._answers[record.stream_id] = answer
@@ -147,14 +148,11 @@ class Answers(ABC):
         Raises:
             WireError: As for `accept`; the answer stays as it is.
         """
-        model = self._models.require(model_id)
-        check_options(model, answer.ask.options)
         record = answer.record
-        record.model_id = model.id
-        if record.state is StreamState.QUEUED and not model.is_ready:
-            record.take(StreamStep.WAIT_FOR_MODEL)
-        elif record.state is StreamState.LOADING and model.is_ready:
-            record.take(StreamStep.QUEUE)
+        model, requested = select(self._models, model_id, answer.ask.options)
+        if model_id == record.model_id:  # it may be a fallback's already
+            requested = record.requested_model or requested
+        bind(record, model, requested)
 
     async def admitted(self, answer: Answer) -> bool:
         """Wait until an accepted answer may go on. False if it has ended meanwhile."""
@@ -243,6 +241,9 @@ class Answers(ABC):
     def _has_ended(self, answer: Answer) -> None:
         """Its record has the end: tell whoever waits for that."""
         answer.holds = 0
+        answer.job = None  # its messages are not kept for as long as its text
+        if answer.record.fence and (pace := self._pace(answer)) is not None:
+            pace.note_end(asyncio.get_running_loop().time())
         for timer in (answer.deadline, answer.patience):
             if timer is not None:
                 timer.cancel()
@@ -261,6 +262,18 @@ class Answers(ABC):
                 return
             del self._ended[first.stream_id]
 
+    def _wait(self, answer: Answer, place: int) -> None:
+        """Note an answer's place in line (below 1: a slot is free), and for how long it may wait.
+
+        A free slot may turn out to be another's, so the time counts in any case.
+        """
+        if place > 0:
+            answer.record.queue_position = place
+            answer.record.wake()  # its start may have been told before it had a place
+        if self._max_wait and answer.patience is None:
+            loop = asyncio.get_running_loop()
+            answer.patience = loop.call_later(self._max_wait, self._waited_enough, answer)
+
     def _waited_enough(self, answer: Answer) -> None:
         """End a request that has found no slot in time; one that began once is let wait."""
         if answer.record.fence == 0:
@@ -268,9 +281,30 @@ class Answers(ABC):
                 ErrorCode.OVERLOADED,
                 f"No slot was free within {self._max_wait:g} s.",
                 retryable=True,
-                retry_after=round(self._max_wait * 1000),
+                retry_after=self._retry_after(answer, answer.record.queue_position or 1),
             )
             self.end_early(answer, ending)
+
+    def _no_place(self, answer: Answer) -> WireError:
+        """The refusal of a request whose model has a full queue."""
+        return WireError(
+            ErrorCode.OVERLOADED,
+            f"The queue of model {answer.record.model_id!r} is full.",
+            retry_after=self._retry_after(answer, 1),
+        )
+
+    def _retry_after(self, answer: Answer, slots: int) -> int:
+        """Milliseconds until so many slots of its model will be free, as far as can be told."""
+        pace = self._pace(answer)
+        now = asyncio.get_running_loop().time()
+        return round((UNKNOWN_SECONDS if pace is None else pace.wait_for(slots, now)) * 1000)
+
+    def _pace(self, answer: Answer) -> Pace | None:
+        """How fast its model's slots become free; None if the model is known no more."""
+        try:
+            return self._models.get(answer.record.model_id).pace
+        except WireError:
+            return None
 
     def _time_out(self, answer: Answer) -> None:
         if answer.record.first_token_at is None:

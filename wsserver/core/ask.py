@@ -84,6 +84,8 @@ class Answer:
     place: Place | None = None  # in a session
     prior: str = ""  # what was said before it, where it goes on with another answer
     continues: str | None = None  # the stream that it goes on with
+    job: Job | None = None  # what stands in line or runs
+    tried: set[str] = field(default_factory=set)  # models that failed before the first token
     cache_key: bytes | None = None  # where it may be kept to be given again
     asker_is_gone: bool = False  # past its window: the answer lives as long as someone watches
     # What its watchers were last sent, by kind and encoding: what it is of, and the frame.

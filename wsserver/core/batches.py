@@ -7,7 +7,7 @@ once, when all its items have: done, failed, or cancelled by a stop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -49,6 +49,8 @@ class Batch:
         self.watchers: set[Watcher] = set()
         self.on_end: list[Callable[[Batch], object]] = []
         self.asker_is_gone = False
+        self.is_held = False  # its start is not told yet: it may still be refused
+        self.refusal: WireError | None = None
 
     @property
     def total(self) -> int:
@@ -56,7 +58,7 @@ class Batch:
 
     @property
     def is_ended(self) -> bool:
-        return len(self.outcomes) == self.total
+        return len(self.outcomes) == self.total or self.refusal is not None
 
     def summary(self) -> events.BatchSummary:
         """Counts, and the mean latency of the successful items in ms."""
@@ -78,17 +80,30 @@ class Batches:
         self._answers = answers
         self._limits = limits
         self._batches: dict[str, Batch] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         answers.on_place_free = self._fill_all
 
     def get(self, batch_id: str) -> Batch | None:
         """The batch while it has not ended."""
         return self._batches.get(batch_id)
 
-    def submit(self, asks: Sequence[Ask]) -> Batch:
-        """Accept a batch and begin as many items as there are places."""
-        batch = Batch(asks, asyncio.get_running_loop().time())
+    def submit(
+        self, asks: Sequence[Ask], admission: Coroutine[None, None, None] | None = None
+    ) -> Batch:
+        """Accept a batch and begin as many items as there are places.
+
+        With an ``admission`` nothing is begun or told before that has let it pass.
+        """
+        loop = asyncio.get_running_loop()
+        batch = Batch(asks, loop.time())
         self._batches[batch.batch_id] = batch
-        self._fill(batch)
+        if admission is None:
+            self._fill(batch)
+        else:
+            batch.is_held = True
+            task = loop.create_task(self._admit(batch, admission))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return batch
 
     def stop(self, batch: Batch, reason: StopReason, by: str) -> None:
@@ -96,6 +111,7 @@ class Batches:
         if batch.stop is not None or batch.is_ended:
             return
         batch.stop = (reason, by)
+        batch.is_held = False
         # First what waits: each stop below frees a place, which would begin the next item.
         waiting = range(batch.next_index, batch.total)
         batch.next_index = batch.total
@@ -104,17 +120,37 @@ class Batches:
         for answer in list(batch.running.values()):
             self._answers.stop(answer, reason, by)
 
+    async def idle(self) -> None:
+        """Wait until no batch is under way."""
+        while self._batches:
+            ended = asyncio.Event()
+            next(iter(self._batches.values())).on_end.append(partial(_set, ended))
+            await ended.wait()
+
     def stop_all(self, reason: StopReason) -> None:
         """Stop every batch, in the server's name."""
         for batch in list(self._batches.values()):
             self.stop(batch, reason, "server")
+
+    async def _admit(self, batch: Batch, admission: Coroutine[None, None, None]) -> None:
+        try:
+            await admission
+        except WireError as error:
+            if not batch.is_ended:
+                batch.refusal = error
+                self._ended(batch)
+        else:
+            batch.is_held = False
+            self._fill(batch)
+        for watcher in tuple(batch.watchers):
+            watcher.wake()
 
     def _fill_all(self) -> None:
         for batch in list(self._batches.values()):
             self._fill(batch)
 
     def _fill(self, batch: Batch) -> None:
-        while batch.next_index < batch.total:
+        while batch.next_index < batch.total and not batch.is_held:
             ask = batch.asks[batch.next_index]
             if not self._limits.has_place(ask.owner.limit_key):
                 return
@@ -142,11 +178,18 @@ class Batches:
     def _record(self, batch: Batch, outcome: ItemOutcome) -> None:
         batch.outcomes.append(outcome)
         if batch.is_ended:
-            del self._batches[batch.batch_id]
-            for callback in batch.on_end:
-                callback(batch)
+            self._ended(batch)
         for watcher in tuple(batch.watchers):
             watcher.wake()
+
+    def _ended(self, batch: Batch) -> None:
+        del self._batches[batch.batch_id]
+        for callback in batch.on_end:
+            callback(batch)
+
+
+def _set(event: asyncio.Event, _: Batch) -> None:
+    event.set()
 
 
 def _cancelled() -> WireError:

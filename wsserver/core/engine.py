@@ -165,24 +165,34 @@ class Finished(msgspec.Struct, tag="f", array_like=True, frozen=True, gc=False):
 class Failed(msgspec.Struct, tag="x", array_like=True, frozen=True, gc=False):
     """The job ended by an error of its own; the engine goes on and the slot is free.
 
-    ``code`` is one of the wire's error codes; ``message`` is fit for the client to read.
+    ``code`` is one of the wire's error codes; ``message`` is fit for the client to read; ``field``
+    is the path of the request's field that it is about, such as ``options.grammar``.
     """
 
     job_id: str
     code: str
     message: str
     retryable: bool = False
+    field: str | None = None
 
 
 Output = Prefilled | Delta | Finished | Failed
 
 
 class LoadProgress(msgspec.Struct, frozen=True, gc=False):
-    """``progress`` is 0..1; ``estimated`` says that it comes from the time that has passed."""
+    """How far a load is; ``progress`` is 0..1.
 
-    stage: str  # "starting", "loading", "warming_up"
+    An engine tells bytes or layers where it knows them. ``estimated``: they, or ``progress``, are
+    inferred from what can be seen from outside.
+    """
+
+    stage: str  # "making_place", "starting", "loading", "warming_up"
     progress: float
     estimated: bool = False
+    bytes_done: int | None = None
+    bytes_total: int | None = None
+    layers_done: int | None = None
+    layers_total: int | None = None
 
 
 class EngineError(Exception):

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCOPES = ("chat", "models:read", "models:write", "metrics:read", "rooms", "sessions")
+PRIORITY_HIGH = "priority:high"
+"""What a priority above 0 needs: who has it overtakes everybody else."""
+
+SCOPES = (
+    *("chat", "models:read", "models:write", "metrics:read", "rooms", "sessions"),
+    PRIORITY_HIGH,
+)
 """All scopes. With authentication off every client has them all."""
 
 

@@ -119,16 +119,17 @@ class SharedJobQueue(WorkQueue, Protocol):
     the bell rings once it is back.
     """
 
-    async def submit(self, job: Job, *, free_slots: int) -> int:
+    async def submit(self, job: Job, *, slots: int) -> int:
         """Add a job at its fair place and ring the model's bell. Again under its id: once.
 
         Args:
             job: The work.
-            free_slots: Jobs that engines could begin at once; they do not count as waiting.
+            slots: Jobs that the model's engines can do at once. As many as of these are free do
+                not count as waiting.
 
         Returns:
-            The place in line, from 1; 0 if it was claimed already. Behind a great many owners it
-            may be too small, which `follow` sets right.
+            The place in line, from 1; 0 if a slot is free for it, or it was claimed already. Behind
+            a great many owners it may be too small, which `follow` sets right.
 
         Raises:
             QueueFull: If as many requests wait for the model as may.

@@ -9,6 +9,7 @@ same as no key, so idle callers cost nothing.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -115,6 +116,13 @@ class Limits(Protocol):
                 nothing is charged then.
         """
 
+    def admission(self, key: str, requests: int) -> Coroutine[None, None, None] | None:
+        """What decides later, and elsewhere, on requests that `admit` has let pass.
+
+        For what is no answer (a batch as a whole, a load). None if `admit` has decided; else to be
+        awaited once, and raises as `admit` does, or ``store_unavailable``.
+        """
+
     def begin(self, key: str, stream_id: str) -> None:
         """Take a place for one running or waiting answer.
 
@@ -164,6 +172,9 @@ class MemoryLimits:
             raise too_many_requests(requests, self._requests.capacity)
         if wait > 0:
             raise requests_used_up(wait)
+
+    def admission(self, key: str, requests: int) -> Coroutine[None, None, None] | None:
+        return None
 
     def begin(self, key: str, stream_id: str) -> None:
         self.require_place(key)

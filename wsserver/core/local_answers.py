@@ -12,21 +12,16 @@ import logging
 
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer, Claim, make_job
-from wsserver.core.cache import (
-    CachedAnswer,
-    ResponseCache,
-    cache_key,
-    is_deterministic,
-    keepable,
-)
+from wsserver.core.cache import ResponseCache, keepable
 from wsserver.core.engine import ChatMessage
+from wsserver.core.intake import Intake
 from wsserver.core.jobs import Job, JobQueue, QueueFull
 from wsserver.core.limits import Limits
 from wsserver.core.models import ModelDirectory
+from wsserver.core.models.fallbacks import bind, select
 from wsserver.core.results import ending_word
 from wsserver.core.streams import Ending, Fenced, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
-from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.lifecycle import StopReason
 
 log = logging.getLogger(__name__)
@@ -57,6 +52,9 @@ class LocalAnswers(Answers):
         self._limits = limits
         self._telemetry = telemetry
         self._closings: set[asyncio.Task[None]] = set()
+        self._intake = Intake(
+            log=log, queue=queue, models=models, cache=cache, close=self.close, wait=self._wait
+        )
 
     def enqueue(
         self,
@@ -69,31 +67,19 @@ class LocalAnswers(Answers):
         record = answer.record
         if answer.is_closing or record.cancel is not None:
             return
-        model = self._models.require(record.model_id)
-        job = make_job(record, answer.ask, messages, raw, prior)
-        if is_deterministic(answer.ask.options):
-            answer.cache_key = cache_key(job, model.build)
-            loop = asyncio.get_running_loop()
-            cached = self._cache.get(answer.cache_key, loop.time())
-            if cached is not None:
-                # Soon, not now: whoever submits has not yet said what its end brings.
-                loop.call_soon(self._give_again, answer, cached)
-                return
-        free = self._models.free_slots(model)
+        model, requested = select(self._models, record.model_id, None)
+        if requested is not None:
+            bind(record, model, record.requested_model or requested)
         try:
-            self._queue.submit(job, record, free_slots=free)
+            self._intake.line_up(answer, make_job(record, answer.ask, messages, raw, prior))
         except QueueFull:
-            raise WireError(
-                ErrorCode.OVERLOADED, f"The queue of model {model.id!r} is full.", retry_after=1000
-            ) from None
-        # The free slots take the first in line as soon as their runner is woken.
-        place = self._queue.place(model.id, record.stream_id) - free
-        if place > 0:
-            record.queue_position = place
-            record.wake()  # its start may have been told before it had a place
-            if self._max_wait:
-                loop = asyncio.get_running_loop()
-                answer.patience = loop.call_later(self._max_wait, self._waited_enough, answer)
+            raise self._no_place(answer) from None
+
+    def divert(self, record: StreamRecord, ending: Ending) -> bool:
+        """Have a fallback take up an answer that waited for a model which went away. False if
+        there is none, and the answer must end."""
+        answer = self._answers.get(record.stream_id)
+        return answer is not None and self._intake.divert(answer, ending)
 
     def end_early(self, answer: Answer, ending: Ending) -> bool:
         record = answer.record
@@ -116,8 +102,9 @@ class LocalAnswers(Answers):
     def close(self, record: StreamRecord, fence: int, ending: Ending) -> None:
         """End an answer: run its hooks, then tell its watchers. Its slot is free already."""
         answer = self._answers.get(record.stream_id)
-        if answer is None or answer.is_closing:
+        if answer is None or answer.is_closing or self._intake.divert(answer, ending):
             return
+        fence = max(fence, record.fence)  # a fallback that found no place has cost a fence
         answer.is_closing = True
         if not answer.closing:
             self._finish(answer, fence, ending)
@@ -179,13 +166,3 @@ class LocalAnswers(Answers):
         except Fenced:
             log.warning("the end of %s was refused: another writer holds it", record.stream_id)
         self._has_ended(answer)
-
-    def _give_again(self, answer: Answer, cached: CachedAnswer) -> None:
-        """Make a cached answer this one's: all at once, and no engine is asked."""
-        record = answer.record
-        if answer.is_closing or record.cancel is not None:
-            return
-        record.is_cached = True
-        record.prompt_tokens = record.cached_tokens = cached.prompt_tokens
-        self._log.append(record.stream_id, record.fence, 0, cached.text, cached.tokens)
-        self.close(record, record.fence, Ending.complete(cached.finish_reason))

@@ -41,6 +41,7 @@ def result(record: StreamRecord, ending: Ending) -> events.GenerationResult:
         usage=usage(record),
         logprobs=logprobs_between(record, 0, len(record.transcript)),
         tool_calls=ending.tool_calls or None,
+        requested_model=record.requested_model,
     )
 
 
@@ -85,6 +86,8 @@ def stream_terminal(
     """What ends a `stream`, for one of its watchers."""
     record, room_id = answer.record, answer.ask.room_id
     offset = len(record.transcript)
+    # The start may have named another model: it is told before a place in line is found.
+    model = record.model_id if record.requested_model is not None else None
     match ending.kind:
         case EndKind.COMPLETE:
             first = record.first_token_at
@@ -100,6 +103,8 @@ def stream_terminal(
                 usage=usage(record),
                 offset=offset,
                 tool_calls=ending.tool_calls or None,
+                model=model,
+                requested_model=record.requested_model,
                 saved=record.saved,
                 room_id=room_id,
                 seq=record.seq,
@@ -112,6 +117,8 @@ def stream_terminal(
                 offset=offset,
                 reason=ending.stop_reason or StopReason.CLIENT,
                 stopped_by=ending.stopped_by or "server",
+                model=model,
+                requested_model=record.requested_model,
                 saved=record.saved,
                 room_id=room_id,
                 seq=record.seq,

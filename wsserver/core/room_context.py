@@ -15,10 +15,10 @@ import msgspec
 from wsserver.core.ask import Answer
 from wsserver.core.engine import ChatMessage
 from wsserver.core.models import ModelDirectory
+from wsserver.core.models.fallbacks import loaded_model
 from wsserver.core.rooms.broker import RoomBroker
 from wsserver.core.rooms.changes import Draft
 from wsserver.core.sessions.context import BYTES_PER_TOKEN, TYPICAL_BYTES, Room, fit_turns
-from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.events import RoomEntry
 from wsserver_protocol.options import DEFAULT_MAX_TOKENS
 
@@ -44,11 +44,7 @@ class RoomContexts:
         Raises:
             WireError: ``context_length_exceeded``; ``store_unavailable``; the model's refusal.
         """
-        model = self._models.require(answer.record.model_id)
-        await model.settled.wait()
-        info = self._models.require(model.id).info
-        if info is None:
-            raise WireError(ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} is not ready.")
+        model, info = await loaded_model(self._models, answer.record, answer.ask.options)
         most = answer.ask.options.max_tokens or DEFAULT_MAX_TOKENS
         room = Room(info.context_length, most)
         said = await self._broker.newest(room_id, room.budget * BYTES_PER_TOKEN)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wsserver.core.engine import Finished
+from wsserver.core.engine import Failed, Finished
 from wsserver.core.engine import FinishReason as EngineFinish
 from wsserver.core.fairness import PROMPT_WEIGHT, prompt_estimate
 from wsserver.core.jobs import Job
 from wsserver.core.streams import Ending, StreamRecord
+from wsserver_protocol.errors import ErrorCode, FieldError
 from wsserver_protocol.lifecycle import FinishReason
 
 
@@ -29,6 +30,15 @@ class Run:
         if not self.is_prompt_charged:
             self.is_prompt_charged = True
             self.uncharged += tokens * PROMPT_WEIGHT - prompt_estimate(self.job)
+
+
+def failure_of(failed: Failed) -> Ending:
+    """How an answer ends that its engine could not make."""
+    field = failed.field
+    details = (FieldError(field=field, message=failed.message),) if field is not None else ()
+    return Ending.error(
+        ErrorCode(failed.code), failed.message, retryable=failed.retryable, details=details
+    )
 
 
 def ending_of(record: StreamRecord, finished: Finished) -> Ending:

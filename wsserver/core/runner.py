@@ -31,7 +31,7 @@ from wsserver.core.engine import (
 from wsserver.core.fairness import ANSWER_WEIGHT
 from wsserver.core.jobs import AnswerKeeper, Job, WorkQueue
 from wsserver.core.restarts import RestartPolicy
-from wsserver.core.run import Run, ending_of
+from wsserver.core.run import Run, ending_of, failure_of
 from wsserver.core.streams import Claim, Ending, Fenced, RunnerLog, StreamRecord
 from wsserver.core.taking import Taker
 from wsserver.core.telemetry import Telemetry
@@ -101,7 +101,7 @@ class Runner:
     @property
     def busy(self) -> int:
         """Slots in use."""
-        return len(self._runs)
+        return len(self._runs) + self._taker.in_hand
 
     async def run(self) -> None:
         """Load, serve, and start again after each crash, until cancelled.
@@ -256,10 +256,8 @@ class Runner:
                 self._telemetry.prompt_tokens(self.spec.id, prompt - cached)
                 self._crashes = 0
                 self._end(run, ending_of(record, output))
-            case Failed(code=code, message=message, retryable=retryable):
-                asked = record.cancel
-                failed = Ending.error(ErrorCode(code), message, retryable=retryable)
-                self._end(run, asked if asked is not None else failed)
+            case Failed():
+                self._end(run, record.cancel or failure_of(output))
 
     def _note_first_token(self, record: StreamRecord) -> None:
         if record.first_token_at is not None:

@@ -22,7 +22,11 @@ class Taken(NamedTuple):
 
 
 class Taker:
-    """Takes jobs for one model, and gives them back."""
+    """Takes jobs for one model, and gives them back.
+
+    Attributes:
+        in_hand: Jobs that have left the queue and are not begun: each needs its slot already.
+    """
 
     def __init__(
         self, model_id: str, queue: WorkQueue, log: RunnerLog, keeper: AnswerKeeper
@@ -31,6 +35,7 @@ class Taker:
         self._queue = queue
         self._log = log
         self._keeper = keeper
+        self.in_hand = 0
 
     async def next(self) -> Taken | None:
         """The next job that is not refused, None when nothing waits.
@@ -39,7 +44,9 @@ class Taker:
         """
         taking = asyncio.create_task(self._take())
         try:
-            return await asyncio.shield(taking)
+            taken = await asyncio.shield(taking)
+            self.in_hand = 0
+            return taken
         except asyncio.CancelledError:
             taking.add_done_callback(self._put_back_unbegun)
             raise
@@ -55,15 +62,18 @@ class Taker:
 
     async def _take(self) -> Taken | None:
         while (job := await self._queue.claim(self._model_id)) is not None:
+            self.in_hand = 1
             claim = await self._log.claim(job.stream_id)
             record = self._log.get(job.stream_id)
             if claim is not None and record is not None:
                 return Taken(job, record, claim)
+            self.in_hand = 0
             self._queue.done(job.model_id, job.owner, job.stream_id)
             self._keeper.refused(job)  # cancelled while it waited
         return None
 
     def _put_back_unbegun(self, taking: asyncio.Task[Taken | None]) -> None:
+        self.in_hand = 0
         taken = None if taking.cancelled() else taking.result()
         if taken is not None:
             self.put_back(taken.job, taken.record, taken.claim.fence)

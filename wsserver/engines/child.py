@@ -120,7 +120,7 @@ class EngineLoop:
         try:
             self._engine.start(job)
         except JobRefused as refused:
-            failed = Failed(job.job_id, refused.code, refused.message, refused.retryable)
+            failed = refused.as_failed(job.job_id)
         except Exception:
             # A job that the engine trips over must not take the others with it; ending the child
             # would start it again with the same job.

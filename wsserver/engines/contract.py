@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from wsserver.core.engine import EngineJob, LoadProgress, ModelInfo, ModelSpec, Output
+from wsserver.core.engine import EngineJob, Failed, LoadProgress, ModelInfo, ModelSpec, Output
 from wsserver.engines.link import Count, Counted, CountRefused
 
 EngineOutput = Output | Counted | CountRefused
@@ -28,14 +28,22 @@ ProgressReport = Callable[[LoadProgress], None]
 class JobRefused(Exception):
     """The engine will not begin this job; it becomes the job's `Failed`.
 
-    ``code`` is one of the wire's error codes, ``message`` is fit for the client to read.
+    ``code`` is one of the wire's error codes, ``message`` is fit for the client to read, ``field``
+    is the path of the field that it is about, if it is about one.
     """
 
-    def __init__(self, code: str, message: str, *, retryable: bool = False) -> None:
+    def __init__(
+        self, code: str, message: str, *, retryable: bool = False, field: str | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.retryable = retryable
+        self.field = field
+
+    def as_failed(self, job_id: str) -> Failed:
+        """The end of the job that was refused."""
+        return Failed(job_id, self.code, self.message, self.retryable, self.field)
 
 
 class Engine(Protocol):

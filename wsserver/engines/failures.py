@@ -29,6 +29,12 @@ _PYTHON_ERROR: Final = re.compile(r"^[\w.]+(?:Error|Exception|Exit|Interrupt)?: 
 # What a C++ log puts before its words: time stamps, a level letter, a function's name.
 _LOG_PREFIX: Final = re.compile(r"^(?:\d[\d.]*\s+)?(?:[EWID]\s+)?(?:[A-Za-z_]\w*:\s+)?")
 
+# What a signal that nobody of ours sent mostly means.
+_HINTS: Final = {
+    "SIGILL": " (this processor lacks an instruction it needs)",
+    "SIGKILL": " (by the system, if the machine ran out of memory)",
+}
+
 _MAX_REASON: Final = 400  # characters
 
 
@@ -79,8 +85,7 @@ def ending(returncode: int) -> str:
         name = signal.Signals(-returncode).name
     except ValueError:
         name = f"signal {-returncode}"
-    hint = " (this processor lacks an instruction it needs)" if name == "SIGILL" else ""
-    return f"was killed by {name}{hint}"
+    return f"was killed by {name}{_HINTS.get(name, '')}"
 
 
 class LogTail:

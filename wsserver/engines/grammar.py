@@ -3,22 +3,23 @@
 Decides whether one can be honoured, before the model sees it: schemas and expressions become a
 grammar of llguidance, and that library checks the very text that the engine will use. llama.cpp,
 which is built with it, must not be left to find out: what it can't compile it ignores, with a line
-on stderr and free text for the client.
+on stderr and free text for the client, and bad GBNF can end its process (`wsserver.engines.gbnf`).
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, Final
 
 import msgspec
-from llguidance import LLMatcher, grammar_from
+from llguidance import LLMatcher, LLTokenizer, grammar_from
 
 from wsserver.core.engine import Sampling
 from wsserver.engines.contract import JobRefused
+from wsserver.engines.gbnf import LLGUIDANCE, checked_gbnf, unusable
 
-_LLGUIDANCE: Final = "%llguidance"
-_HEADER: Final = f"{_LLGUIDANCE} {{}}\nstart: "
+_HEADER: Final = f"{LLGUIDANCE} {{}}\nstart: "
 
 # What needs llguidance, as names of the wire's options.
 LLGUIDANCE_OPTIONS: Final = frozenset(("json_schema", "regex"))
@@ -48,10 +49,11 @@ def grammar_of(sampling: Sampling, *, llguidance: bool) -> str | None:
         option, grammar = "regex", _HEADER + _regex_literal(sampling.regex)
     else:
         option, grammar = "grammar", sampling.grammar
-    if grammar is None or not grammar.lstrip().startswith(_LLGUIDANCE):
-        return grammar  # GBNF: llama.cpp refuses a bad one aloud
+    if grammar is None or not grammar.lstrip().startswith(LLGUIDANCE):
+        return None if grammar is None else checked_gbnf(grammar)
     if not llguidance:
-        raise JobRefused("unsupported_option", f"this model's tokenizer allows no {option}")
+        message = f"this model's tokenizer allows no {option}"
+        raise JobRefused("unsupported_option", message, field=f"options.{option}")
     return _checked(option, grammar)
 
 
@@ -64,12 +66,12 @@ def matcher_grammar(sampling: Sampling) -> str | None:
         JobRefused: ``invalid_parameters``, with what is wrong.
     """
     grammar = grammar_of(sampling, llguidance=True)
-    if grammar is None or grammar.lstrip().startswith(_LLGUIDANCE):
+    if grammar is None or grammar.lstrip().startswith(LLGUIDANCE):
         return None if grammar is None else grammar_from("lark", grammar)
     try:
         return _checked("grammar", grammar_from("gbnf", grammar))
     except ValueError as error:
-        raise JobRefused("invalid_parameters", f"grammar can't be used: {error}") from None
+        raise unusable("grammar", str(error)) from None
 
 
 def is_bound(sampling: Sampling) -> bool:
@@ -90,12 +92,14 @@ def _schema_text(schema: dict[str, Any]) -> str:
 
 
 def _regex_literal(regex: str) -> str:
-    """``regex`` between slashes: its own slashes and line ends escaped, escapes left alone."""
+    """``regex`` between slashes: slashes, line ends and NULs escaped, escapes left alone."""
     literal: list[str] = []
     is_escaped = False
     for character in regex:
         if character == "\n":
             literal.append("n" if is_escaped else r"\n")
+        elif character == "\0":
+            literal.append("x00" if is_escaped else r"\x00")
         elif character == "/" and not is_escaped:
             literal.append(r"\/")
         else:
@@ -105,8 +109,22 @@ def _regex_literal(regex: str) -> str:
 
 
 def _checked(option: str, grammar: str) -> str:
+    if "\0" in grammar:
+        raise unusable(
+            option, "NUL can't be part of it"
+        )  # llama.cpp reads up to it, and no further
     fault = LLMatcher.validate_grammar(grammar)
     if fault:
-        reason = " ".join(_PLACE.sub("", _QUOTED.sub("", fault)).split())
-        raise JobRefused("invalid_parameters", f"{option} can't be used: {reason}")
+        raise unusable(option, " ".join(_PLACE.sub("", _QUOTED.sub("", fault)).split()))
+    # What is well-formed may still let nothing begin: a schema that only refers to itself, say.
+    matcher = LLMatcher(_bytes(), grammar)
+    matcher.compute_bitmask()
+    if matcher.is_error():
+        raise unusable(option, "no text keeps to it")
     return grammar
+
+
+@functools.cache
+def _bytes() -> LLTokenizer:
+    """A tokenizer whose tokens are the bytes: enough to see whether a grammar lets anything in."""
+    return LLTokenizer("byte")

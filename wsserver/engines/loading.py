@@ -52,13 +52,20 @@ class LoadEstimate:
     def now(self) -> LoadProgress:
         """The estimate of this moment."""
         resident = self._resident()
+        is_seen = self._size > 0 and self._base is not None and resident is not None
         if self._size and self._base is not None and resident is not None:
             share = (resident - self._base) / self._size
         else:
             expected = _START_SECONDS + self._size / _BYTES_PER_SECOND
             share = 1 - math.exp(-(self._clock() - self._began) / expected)
         self._progress = max(self._progress, min(_MOST, share))
-        return LoadProgress("loading", self._progress, estimated=True)
+        return LoadProgress(
+            "loading",
+            self._progress,
+            estimated=True,
+            bytes_done=round(self._progress * self._size) if is_seen else None,
+            bytes_total=self._size or None,
+        )
 
 
 def resident_bytes(pid: int) -> int | None:

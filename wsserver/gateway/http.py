@@ -81,6 +81,8 @@ class HttpPages:
                     b"This is a WebSocket address.\n",
                     headers={"Upgrade": "websocket"},
                 )
+        if path.startswith("/apps/") and self._is_app(path.removeprefix("/apps/")):
+            return _with_slash(target)
         if path.startswith(("/assets/", "/apps/")) or path == "/favicon.svg":
             return self._page(path.removeprefix("/"))
         return HttpReply(HTTPStatus.NOT_FOUND, b"Not found.\n")
@@ -89,11 +91,18 @@ class HttpPages:
         if self._services.drain.is_on:
             return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, b"draining\n")
         models = self._services.models.all()
-        if any(model.is_ready for model in models):
-            return HttpReply(HTTPStatus.OK, b"ready\n")
+        is_ready = any(model.is_ready for model in models)
         states = ", ".join(f"{model.id} {model.status.value}" for model in models)
-        body = f"no model that answers: {states or 'none known'}\n"
-        return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, body.encode())
+        first = "ready" if is_ready else f"no model that answers: {states or 'none known'}"
+        failed = [f"failed: {m.id}: {m.reason}" for m in models if m.reason is not None]
+        body = "\n".join((first, *failed)) + "\n"
+        status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return HttpReply(status, body.encode())
+
+    def _is_app(self, name: str) -> bool:
+        folder = self._services.policy.page
+        apps = folder / "apps" if folder is not None else None
+        return apps is not None and apps.is_dir() and name in {one.name for one in apps.iterdir()}
 
     def _page(self, name: str) -> HttpReply:
         folder = self._services.policy.page
@@ -111,11 +120,19 @@ class HttpPages:
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         if kind.startswith("text/") or kind == "application/javascript":
             kind += "; charset=utf-8"
-        # Names of built assets hold a hash of their content, the page's own does not.
-        caching = YEAR if name.startswith("assets/") else "no-cache"
+        # Names of built assets hold a hash of their content, those of the pages do not.
+        caching = YEAR if path.parent.name == "assets" else "no-cache"
         return HttpReply(
             HTTPStatus.OK,
             Path(path).read_bytes(),
             kind,
             {**SECURITY_HEADERS, "Cache-Control": caching},
         )
+
+
+def _with_slash(target: str) -> HttpReply:
+    """Sends on who left an app's last slash away: the app's own addresses are relative to it."""
+    path, question, query = target.partition("?")
+    # Relative, so that it holds behind a proxy that serves all this below a path.
+    location = f"{path.rpartition('/')[2]}/{question}{query}"
+    return HttpReply(HTTPStatus.PERMANENT_REDIRECT, headers={"Location": location})

@@ -48,7 +48,10 @@ def once(call: Call, kind: type[Outcome], begin: Callable[[], Outcome]) -> Outco
 
     def ended(what: object) -> None:
         # Under an id that the server made nobody can ask again.
-        if not is_named or (isinstance(what, Answer) and what.is_refused):
+        is_refused = (isinstance(what, Answer) and what.is_refused) or (
+            isinstance(what, Batch) and what.refusal is not None
+        )
+        if not is_named or is_refused:
             idempotency.forget(entry)
         else:
             idempotency.end(entry, loop.time())

@@ -16,6 +16,7 @@ import type {
   LoadModelInput,
   ModelEntry,
   ModelLoadProgress,
+  RoomSummary,
 } from "./messages.js";
 import type { RequestSpec } from "./requests.js";
 
@@ -119,8 +120,17 @@ export abstract class Calls {
     return this.request({ type: "get_status" }, "status");
   }
 
-  async listRooms(): Promise<{ roomId: string; title?: string; participants: number }[]> {
-    return (await this.request({ type: "list_rooms" }, "rooms_list"))["rooms"] as never;
+  /** The rooms that this user may see. */
+  async listRooms(): Promise<RoomSummary[]> {
+    const rooms: RoomSummary[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = cursor === undefined ? {} : { cursor };
+      const frame = await this.request({ type: "list_rooms", ...page }, "rooms_list");
+      rooms.push(...(frame["rooms"] as RoomSummary[]));
+      cursor = frame["nextCursor"] as string | undefined;
+    } while (cursor);
+    return rooms;
   }
 
   /** Any other message of the protocol: resolves with the reply, rejects with its error. */

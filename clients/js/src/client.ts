@@ -9,7 +9,7 @@
 import { Calls, type Message } from "./calls.js";
 import { Connection, type Status } from "./connection.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
-import { ConnectionLostError, isUnknownType, ServerError } from "./errors.js";
+import { ConnectionLostError, errorFields, isUnknownType, ServerError } from "./errors.js";
 import { newId } from "./ids.js";
 import type {
   Authenticated,
@@ -24,7 +24,7 @@ import type {
 } from "./messages.js";
 import type { ClientEvents, ClientOptions } from "./options.js";
 import { Requests, type RequestSpec } from "./requests.js";
-import { type Room, type RoomPort, Rooms } from "./rooms.js";
+import { type Entrance, type Room, type RoomPort, Rooms } from "./rooms.js";
 import { Sessions } from "./sessions.js";
 import type { AnswerStream } from "./stream.js";
 import { Streams } from "./streams.js";
@@ -154,12 +154,15 @@ export class Client extends Calls {
 
   async joinRoom(
     roomId: string,
-    input: { name?: string; state?: unknown; invite?: string } = {},
+    input: Entrance = {},
   ): Promise<Room> {
     const known = this.#rooms.get(roomId);
-    const lastSeq = known ? { lastSeq: known.cursor.seq } : {};
+    const lastSeq = known ? { lastSeq: known.cursor } : {};
     const message = { ...input, ...lastSeq, type: "join_room", roomId };
-    return this.#rooms.enter((await this.request(message, "room_joined")) as unknown as RoomJoined);
+    const frame = await this.request(message, "room_joined");
+    const room = this.#rooms.enter(frame as unknown as RoomJoined);
+    room.entrance = input;
+    return room;
   }
 
   #start(message: Message): AnswerStream {
@@ -278,7 +281,7 @@ export class Client extends Calls {
     this.#resumeToken = resumed.resumeToken;
     if (this.#connected) this.#connected.clientId = resumed.clientId;
     this.#streams.receiveResumed(resumed.streams ?? []);
-    for (const room of resumed.rooms ?? []) this.#rooms.enter(room);
+    if (resumed.rooms) this.#rooms.resume(resumed.rooms);
   }
 
   #becomeReady(connected: Connected, resumed: boolean): void {
@@ -294,10 +297,15 @@ export class Client extends Calls {
   }
 
   #rejoin(room: Room): void {
-    const message = { type: "join_room", roomId: room.roomId, lastSeq: room.cursor.seq };
+    const { roomId, cursor, entrance } = room;
+    const message = { ...entrance, type: "join_room", roomId, lastSeq: cursor };
     this.request(message, "room_joined").then(
       (frame) => this.#rooms.enter(frame as unknown as RoomJoined),
-      () => this.#rooms.leave(room, null),
+      (error: Error) => {
+        // The next connection tries again.
+        if (error instanceof ConnectionLostError) return;
+        this.#rooms.leave(room, { type: "error", ...errorFields(error) });
+      },
     );
   }
 

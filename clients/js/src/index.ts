@@ -8,6 +8,6 @@ export { ConnectionLostError, isUnknownType, RequestTimeoutError, ServerError } 
 export { newId } from "./ids.js";
 export type * from "./messages.js";
 export type { ClientEvents, ClientOptions, Credentials, CredentialSource } from "./options.js";
-export { Room, type RoomEvents, type RoomRole, type RoomSettings } from "./rooms.js";
+export { type Entrance, Room, type RoomEvents, type RoomRole, type RoomSettings } from "./rooms.js";
 export { type OpenSessionInput, Sessions } from "./sessions.js";
 export { type AnswerState, AnswerStream } from "./stream.js";

@@ -5,7 +5,10 @@
  * event may carry more fields than these (a newer server): they are ignored, never an error.
  */
 
+export type * from "./room-messages.js";
 export type * from "./stream-messages.js";
+
+import type { RoomJoined } from "./room-messages.js";
 
 export type Role = "system" | "user" | "assistant" | "tool";
 
@@ -13,6 +16,25 @@ export interface ChatMessage {
   role: Role;
   content: string;
   name?: string;
+  /** Of an assistant's turn: the calls that it made, as its result told them. */
+  toolCalls?: ToolCall[];
+  /** Of a tool's turn: the call whose result `content` is. */
+  toolCallId?: string;
+}
+
+export interface Tool {
+  type: "function";
+  /** `parameters` is a JSON Schema of type `object`. */
+  function: { name: string; description?: string; parameters?: Record<string, unknown> };
+}
+
+export type ToolChoice = "auto" | "none" | "required" | { name: string };
+
+export interface ToolCall {
+  id: string;
+  name: string;
+  /** The text of a JSON object. A model wrote it: check it. */
+  arguments: string;
 }
 
 export interface GenerationOptions {
@@ -34,6 +56,8 @@ export interface GenerationOptions {
   grammar?: string;
   regex?: string;
   logprobs?: number;
+  tools?: Tool[];
+  toolChoice?: ToolChoice;
   cache?: boolean;
   priority?: number;
   /** Milliseconds. */
@@ -71,7 +95,20 @@ export interface Usage {
   cachedTokens: number;
 }
 
-export type FinishReason = "stop" | "length" | "stop_string" | "timeout" | "stopped" | "error";
+export type FinishReason =
+  | "stop"
+  | "length"
+  | "stop_string"
+  | "tool_calls"
+  | "timeout"
+  | "stopped"
+  | "error";
+
+export interface TokenLogprob {
+  token: string;
+  logprob: number;
+  top: { token: string; logprob: number }[];
+}
 
 export interface GenerationResult {
   text: string;
@@ -81,6 +118,10 @@ export interface GenerationResult {
   cached: boolean;
   finishReason: FinishReason;
   usage: Usage;
+  logprobs?: TokenLogprob[];
+  toolCalls?: ToolCall[];
+  /** Which model was asked, where a fallback answered in its place. */
+  requestedModel?: string;
 }
 
 export interface FieldError {
@@ -134,6 +175,7 @@ export interface Authenticated {
   clientId: string;
   scopes: string[];
   tier?: string;
+  limits?: Partial<ServerLimits>;
 }
 
 export type StreamState = "queued" | "loading" | "running" | "ended" | "gone";
@@ -189,6 +231,8 @@ export interface ModelEntry {
   activeStreams: number;
   default: boolean;
   description?: string;
+  /** Why it failed. */
+  reason?: string;
 }
 
 export interface LoadModelInput {
@@ -205,6 +249,14 @@ export interface ModelLoadProgress {
   stage: string;
   /** 0..1 */
   progress: number;
+  /** Milliseconds. */
+  elapsedTime?: number;
+  /** Whether `progress` is a guess. */
+  estimated?: boolean;
+  bytesDone?: number;
+  bytesTotal?: number;
+  layersDone?: number;
+  layersTotal?: number;
 }
 
 export interface LoadedModel {
@@ -243,43 +295,6 @@ export interface History {
   sessionId: string;
   messages: HistoryMessage[];
   hasMore: boolean;
-}
-
-export interface RoomMember {
-  userId: string;
-  name?: string;
-  role: string;
-  state?: unknown;
-  clientIds: string[];
-}
-
-export interface RoomEntry {
-  seq: number;
-  messageId: string;
-  role: "user" | "assistant";
-  clientId?: string;
-  userId?: string;
-  name?: string;
-  text?: string;
-  data?: unknown;
-  streamId?: string;
-  /** Of an answer that goes on with another one: that one's stream. */
-  continues?: string;
-  timestamp: number;
-}
-
-export interface RoomJoined {
-  type?: "room_joined";
-  roomId: string;
-  participants: number;
-  members: RoomMember[];
-  epoch: string;
-  seq: number;
-  recovered: boolean;
-  messages: RoomEntry[];
-  activeStreams: { streamId: string; clientId: string; model: string; state: StreamState; offset: number }[];
-  role: string;
-  settings?: Record<string, unknown>;
 }
 
 export interface Draining {

@@ -6,7 +6,15 @@
  */
 
 import { Emitter, type Unsubscribe } from "./emitter.js";
-import type { Frame, GenerationOptions, RoomEntry, RoomJoined, RoomMember, StreamInput } from "./messages.js";
+import type {
+  Frame,
+  GenerationOptions,
+  RoomEntry,
+  RoomHistory,
+  RoomJoined,
+  RoomMember,
+  StreamInput,
+} from "./messages.js";
 import type { AnswerStream } from "./stream.js";
 
 export interface RoomEvents {
@@ -20,15 +28,27 @@ export interface RoomEvents {
   role: Frame;
   /** An answer began in this room, whoever asked. */
   stream: AnswerStream;
-  /** This client is no longer in the room. */
+  /**
+   * This client is no longer in the room: it left (`room_left`), was thrown out
+   * (`room_user_left`), or was refused when it came back (`error`). Null: the connection is closed
+   * for good, or the server no longer had this client in the room.
+   */
   left: Frame | null;
+}
+
+/** How one enters: said again where a new connection has to. */
+export interface Entrance {
+  name?: string;
+  /** The presence state. */
+  state?: Record<string, unknown>;
+  invite?: string;
 }
 
 export interface RoomPort {
   send(roomId: string, message: { text?: string; data?: unknown }): Promise<RoomEntry>;
   ask(input: StreamInput): AnswerStream;
   leave(roomId: string): Promise<void>;
-  presence(roomId: string, state: unknown): Promise<void>;
+  presence(roomId: string, state: Record<string, unknown>): Promise<void>;
   /** Sends any other request about a room and waits for its reply. */
   request(message: { type: string; [field: string]: unknown }, reply: string): Promise<Frame>;
 }
@@ -52,6 +72,8 @@ export class Room {
   readonly roomId: string;
   readonly #port: RoomPort;
   readonly #events = new Emitter<RoomEvents>();
+  /** What `join_room` says besides the place in the log. */
+  entrance: Entrance = {};
   #log: RoomEntry[] = [];
   #members: RoomMember[] = [];
   #participants = 0;
@@ -114,14 +136,14 @@ export class Room {
     return this.#port.leave(this.roomId);
   }
 
-  setPresence(state: unknown): Promise<void> {
+  setPresence(state: Record<string, unknown>): Promise<void> {
+    this.entrance = { ...this.entrance, state };
     return this.#port.presence(this.roomId, state);
   }
 
   /** A page of the log, oldest first: the newest one, or the one that ends before a `seq`. */
-  async history(page: { before?: number; limit?: number } = {}): Promise<RoomEntry[]> {
-    const frame = await this.#request("room_history", page, "room_history");
-    return frame["messages"] as RoomEntry[];
+  async history(page: { before?: number; limit?: number } = {}): Promise<RoomHistory> {
+    return (await this.#request("room_history", page, "room_history")) as unknown as RoomHistory;
   }
 
   /** Changes settings, as an owner or a moderator. */
@@ -272,6 +294,13 @@ export class Rooms {
   /** What `resume` needs to replay only what was missed. */
   cursors(): Record<string, { epoch: string; seq: number }> {
     return Object.fromEntries([...this.#rooms].map(([roomId, room]) => [roomId, room.cursor]));
+  }
+
+  /** A connection was resumed, and the server says in which rooms this client is. */
+  resume(joined: readonly RoomJoined[]): void {
+    const listed = new Set(joined.map(({ roomId }) => roomId));
+    for (const room of joined) this.enter(room);
+    for (const room of this.all()) if (!listed.has(room.roomId)) this.leave(room, null);
   }
 
   enter(joined: RoomJoined): Room {

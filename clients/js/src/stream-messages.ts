@@ -1,12 +1,16 @@
 /** What the server says of a stream. Pure declarations, as in messages.ts. */
 
-import type { ErrorFields, FinishReason, StreamState, Usage } from "./messages.js";
+import type { ErrorFields, FinishReason, StreamState, TokenLogprob, ToolCall, Usage } from "./messages.js";
 
 export interface StreamStart {
   type: "stream_start";
   streamId: string;
   requestId?: string;
   model?: string;
+  /** Which model was asked, where a fallback answers in its place. */
+  requestedModel?: string;
+  /** The question, where it was a prompt of at most 64 KiB. */
+  prompt?: string;
   sessionId?: string;
   roomId?: string;
   clientId?: string;
@@ -28,6 +32,8 @@ export interface StreamToken {
   /** Length of the answer so far in UTF-8 bytes, this piece included. */
   offset: number;
   timestamp?: number;
+  roomId?: string;
+  logprobs?: TokenLogprob[];
 }
 
 export interface StreamSnapshot {
@@ -79,7 +85,11 @@ export interface StreamComplete {
   finishReason: FinishReason;
   usage: Usage;
   offset: number;
+  toolCalls?: ToolCall[];
+  model?: string;
+  requestedModel?: string;
   saved?: boolean;
+  roomId?: string;
   seq?: number;
 }
 
@@ -91,7 +101,10 @@ export interface StreamStopped {
   offset: number;
   reason: "client" | "interrupt" | "moderator" | "disconnect" | "unloaded" | "shutdown";
   stoppedBy: string;
+  model?: string;
+  requestedModel?: string;
   saved?: boolean;
+  roomId?: string;
   seq?: number;
 }
 
@@ -99,6 +112,11 @@ export interface StreamErrorEvent extends ErrorFields {
   type: "stream_error";
   streamId?: string;
   offset?: number;
+  saved?: boolean;
+  roomId?: string;
+  seq?: number;
+  sessionId?: string;
+  messageId?: string;
 }
 
 export type StreamEnd = StreamComplete | StreamStopped | StreamErrorEvent;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Client, connect } from "../src/client.js";
 import type { Frame } from "../src/messages.js";
-import type { Room } from "../src/rooms.js";
+import type { Entrance, Room } from "../src/rooms.js";
 import { settle, TestSocket } from "./socket.js";
 
 let client: Client;
@@ -27,29 +27,42 @@ const entry = (seq: number, text: string) => ({
   timestamp: 1,
 });
 
-async function enter(): Promise<Room> {
+const joined = {
+  type: "room_joined",
+  roomId: "lobby",
+  participants: 2,
+  members: [member("me", { role: "owner" }), member("bob")],
+  epoch: "e",
+  seq: 3,
+  recovered: true,
+  messages: [],
+  activeStreams: [],
+  role: "owner",
+  settings: {},
+};
+
+async function enter(input: Entrance = {}): Promise<Room> {
   client = connect("ws://server/ws", { WebSocket: TestSocket, random: () => 1 });
   socket = TestSocket.last;
   socket.greet({ clientId: "c-me" });
   await settle();
-  const entering = client.joinRoom("lobby");
-  const { requestId } = socket.asked("join_room");
-  socket.say({
-    type: "room_joined",
-    requestId,
-    roomId: "lobby",
-    participants: 2,
-    members: [member("me", { role: "owner" }), member("bob")],
-    epoch: "e",
-    seq: 0,
-    recovered: true,
-    messages: [],
-    activeStreams: [],
-    role: "owner",
-    settings: {},
-  });
+  const entering = client.joinRoom("lobby", input);
+  socket.say({ ...joined, requestId: socket.asked("join_room").requestId });
   return entering;
 }
+
+/** The wire breaks, and the next connection is greeted; `answer` is what its `resume` gets. */
+async function comeBack(answer: Record<string, unknown>): Promise<void> {
+  socket.drop();
+  await vi.advanceTimersByTimeAsync(20_000);
+  socket = TestSocket.last;
+  socket.greet();
+  await settle();
+  socket.say({ ...answer, requestId: socket.asked("resume").requestId });
+  await settle();
+}
+
+const expired = { type: "error", code: "resume_expired", error: "too late", retryable: false };
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -64,7 +77,7 @@ afterEach(() => {
 describe("a server that lost the log", () => {
   it("replaces what the room has by an unasked room_joined", async () => {
     const room = await enter();
-    socket.say({ type: "room_message", roomId: "lobby", ...entry(1, "lost") });
+    socket.say({ type: "room_message", roomId: "lobby", ...entry(4, "lost") });
     socket.say({
       type: "room_joined",
       roomId: "lobby",
@@ -125,5 +138,33 @@ describe("running a room", () => {
     expect(left).not.toHaveBeenCalled();
     socket.say({ ...thrown, userId: "me", clientId: "c-me" });
     expect(left).toHaveBeenCalledOnce();
+  });
+});
+
+describe("coming back", () => {
+  it("enters as before where the server knows this client no more, until it is let in", async () => {
+    const room = await enter({ name: "Ann", invite: "secret" });
+    const left = vi.fn();
+    room.on("left", left);
+    room.setPresence({ away: true }).catch(() => undefined);
+    const again = { name: "Ann", invite: "secret", state: { away: true }, lastSeq: { epoch: "e", seq: 3 } };
+    await comeBack(expired);
+    expect(socket.asked("join_room")).toMatchObject(again);
+    await comeBack(expired);
+    expect(socket.asked("join_room")).toMatchObject(again);
+    socket.say({ type: "error", requestId: socket.asked("join_room").requestId, code: "forbidden", error: "no", retryable: false });
+    await settle();
+    expect(left).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ type: "error", code: "forbidden" }));
+  });
+
+  it("is out of a room that the resumed client is not in any more", async () => {
+    const room = await enter();
+    const left = vi.fn();
+    room.on("left", left);
+    const resumed = { type: "resumed", clientId: "c-me", resumeToken: "t9", streams: [] };
+    await comeBack({ ...resumed, rooms: [joined] });
+    expect(left).not.toHaveBeenCalled();
+    await comeBack({ ...resumed, rooms: [] });
+    expect(left).toHaveBeenCalledExactlyOnceWith(null);
   });
 });

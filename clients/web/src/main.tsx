@@ -2,6 +2,7 @@
 
 import { render } from "preact";
 import { App } from "./components/App.js";
+import "@wsserver/shared/styles.css";
 import "./styles.css";
 
 const root = document.getElementById("app");

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { ChatMessage } from "@wsserver/client";
-import { Answer, toOutcome } from "../src/state/answer.js";
+import { Answer, toOutcome } from "@wsserver/shared/state/answer.js";
 import { BrowserChats } from "../src/state/chats.js";
 import { fitContext } from "../src/state/fit.js";
 import {
@@ -14,7 +14,7 @@ import {
   settingsOpen,
   showFieldErrors,
 } from "../src/state/settings.js";
-import { BrowserStorage } from "../src/state/storage.js";
+import { BrowserStorage } from "@wsserver/shared/state/storage.js";
 
 beforeEach(() => {
   localStorage.clear();

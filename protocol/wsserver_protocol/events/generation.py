@@ -62,6 +62,7 @@ class GenerationResult(Part, frozen=True, kw_only=True):
         usage: Tokens of the request.
         logprobs: Log probabilities, if asked for.
         tool_calls: The tools that the model asks for, where ``finishReason`` is ``tool_calls``.
+        requested_model: Id of the model that was asked, where a fallback answered in its place.
     """
 
     text: str
@@ -73,6 +74,7 @@ class GenerationResult(Part, frozen=True, kw_only=True):
     usage: Usage
     logprobs: tuple[TokenLogprob, ...] | None = None
     tool_calls: tuple[ToolCall, ...] | None = None
+    requested_model: str | None = None
 
 
 class GenerationComplete(ServerMessage, frozen=True, kw_only=True, tag="generation_complete"):

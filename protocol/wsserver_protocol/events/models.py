@@ -37,6 +37,7 @@ class ModelDescription(ModelSummary, frozen=True, kw_only=True):
         active_streams: How many it works on now.
         default: Whether it answers requests that name none.
         description: What it is, for people.
+        reason: Why it failed, for people.
     """
 
     size: int
@@ -48,6 +49,7 @@ class ModelDescription(ModelSummary, frozen=True, kw_only=True):
     active_streams: int
     default: bool
     description: str | None = None
+    reason: str | None = None
 
 
 class ModelsList(ServerMessage, frozen=True, kw_only=True, tag="models_list"):
@@ -67,11 +69,23 @@ class ModelLoadProgress(ServerMessage, frozen=True, kw_only=True, tag="model_loa
         id: Id of the model.
         stage: What goes on, for people.
         progress: 0 to 1.
+        elapsed_time: Milliseconds since the load was asked for.
+        estimated: True: the figures are inferred, since the engine can't tell them.
+        bytes_done: Bytes of the weights that are loaded, where that is known.
+        bytes_total: Bytes of the weights.
+        layers_done: Layers that are loaded, where the engine tells them.
+        layers_total: Layers of the model.
     """
 
     id: str
     stage: str
     progress: float
+    elapsed_time: int | None = None
+    estimated: bool | None = None
+    bytes_done: int | None = None
+    bytes_total: int | None = None
+    layers_done: int | None = None
+    layers_total: int | None = None
 
 
 class ModelLoaded(ServerMessage, frozen=True, kw_only=True, tag="model_loaded"):

@@ -14,6 +14,7 @@ class StreamStart(ServerMessage, frozen=True, kw_only=True, tag="stream_start"):
     Attributes:
         stream_id: Id of the stream.
         model: Id of the model that answers.
+        requested_model: Id of the model that was asked, where a fallback answers in its place.
         prompt: The question, where it was a prompt.
         session_id: The session it belongs to.
         room_id: The room it belongs to.
@@ -29,6 +30,7 @@ class StreamStart(ServerMessage, frozen=True, kw_only=True, tag="stream_start"):
 
     stream_id: str
     model: str
+    requested_model: str | None = None
     prompt: str | None = None
     session_id: str | None = None
     room_id: str | None = None
@@ -95,6 +97,8 @@ class StreamComplete(ServerMessage, frozen=True, kw_only=True, tag="stream_compl
         usage: Tokens of the request.
         offset: Length of the whole answer in UTF-8 bytes.
         tool_calls: The tools that the model asks for, where ``finishReason`` is ``tool_calls``.
+        model: Where a fallback answered: id of that model.
+        requested_model: Where a fallback answered: id of the model that was asked.
         saved: False: the store did not take it.
         room_id: The room it belongs to.
         seq: In a room: ``seq`` of the answer in its log.
@@ -108,6 +112,8 @@ class StreamComplete(ServerMessage, frozen=True, kw_only=True, tag="stream_compl
     usage: Usage
     offset: int
     tool_calls: tuple[ToolCall, ...] | None = None
+    model: str | None = None
+    requested_model: str | None = None
     saved: bool | None = None
     room_id: str | None = None
     seq: int | None = None
@@ -122,6 +128,8 @@ class StreamStopped(ServerMessage, frozen=True, kw_only=True, tag="stream_stoppe
         offset: Length of the answer in UTF-8 bytes.
         reason: Why it was stopped.
         stopped_by: A clientId, or ``server``.
+        model: Where a fallback answered: id of that model.
+        requested_model: Where a fallback answered: id of the model that was asked.
         saved: False: the store did not take it.
         room_id: The room it belongs to.
         seq: In a room: ``seq`` of the answer in its log.
@@ -132,6 +140,8 @@ class StreamStopped(ServerMessage, frozen=True, kw_only=True, tag="stream_stoppe
     offset: int
     reason: StopReason
     stopped_by: str
+    model: str | None = None
+    requested_model: str | None = None
     saved: bool | None = None
     room_id: str | None = None
     seq: int | None = None

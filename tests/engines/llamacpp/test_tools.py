@@ -189,6 +189,23 @@ async def test_results_of_calls_reach_the_model(caller: Path) -> None:
             "invalid_parameters",
             "tools[1].function.parameters",
         ),
+        (
+            sampling(
+                "auto",
+                {
+                    "type": "function",
+                    "function": {
+                        "name": "f",
+                        "parameters": {
+                            "type": "object",
+                            "properties": {"a": {"type": "string", "pattern": "^a{3,1}$"}},
+                        },
+                    },
+                },
+            ),
+            "invalid_parameters",
+            "tools[0].function.parameters.properties.a.pattern",
+        ),
         (sampling(logprobs=1), "unsupported_option", "logprobs"),
     ],
 )

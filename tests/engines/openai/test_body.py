@@ -34,7 +34,7 @@ EVERYTHING = Sampling(
     stop=("x",),
     logit_bias={"5": -100.0},
     json_schema={"type": "object"},
-    grammar="g",
+    grammar='root ::= "g"',
     regex="r",
     banned_strings=("b",),
 )
@@ -76,10 +76,14 @@ def test_zero_is_a_value() -> None:
             {"top_k": 40, "min_p": 0.1, "repetition_penalty": 1.1},
             {"typical_p", "banned_strings"},
         ),
-        (SGLANG, {"top_k": 40, "regex": "r", "ebnf": "g"}, {"typical_p", "banned_strings"}),
+        (
+            SGLANG,
+            {"top_k": 40, "regex": "r", "ebnf": 'root ::= "g"'},
+            {"typical_p", "banned_strings"},
+        ),
         (
             LLAMA_SERVER,
-            {"repeat_penalty": 1.1, "typical_p": 0.8, "grammar": "g"},
+            {"repeat_penalty": 1.1, "typical_p": 0.8, "grammar": 'root ::= "g"'},
             {"regex", "banned_strings"},
         ),
         (
@@ -112,6 +116,15 @@ def test_options_have_each_servers_names(
 def test_vllm_reads_grammars_within_a_field() -> None:
     """A dot in a name is a map."""
     assert request(VLLM, Sampling(regex="r")).body["structured_outputs"] == {"regex": "r"}
+
+
+def test_grammar_that_would_end_a_llama_server_is_not_sent() -> None:
+    """llama.cpp believes what it reads: its form of grammars is read here first, others are not."""
+    bomb = Sampling(grammar='root ::= "a"{3,1}')
+    with pytest.raises(JobRefused, match="line 1") as caught:
+        request(LLAMA_SERVER, bomb)
+    assert caught.value.field == "options.grammar"
+    assert request(VLLM, bomb).body["structured_outputs"] == {"grammar": 'root ::= "a"{3,1}'}
 
 
 def test_raw_prompt_goes_on_exactly_anywhere() -> None:

@@ -29,6 +29,7 @@ class AnnouncedModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     is_default: bool = False
     is_configured: bool = False  # its id is an operator's
     is_unloading: bool = False
+    fallbacks: tuple[str, ...] = ()
     info: ModelInfo | None = None
     progress: LoadProgress | None = None
     slots: int = 0
@@ -97,6 +98,9 @@ class Fleet(Protocol):
     @property
     def workers(self) -> Sequence[AnnouncedWorker]:
         """All workers that live, as they last announced themselves; the oldest first."""
+
+    def freshen(self) -> None:
+        """Take in what a worker in this very process has to announce by now."""
 
     async def call(self, node: str, call: WorkerCall, timeout: float) -> bytes:
         """Have a worker do something. Answers travel as MessagePack.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from wsserver.core.models.model import Model, ModelStatus
 
 MODELS, MEMORY = "models", "memory"
+_ALONE = 2  # times the machine's memory that a model alone is let try
 
 Room = Mapping[str, int]
 """What to how much of it: `MODELS` in models, `MEMORY` and each `gpu(n)` in bytes."""
@@ -29,7 +30,8 @@ class Bounds:
     """How much may be loaded together; bytes, 0 = no bound.
 
     ``is_machine``: ``memory`` is what the machine has and not what somebody set. One model alone is
-    let try then: weights are mapped from their file, and an estimate is not worth a refusal.
+    let try then, up to twice of it: weights are mapped from their file, so that an estimate is not
+    worth a refusal; caches that no machine of this size holds are.
     """
 
     models: int = 64
@@ -130,8 +132,9 @@ class Capacity:
 
     def _fits(self, what: str, amount: int, staying: list[Model]) -> bool:
         bound, held = self._bounds.of(what), _held(what, staying)
-        is_alone = what == MEMORY and self._bounds.is_machine and not held
-        return not bound or not amount or is_alone or held + amount <= bound
+        if what == MEMORY and self._bounds.is_machine and not held:
+            bound *= _ALONE
+        return not bound or not amount or held + amount <= bound
 
     def _explain(self, need: Room, what: str, others: list[Model], *, makes_place: bool) -> str:
         bound, held = self._bounds.of(what), _held(what, others)

@@ -11,12 +11,17 @@ really takes time (counting, a load, an unload) is awaited.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Protocol
 
 from wsserver.core.engine import ChatMessage, LoadProgress, ModelInfo
 from wsserver.core.models.model import ModelStatus
+from wsserver.core.pace import Pace
 from wsserver.core.streams import StreamRecord
+
+Admit = Callable[[], Coroutine[None, None, None] | None]
+"""Called before a load is begun, and may refuse it by a WireError: at once, or, where others decide
+on it, in what it returns."""
 
 
 class LoadCancelled(Exception):
@@ -55,12 +60,24 @@ class ModelView(Protocol):
         """Whether it is the operator's choice for requests that name none."""
 
     @property
+    def fallbacks(self) -> Sequence[str]:
+        """Ids of the models that answer where it can't, nearest first."""
+
+    @property
+    def pace(self) -> Pace:
+        """How fast its slots become free, as far as this process has seen."""
+
+    @property
     def info(self) -> ModelInfo | None:
         """What it can do; of its last successful load."""
 
     @property
     def build(self) -> str:
         """Another text where its answers may be others: what the response cache goes by."""
+
+    @property
+    def load_started_at(self) -> float:
+        """When its newest load was begun, in loop seconds; in a fleet, as seen here."""
 
     @property
     def settled(self) -> asyncio.Event:
@@ -139,7 +156,7 @@ class ModelDirectory(Protocol):
         *,
         model_id: str | None,
         settings: Mapping[str, object],
-        admit: Callable[[], None],
+        admit: Admit,
         makes_place: bool = False,
     ) -> ModelView:
         """Start loading what a client named, or join the load or the model that is there already.

@@ -17,7 +17,7 @@ from pathlib import PurePath
 
 import msgspec
 
-from wsserver.core.engine import ChatMessage, LoadProgress, ModelInfo, ModelLoadError
+from wsserver.core.engine import ChatMessage, LoadProgress, ModelInfo
 from wsserver.core.models.announcements import (
     AnnouncedModel,
     CountTokens,
@@ -26,12 +26,13 @@ from wsserver.core.models.announcements import (
     UnloadModel,
     Unreachable,
 )
-from wsserver.core.models.directory import LoadCancelled, ModelView
+from wsserver.core.models.directory import Admit, ModelView
 from wsserver.core.models.fleet_model import FleetModel, Load
 from wsserver.core.models.model import ModelStatus
 from wsserver.core.models.naming import find_model, numbered, require_servable
 from wsserver.core.models.sources import SCHEME
-from wsserver.core.streams import StreamRecord
+from wsserver.core.models.waiting import being_unloaded
+from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.errors import ErrorCode, WireError
 
 log = logging.getLogger(__name__)
@@ -49,10 +50,15 @@ KEEP_SECONDS = 600.0
 
 
 class FleetModels:
-    """A `ModelDirectory` over announcements."""
+    """A `ModelDirectory` over announcements.
+
+    Attributes:
+        end_waiting: Ends what waits for a model that none of its workers serves any more.
+    """
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        self.end_waiting: Callable[[str, Ending], Coroutine[None, None, None]] = _leave_waiting
         self._models: dict[str, FleetModel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         fleet.on_change = self._look
@@ -60,11 +66,12 @@ class FleetModels:
 
     def all(self) -> list[FleetModel]:
         """All models, loaded or not."""
+        self._fleet.freshen()
         return list(self._models.values())
 
     def queued(self, model: ModelView) -> int:
         """Requests that wait for the model, as its workers last looked."""
-        return self._models[model.id].queued
+        return _ours(model).queued
 
     def free_slots(self, model: ModelView) -> int:
         """Jobs that could begin at once, as far as is known here."""
@@ -83,6 +90,7 @@ class FleetModels:
             WireError: ``model_not_found``; ``model_not_ready`` when there is no default, or no
                 worker at all.
         """
+        self._fleet.freshen()
         if not self._models:
             raise WireError(ErrorCode.MODEL_NOT_READY, "No worker is there yet.", retryable=True)
         return find_model(self._models, self.default(), model_id)
@@ -144,7 +152,7 @@ class FleetModels:
         *,
         model_id: str | None,
         settings: Mapping[str, object],
-        admit: Callable[[], None],
+        admit: Admit,
         makes_place: bool = False,
     ) -> FleetModel:
         """Have a worker load what a client named, or join the load or the model that is there.
@@ -159,7 +167,7 @@ class FleetModels:
         if known is not None and not known.is_idle and not settings:
             return known
         name = source if known is not None else self._name(source, model_id)
-        admit()
+        admission = admit()
         model = self._models.get(name)
         if model is None:
             model = self._models[name] = FleetModel(name, source.partition(":")[0])
@@ -173,7 +181,7 @@ class FleetModels:
             settings=dict(settings),
             makes_place=makes_place,
         )
-        self._spawn(self._load(model, load, call))
+        self._spawn(self._load(model, load, call, admission))
         return model
 
     async def begun(self, model_id: str) -> None:
@@ -197,7 +205,7 @@ class FleetModels:
             LoadCancelled: If the model was unloaded meanwhile.
             WireError: If the workers refuse the load.
         """
-        known = self._models[model.id]
+        known = _ours(model)  # a load that was refused may have left the list by now
         load = known.newest_load
         if load is not None:
             await asyncio.shield(load.begun)
@@ -208,32 +216,24 @@ class FleetModels:
                 told = progress
                 on_progress(progress)
             await known.changed()
-        entry = known.entry_of(load) if load is not None else None
-        if known.is_away:
-            raise ModelLoadError("the worker that loaded it is gone")
-        status = known.status if entry is None else entry.status
-        reason = known.reason if entry is None else entry.reason
-        info = known.info if entry is None else entry.info
-        if status is ModelStatus.FAILED:
-            raise ModelLoadError(reason or "the load failed")
-        if status is not ModelStatus.READY or info is None:
-            raise LoadCancelled(known.id)
-        return info
+        return known.outcome_of(load)
 
     def begin_unload(self, model: ModelView, *, force: bool) -> None:
         """Take no more work for it here, and have all its workers unload it."""
-        known = self._models[model.id]
+        known = _ours(model)
         nodes = known.nodes_loaded()
         if nodes:
             known.go()
-        for node in nodes:
-            self._spawn(self._unload(known, node, UnloadModel(model_id=known.id, force=force)))
+            call = UnloadModel(model_id=known.id, force=force)
+            known.unloading = self._spawn(self._unload_all(known, nodes, call))
 
     async def unloaded(self, model: ModelView) -> None:
-        """Wait until no worker has it loaded."""
-        known = self._models[model.id]
+        """Wait until no worker has it loaded, and what waited for it has ended."""
+        known = _ours(model)
         while known.is_unloading:
             await known.changed()
+        if known.unloading is not None:
+            await asyncio.wait({known.unloading})
 
     def stop(self, record: StreamRecord) -> bool:
         """No answer is in a slot of a gateway: False."""
@@ -259,8 +259,16 @@ class FleetModels:
         known = self._models.get(name)
         return known is None or (known.is_idle and not known.is_configured)
 
-    async def _load(self, model: FleetModel, load: Load, call: LoadModel) -> None:
+    async def _load(
+        self,
+        model: FleetModel,
+        load: Load,
+        call: LoadModel,
+        admission: Coroutine[None, None, None] | None,
+    ) -> None:
         try:
+            if admission is not None:
+                await admission
             load.identity = await self._begin_somewhere(model, load, call)
         except WireError as error:
             load.begun.set_exception(error)
@@ -294,12 +302,18 @@ class FleetModels:
                     break
         raise refusal
 
-    async def _unload(self, model: FleetModel, node: str, call: UnloadModel) -> None:
+    async def _unload_all(self, model: FleetModel, nodes: Sequence[str], call: UnloadModel) -> None:
+        if all(await asyncio.gather(*(self._unload(model, node, call) for node in nodes))):
+            await self.end_waiting(model.id, being_unloaded(model.id))
+
+    async def _unload(self, model: FleetModel, node: str, call: UnloadModel) -> bool:
         try:
             await self._fleet.call(node, call, BEGIN_SECONDS)
         except (Unreachable, WireError) as error:
             log.warning("worker %s did not unload %s: %s", node, model.id, error)
             model.stay()
+            return False
+        return True
 
     def _look(self) -> None:
         """Take in what is announced now."""
@@ -317,7 +331,18 @@ class FleetModels:
             if model.is_away and model.seen_at < oldest:
                 del self._models[model.id]
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _leave_waiting(model_id: str, ending: Ending) -> None:
+    """Nothing: its workers look after that."""
+
+
+def _ours(model: ModelView) -> FleetModel:
+    """A model that this directory gave out."""
+    assert isinstance(model, FleetModel)
+    return model

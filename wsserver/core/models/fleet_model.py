@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 
-from wsserver.core.engine import LoadProgress, ModelInfo
+from wsserver.core.engine import LoadProgress, ModelInfo, ModelLoadError
 from wsserver.core.models.announcements import AnnouncedModel
+from wsserver.core.models.directory import LoadCancelled
 from wsserver.core.models.model import ModelStatus
+from wsserver.core.pace import Pace
 
 _BEST_FIRST = (ModelStatus.READY, ModelStatus.LOADING, ModelStatus.FAILED, ModelStatus.UNLOADED)
 
@@ -27,11 +29,14 @@ class FleetModel:
     def __init__(self, model_id: str, engine: str) -> None:
         self.id = model_id
         self.seen_at = asyncio.get_running_loop().time()  # announced last
+        self.load_started_at = self.seen_at
         self.settled = asyncio.Event()
         self.newest_load: Load | None = None
+        self.pace = Pace()  # of the answers that are looked at here
         self._engine = engine
         self._entries: Mapping[str, AnnouncedModel] = {}  # by worker
         self.expected: Load | None = None  # asked for and not announced yet
+        self.unloading: asyncio.Task[None] | None = None  # asks its workers for that
         self._is_going = False  # its unload was asked for here
         self._changed = asyncio.Event()
 
@@ -94,6 +99,11 @@ class FleetModel:
         return best.description if best is not None else None
 
     @property
+    def fallbacks(self) -> tuple[str, ...]:
+        best = self._best
+        return best.fallbacks if best is not None else ()
+
+    @property
     def reason(self) -> str | None:
         best = self._best
         return best.reason if best is not None and best.status is ModelStatus.FAILED else None
@@ -146,6 +156,25 @@ class FleetModel:
         entry = self._entries.get(load.node)
         return entry if entry is not None and entry.load == load.identity else None
 
+    def outcome_of(self, load: Load | None) -> ModelInfo:
+        """What became of a load that is over.
+
+        Raises:
+            ModelLoadError: With the engine's reason, or because its worker is gone.
+            LoadCancelled: If the model was unloaded meanwhile.
+        """
+        entry = self.entry_of(load) if load is not None else None
+        if self.is_away:
+            raise ModelLoadError("the worker that loaded it is gone")
+        status = self.status if entry is None else entry.status
+        reason = self.reason if entry is None else entry.reason
+        info = self.info if entry is None else entry.info
+        if status is ModelStatus.FAILED:
+            raise ModelLoadError(reason or "the load failed")
+        if status is not ModelStatus.READY or info is None:
+            raise LoadCancelled(self.id)
+        return info
+
     async def changed(self) -> None:
         """Wait for the next change."""
         await self._changed.wait()
@@ -197,5 +226,6 @@ class FleetModel:
             self.settled.set()
         elif self.settled.is_set():
             self.settled = asyncio.Event()
+            self.load_started_at = asyncio.get_running_loop().time()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

@@ -23,7 +23,7 @@ from wsserver.core.jobs import AnswerKeeper, WorkQueue
 from wsserver.core.models.capacity import MODELS, Capacity, NoPlace, room_needed
 from wsserver.core.models.model import Model, ModelStatus
 from wsserver.core.models.pool import Pool
-from wsserver.core.models.waiting import WaitingWork
+from wsserver.core.models.waiting import WaitingWork, being_unloaded
 from wsserver.core.restarts import RestartPolicy
 from wsserver.core.runner import Runner
 from wsserver.core.streams import Ending, RunnerLog
@@ -95,12 +95,7 @@ class Loads:
         model.is_unloading = True
         if model.pool is not None and model.is_ready:
             model.pool.admit_nothing()  # before a slot is freed: what is claimed then would be lost
-        self._waiting.end_waiting(
-            model.id,
-            Ending.error(
-                ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} is being unloaded.", retryable=True
-            ),
-        )
+        self._waiting.end_waiting(model.id, being_unloaded(model.id))
         if force and model.pool is not None:
             for record in model.pool.running():
                 self._waiting.end_running(record, Ending.stopped(StopReason.UNLOADED, "server"))

@@ -9,6 +9,7 @@ from enum import StrEnum
 from wsserver.core.engine import EngineHost, LoadProgress, ModelInfo, ModelSpec
 from wsserver.core.models.placement import Placement
 from wsserver.core.models.pool import Pool
+from wsserver.core.pace import Pace
 from wsserver_protocol.errors import ErrorCode, WireError
 
 
@@ -25,10 +26,18 @@ class Model:
     """State of one model. Changed by the registry only."""
 
     def __init__(
-        self, spec: ModelSpec, *, description: str | None, is_default: bool, placement: Placement
+        self,
+        spec: ModelSpec,
+        *,
+        description: str | None,
+        is_default: bool,
+        placement: Placement,
+        fallbacks: tuple[str, ...] = (),
     ) -> None:
         self.spec = spec
         self.placement = placement
+        self.fallbacks = fallbacks
+        self.pace = Pace()
         self.description = description
         self.is_default = is_default
         self.status = ModelStatus.UNLOADED
@@ -92,7 +101,12 @@ class Model:
         return self.pool.replicas if self.pool is not None else 0
 
     def tell_progress(self, progress: LoadProgress) -> None:
-        """Note how far the load is, and tell who follows it."""
+        """Note how far the load is, and tell who follows it.
+
+        Of several replicas the furthest tells: the model is ready when the first one is.
+        """
+        if progress.progress < self.progress.progress:
+            return
         self.progress = progress
         for sink in tuple(self.progress_sinks):
             sink(progress)

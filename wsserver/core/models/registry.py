@@ -20,7 +20,7 @@ from wsserver.core.engine import (
 )
 from wsserver.core.jobs import AnswerKeeper, WorkQueue
 from wsserver.core.models.capacity import Bounds, Capacity
-from wsserver.core.models.directory import LoadCancelled, ModelView
+from wsserver.core.models.directory import Admit, LoadCancelled, ModelView
 from wsserver.core.models.loads import EstimateMemory, Loads, estimate_nothing
 from wsserver.core.models.model import Model, ModelStatus
 from wsserver.core.models.naming import choose_id, find_model, require_servable
@@ -142,6 +142,7 @@ class ModelRegistry:
             description=source.description,
             is_default=is_default,
             placement=source.placement,
+            fallbacks=source.fallbacks,
         )
         self._models[model_id] = model
         return model
@@ -152,7 +153,7 @@ class ModelRegistry:
         *,
         model_id: str | None,
         settings: Mapping[str, object],
-        admit: Callable[[], None],
+        admit: Admit,
         makes_place: bool = False,
     ) -> Model:
         """Start loading what a client named, or join the load or the model that is there already.
@@ -183,11 +184,12 @@ class ModelRegistry:
         self.load(model, makes_place=makes_place)
         return model
 
-    def _admit_load(self, admit: Callable[[], None], *, makes_place: bool) -> None:
+    def _admit_load(self, admit: Admit, *, makes_place: bool) -> None:
         refusal = None if makes_place else self._capacity.refuse_one_more()
         if refusal is not None:
             raise WireError(ErrorCode.OVERLOADED, refusal)
-        admit()
+        if admit() is not None:
+            raise AssertionError("where engines are a load is admitted at once")
 
     def load(self, model: Model, *, makes_place: bool = False) -> None:
         """Start loading a model that is unloaded or has failed."""

@@ -131,6 +131,7 @@ class WorkerModels:
             is_default=model.is_default,
             is_configured=model.id in self._registry.sources.configured,
             is_unloading=model.is_unloading,
+            fallbacks=model.fallbacks,
             info=model.info,
             progress=model.progress if is_loading else None,
             slots=model.slots,

@@ -31,6 +31,7 @@ class ModelSource:
     settings: Mapping[str, Any] = field(default_factory=dict)
     description: str | None = None
     placement: Placement = Placement()
+    fallbacks: tuple[str, ...] = ()  # models that answer where this one can't, in order
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from typing import TypeVar
 
 from wsserver.core.engine import ChatMessage
 from wsserver.core.models import ModelDirectory
+from wsserver.core.models.fallbacks import loaded_model
 from wsserver.core.sessions import tree
 from wsserver.core.sessions.context import BYTES_PER_TOKEN, Context, Room, build_context
 from wsserver.core.sessions.model import Message
 from wsserver.core.sessions.refusals import in_time, or_refused
 from wsserver.core.sessions.store import SessionStore, StoreUnavailable
 from wsserver.core.sessions.turns import Turn
-from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.options import DEFAULT_MAX_TOKENS
 
 Result = TypeVar("Result")
@@ -41,9 +41,10 @@ class ContextMaker:
         Raises:
             WireError: ``context_length_exceeded``; ``store_unavailable``; the model's refusal.
         """
-        spot, wish, model_id = turn.spot, turn.wish, turn.answer.record.model_id
+        spot, wish, answer = turn.spot, turn.wish, turn.answer
         assert spot is not None
-        length = await self._context_length(turn)
+        model, info = await loaded_model(self._models, answer.record, answer.ask.options)
+        model_id, length = model.id, info.context_length
         given = turn.answer.ask.messages if wish.is_continuation else None
         if given is not None:
             return Context(given, await self._models.count_tokens(model_id, messages=given), 0)
@@ -68,14 +69,6 @@ class ContextMaker:
             new=new,
         )
         return context._replace(dropped=context.dropped + unread)
-
-    async def _context_length(self, turn: Turn) -> int:
-        model = self._models.require(turn.answer.record.model_id)
-        await model.settled.wait()
-        info = self._models.require(model.id).info
-        if info is None:
-            raise WireError(ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} is not ready.")
-        return info.context_length
 
     async def _history(
         self, turn: Turn, end: str | None, max_bytes: int

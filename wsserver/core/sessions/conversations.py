@@ -22,12 +22,12 @@ from wsserver.core.ask import Answer, Place
 from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.context import Context
 from wsserver.core.sessions.contexts import ContextMaker
-from wsserver.core.sessions.elsewhere import Elsewhere
+from wsserver.core.sessions.elsewhere import Ahead, Elsewhere
 from wsserver.core.sessions.model import Message
 from wsserver.core.sessions.placing import Placing
 from wsserver.core.sessions.refusals import in_time, or_refused, refusal, store_unavailable
 from wsserver.core.sessions.store import SessionError, SessionStore, StoreUnavailable
-from wsserver.core.sessions.turns import Turn, Wish, title_from
+from wsserver.core.sessions.turns import Before, Turn, Wish, title_from
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver.core.wallclock import wall_ms
 from wsserver_protocol.errors import ErrorCode, WireError
@@ -137,7 +137,7 @@ class Conversations:
     async def _lead(self, turn: Turn) -> None:
         try:
             if self._elsewhere is None:
-                await self._start(turn)
+                await self._start(turn, Before(turn))
                 await self._keep(turn)
             else:
                 await self._lead_elsewhere(turn, self._elsewhere)
@@ -165,30 +165,30 @@ class Conversations:
         """The same way where other processes serve the session, too, and a worker keeps it."""
         if not await self._answers.admitted(turn.answer):
             return
-        async with elsewhere.turn(turn.key, turn.answer.stream_id):
-            await self._start(turn)
+        async with elsewhere.turn(turn.key, turn.answer.stream_id) as ahead:
+            await self._start(turn, ahead)
             await turn.ended.wait()
 
-    async def _start(self, turn: Turn) -> None:
+    async def _start(self, turn: Turn, ahead: Ahead) -> None:
         """Give a turn its place and its start, then its context and a place in the model's line.
 
         Raises:
             WireError: If it is refused. Nothing of it is stored then.
         """
-        before = turn.before
-        if before is not None:
-            await or_refused(before.placed.wait())
+        await or_refused(ahead.placed())
         turn.spot = await self._placing.find(turn)
-        is_next = before is None or before.settled.is_set()
-        building = self._build(turn) if is_next and self._is_ready(turn) else None
+        building = self._build(turn) if ahead.is_over and self._is_ready(turn) else None
         try:
             if building is not None:
                 await _first_of(turn.ended.wait(), building, timeout=START_WITHIN)
             context = building.result() if building is not None and building.done() else None
             await self._place(turn)
+            ahead.follow()
             self._tell_start(turn, context)
-            if before is not None:
-                await _first_of(turn.ended.wait(), before.settled.wait())
+            over = asyncio.ensure_future(ahead.over())
+            await _first_of(turn.ended.wait(), over)
+            if over.done():
+                over.result()  # it can't be told whether they have ended: the turn ends
             if turn.ended.is_set():
                 return
             if building is None:

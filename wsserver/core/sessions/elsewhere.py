@@ -9,20 +9,37 @@ from wsserver.core.ask import Answer
 from wsserver.core.sessions.model import Message
 
 
+class Ahead(Protocol):
+    """The turns of a session that came before one. Methods may raise ``store_unavailable``."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of them are known to have ended."""
+
+    async def placed(self) -> None:
+        """Wait until each of them has its place in the tree, or has ended."""
+
+    async def over(self) -> None:
+        """Wait until all of them have ended."""
+
+    def follow(self) -> None:
+        """The turn itself has its place: the next one may take its own."""
+
+
 class Elsewhere(Protocol):
     """A session's turns over several processes."""
 
     def turn(
         self, key: tuple[str, str], stream_id: str
-    ) -> AbstractAsyncContextManager[None, bool | None]:
-        """Entered when the session's turns that came before have ended, wherever they run.
+    ) -> AbstractAsyncContextManager[Ahead, bool | None]:
+        """A turn's place in the order of arrival, from its entry to its exit, wherever they run.
 
         Args:
             key: The owner and the session.
             stream_id: The turn's answer.
 
         Raises:
-            StoreUnavailable: If that can't be told.
+            WireError: ``store_unavailable``.
         """
 
     def keep(self, answer: Answer, owner: str, session_id: str, message: Message) -> None:

@@ -164,6 +164,28 @@ def spot_of_continuation(session: Session, turn: Turn, begun: Message) -> Spot:
     return Spot(session=session, end=begun.parent_id, appended=(), message=message)
 
 
+class Before:
+    """What stands before a turn where all turns of its session are this process's."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._before = turn.before
+
+    @property
+    def is_over(self) -> bool:
+        return self._before is None or self._before.settled.is_set()
+
+    async def placed(self) -> None:
+        if self._before is not None:
+            await self._before.placed.wait()
+
+    async def over(self) -> None:
+        if self._before is not None:
+            await self._before.settled.wait()
+
+    def follow(self) -> None:
+        """Nothing to tell: the next one sees `Turn.placed`."""
+
+
 def cannot_continue(field: str, *, is_running: bool) -> WireError:
     """The answer that `continue` names has nothing to go on with."""
     what = "is still running" if is_running else "was finished"

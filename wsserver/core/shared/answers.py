@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
 
 from wsserver.core.ask import Answer
 from wsserver.core.jobs import SharedJobQueue
@@ -80,6 +82,7 @@ class SharedAnswers(LedAnswers):
             return None
         known = self.retained(stream_id)  # another one has looked for it meanwhile
         if known is not None:
+            self._streams.release(stream_id)
             return known
         record, data = opened
         answer = answer_of(unpack(data), record)
@@ -87,6 +90,8 @@ class SharedAnswers(LedAnswers):
             record.learn(record.ending.facts)
         known_as = self._ended if record.is_ended else self._answers
         known_as[stream_id] = answer
+        if record.is_ended:
+            self._streams.release(stream_id)
         return answer
 
     async def place(self, answer: Answer, offset: int) -> int:
@@ -123,6 +128,29 @@ class SharedAnswers(LedAnswers):
             self._stop_here(answer.stream_id, ending)
             self._spawn(self._ask_for_end(record, ending))
         return True
+
+    async def end_waiting(self, model_id: str, ending: Ending) -> None:
+        """End what waits for a model, wherever it was asked, and see it ended here.
+
+        If the store is away it is left to the model's workers, who look for it, too.
+        """
+        try:
+            jobs = await self._queue.drain(model_id)
+        except StoreUnavailable as error:
+            log.warning("what waits for model %s can't be ended: %s", model_id, error)
+            return
+        told: list[asyncio.Event] = []
+        ids = {job.stream_id for job in jobs}
+        ids |= {s for s, led in self._led.items() if led.answer.record.model_id == model_id}
+        for answer in filter(None, map(self._answers.get, ids)):
+            told.append(asyncio.Event())
+            answer.on_end.append(partial(_set, told[-1]))
+        for job in jobs:
+            await self._end_here(job.stream_id, ending)
+            self._queue.settled(job.stream_id)
+        with suppress(TimeoutError):  # its bell may be lost: then the watchdog tells it
+            async with asyncio.timeout(RETRY_EVERY):
+                await asyncio.gather(*(event.wait() for event in told))
 
     async def closed(self) -> None:
         while self._tasks:
@@ -197,3 +225,7 @@ class SharedAnswers(LedAnswers):
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a step of an answer failed", exc_info=task.exception())
+
+
+def _set(event: asyncio.Event, _: Answer) -> None:
+    event.set()

@@ -18,13 +18,15 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from itertools import chain
 
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer, Claim, make_job
 from wsserver.core.cache import cache_key, is_deterministic
 from wsserver.core.engine import ChatMessage
 from wsserver.core.jobs import Job, QueueFull, SharedJobQueue
-from wsserver.core.models import ModelDirectory
+from wsserver.core.models import ModelDirectory, ModelView
+from wsserver.core.models.fallbacks import bind, others, select
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.admission import Admission
 from wsserver.core.shared.endings import Endings
@@ -32,8 +34,12 @@ from wsserver.core.shared.led import Led, store_away
 from wsserver.core.shared.meta import Kept, pack
 from wsserver.core.shared.ports import Ledger, SharedCache, SharedStreams
 from wsserver.core.streams import Ending, StreamRecord
-from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.errors import WireError
 from wsserver_protocol.lifecycle import StreamState
+
+HOLD_EVERY = 5.0
+"""Seconds between two words that an answer lives which is in no log yet: its turn may be long in
+coming."""
 
 
 class LedAnswers(Answers):
@@ -87,10 +93,11 @@ class LedAnswers(Answers):
         led = self._led.get(answer.stream_id)
         if led is None or answer.record.cancel is not None:
             return
-        model = self._models.require(answer.record.model_id)
-        led.job = make_job(answer.record, answer.ask, messages, raw, prior)
-        if is_deterministic(answer.ask.options):
-            answer.cache_key = cache_key(led.job, model.build)
+        record = answer.record
+        model, requested = select(self._models, record.model_id, None)
+        if requested is not None:
+            bind(record, model, record.requested_model or requested)
+        led.job = make_job(record, answer.ask, messages, raw, prior)
         led.step()
 
     def release(self, answer: Answer) -> None:
@@ -104,7 +111,19 @@ class LedAnswers(Answers):
         led = self._led.get(answer.stream_id)
         while led is not None and not led.is_admitted and answer.stream_id in self._led:
             await led.changed.wait()
-        return not answer.record.is_ended and answer.record.cancel is None
+        if led is not None and not led.is_admitted:  # refused, or a repeat of another one
+            return False
+        if answer.record.is_ended or answer.is_refused:
+            return False
+        # A turn of a session is kept, also one that is stopped before it began.
+        return answer.record.cancel is None or answer.ask.room_id is None
+
+    def refuse(self, answer: Answer, error: WireError) -> None:
+        super().refuse(answer, error)
+        led = self._led.get(answer.stream_id)
+        if led is not None:  # whoever held it back has no more to say, also of one that is stopped
+            led.placed.set()
+            led.step()
 
     def claim_id(self, answer: Answer, claim: Claim) -> None:
         """The asker gave the request an id: at the same call, before it is admitted."""
@@ -144,9 +163,7 @@ class LedAnswers(Answers):
         except WireError as error:
             await self._give_up(led, Ending.failed(error))
         except QueueFull:
-            full = f"The queue of model {record.model_id!r} is full."
-            refused = WireError(ErrorCode.OVERLOADED, full, retry_after=1000)
-            await self._give_up(led, Ending.failed(refused))
+            await self._give_up(led, Ending.failed(self._no_place(answer)))
         except StoreUnavailable:
             await self._give_up(led, Ending.failed(store_away()))
         finally:
@@ -163,16 +180,27 @@ class LedAnswers(Answers):
     async def _go(self, led: Led) -> None:
         answer, record = led.answer, led.answer.record
         earlier = await self._admission.admit(answer, led.claim)
-        if earlier is not None:
-            await self._become(led, earlier)
-            return
+        while earlier is not None:
+            if record.cancel is not None:
+                await self._give_up(led, record.cancel)
+                return
+            if await self._become(led, earlier):
+                return
+            assert led.claim is not None  # or it would be no repeat
+            earlier = await self._admission.admit_instead(answer, led.claim)
         led.is_admitted = True
         led.step()
-        while not led.placed.is_set() and record.cancel is None:
-            await led.changed.wait()
-        if record.cancel is not None:
+        while not led.placed.is_set() and (record.cancel is None or self._is_being_kept(led)):
+            try:
+                async with asyncio.timeout(HOLD_EVERY):
+                    await led.changed.wait()
+            except TimeoutError:
+                await self._admission.hold(answer)
+        if record.cancel is not None and (answer.is_refused or not led.placed.is_set()):
             await self._give_up(led, record.cancel)
             return
+        # What was stopped by now comes into the log all the same: it was told of, and who looks at
+        # it or repeats it elsewhere is to find its end.
         is_kept = led.kept is not None or answer.ask.room_id is not None
         meta = pack(answer, led.kept, with_input=not is_kept)
         self._ledger.add(answer.stream_id)
@@ -187,20 +215,45 @@ class LedAnswers(Answers):
             return
         await self._line_up(led, led.job)
 
+    def _is_being_kept(self, led: Led) -> bool:
+        """Whether a session finds a place for it, which it gets however soon it is stopped."""
+        answer = led.answer
+        return answer.holds > 1 and answer.ask.room_id is None and not answer.is_refused
+
     async def _line_up(self, led: Led, job: Job) -> None:
+        """Put an answer in its model's line, or in a fallback's if that is full.
+
+        Raises:
+            QueueFull: If all of them are.
+        """
+        record = led.answer.record
+        first = self._models.get(record.model_id)
+        asked = record.requested_model or first.id
+        rest = others(self._models, asked, led.answer.ask.options, {first.id})
+        for model in chain((first,), rest):
+            if model.id != record.model_id:
+                bind(record, model, asked)
+            try:
+                await self._line_up_for(led, replace(job, model_id=model.id), model)
+                return
+            except QueueFull:
+                continue
+        bind(record, first, asked)
+        raise QueueFull
+
+    async def _line_up_for(self, led: Led, job: Job, model: ModelView) -> None:
         answer, record = led.answer, led.answer.record
-        await self._models.begun(record.model_id)
-        if answer.cache_key is not None and await self._give_again(led):
-            return
+        await self._models.begun(model.id)
+        self._models.require(model.id)  # since its acceptance its unload may have begun
+        if is_deterministic(answer.ask.options):
+            answer.cache_key = cache_key(job, model.build)
+            if await self._give_again(led):
+                return
         job = replace(job, meta=pack(answer, led.kept, with_input=False))
-        free = self._models.free_slots(self._models.get(record.model_id))
-        place = await self._queue.submit(job, free_slots=free)
+        place = await self._queue.submit(job, slots=model.slots)
         led.is_in_line = True
-        if place > free and record.state is not StreamState.RUNNING:
-            record.queue_position = place - free
-            if self._max_wait and not record.is_ended:
-                loop = asyncio.get_running_loop()
-                answer.patience = loop.call_later(self._max_wait, self._waited_enough, answer)
+        if place and record.state is not StreamState.RUNNING and not record.is_ended:
+            self._wait(answer, place)
         self._queue.follow(record)
         if answer.is_held:
             super().release(answer)
@@ -220,33 +273,30 @@ class LedAnswers(Answers):
         await self._end_here(answer.stream_id, Ending.complete(cached.finish_reason))
         return True
 
-    async def _become(self, led: Led, stream_id: str) -> None:
-        """The same request was accepted before: show that one instead."""
+    async def _become(self, led: Led, stream_id: str) -> bool:
+        """The same request was accepted before: show that one instead. False if it is not there."""
         earlier = await self.find(stream_id)
         answer = led.answer
         if earlier is None:
-            gone = WireError(
-                ErrorCode.STREAM_NOT_FOUND,
-                "This request was answered before, and its answer is not kept any more.",
-            )
-            await self._give_up(led, Ending.failed(gone))
-            return
+            return False
         self._answers.pop(answer.stream_id, None)
         if answer.deadline is not None:
             answer.deadline.cancel()
         if answer.on_replaced is not None:
             answer.on_replaced(earlier)
+        return True
 
     async def _give_up(self, led: Led, ending: Ending) -> None:
         """End an answer that never came into line."""
         answer, record = led.answer, led.answer.record
+        if record.cancel is None and answer.is_held:
+            answer.is_refused = True
+        if answer.is_refused and led.claim is not None and led.is_admitted:
+            answer.claim = None
+            self._spawn(self._admission.forget(led.claim))
         if led.is_created:
             await self._end_here(answer.stream_id, record.cancel or ending)
             return
-        if record.cancel is None and answer.is_held and answer.ask.is_stream:
-            answer.is_refused = True
-        if answer.is_refused and led.claim is not None and led.is_admitted:
-            self._spawn(self._admission.forget(led.claim))
         if led.is_admitted:
             self._endings.settle(answer, ending)
         how = record.cancel or ending

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+
 from wsserver.core.limits import LimitReport
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.led import store_away
@@ -16,6 +18,16 @@ class DeferredLimits:
 
     def admit(self, key: str, requests: int, now: float) -> None:
         """Nothing yet: each answer is charged at its admission."""
+
+    def admission(self, key: str, requests: int) -> Coroutine[None, None, None] | None:
+        """Asks the fleet's limits."""
+        return self._admit(key, requests)
+
+    async def _admit(self, key: str, requests: int) -> None:
+        try:
+            await self._limits.admit(key, requests)
+        except StoreUnavailable:
+            raise store_away() from None
 
     def begin(self, key: str, stream_id: str) -> None:
         """Nothing yet: a place is taken at its admission."""

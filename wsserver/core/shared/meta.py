@@ -25,6 +25,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ask: Ask
     model_id: str
+    requested_model: str | None = None
     accepted_at: int
     request_id: str | None = None
     ask_seq: int | None = None
@@ -58,6 +59,7 @@ def pack(answer: Answer, kept: Kept | None, *, with_input: bool) -> bytes:
     meta = Meta(
         ask=ask,
         model_id=record.model_id,
+        requested_model=record.requested_model,
         accepted_at=wall_ms() - round((loop.time() - record.accepted_at) * 1000),
         request_id=answer.request_id,
         ask_seq=answer.ask_seq,
@@ -79,7 +81,7 @@ def answer_of(meta: Meta, record: StreamRecord) -> Answer:
     """The answer that a meta and a record are of; sets what the record has from its acceptance."""
     loop = asyncio.get_running_loop()
     record.accepted_at = loop.time() - (wall_ms() - meta.accepted_at) / 1000
-    record.model_id = meta.model_id
+    record.model_id, record.requested_model = meta.model_id, meta.requested_model
     answer = Answer(record, meta.ask, meta.request_id)
     answer.ask_seq = meta.ask_seq
     answer.place = meta.place

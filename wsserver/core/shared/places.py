@@ -97,7 +97,7 @@ class FleetClients(Clients):
 
     def detach(self, client: Client) -> None:
         super().detach(client)
-        self._spawn(self._away(client.client_id))
+        self._spawn(self._away(client))
 
     def attach(self, client: Client, connection: Attached) -> Attached | None:
         older = super().attach(client, connection)
@@ -159,11 +159,18 @@ class FleetClients(Clients):
                 if not is_held:
                     self.moved(client.client_id)
                 elif client.client_id in self._clients:
+                    if client.connection is None and client.client_id not in self._saved:
+                        # It had gone before anyone knew of it: nobody was told that it is away.
+                        self._spawn(self._away(client))
                     self._saved[client.client_id] = state
         self._writing = None
 
-    async def _away(self, client_id: str) -> None:
-        await self._until_written(lambda: self._shared.away(client_id, self._window))
+    async def _away(self, client: Client) -> None:
+        async def tell() -> None:
+            if client.connection is None:  # else it has come back while the store was away
+                await self._shared.away(client.client_id, self._window)
+
+        await self._until_written(tell)
 
     async def _gone(self, client: Client) -> None:
         states: list[ClientState | None] = []

@@ -37,13 +37,16 @@ class SharedStreams(Protocol):
         """Begin an answer in the log; ``record`` is its mirror from now on."""
 
     async def open(self, stream_id: str) -> tuple[StreamRecord, bytes] | None:
-        """The mirror of any answer in the log, true from now on, and its meta; None if gone."""
+        """The mirror of any answer in the log, true from now on, and its meta; None if gone.
+
+        Each mirror that is got needs a `release`.
+        """
 
     def get(self, stream_id: str) -> StreamRecord | None:
         """The mirror that is here."""
 
     def release(self, stream_id: str) -> None:
-        """Nobody here needs the mirror any more; it goes after a while."""
+        """One who created or opened the mirror needs it no more; without any it goes."""
 
     async def place(self, stream_id: str, offset: int) -> int:
         """Where a reader stands that has ``offset`` bytes; see `Answers.place`.
@@ -95,6 +98,9 @@ class SharedLimits(Protocol):
     async def begin(self, key: str, stream_id: str) -> None:
         """Take a place for a running or waiting answer.
 
+        It is the answer's while that lives in the log. One that is in no log yet is believed to
+        live for a while; again for the same one prolongs that.
+
         Raises:
             WireError: ``too_many_streams``.
         """
@@ -121,6 +127,11 @@ class Repeats(Protocol):
             WireError: ``duplicate_request`` if the id was used for another request.
         """
 
+    async def take_over(
+        self, identity_key: str, request_id: str, earlier: bytes, outcome: bytes
+    ) -> bool:
+        """Have a request that became ``earlier`` become ``outcome``. False if it is not that."""
+
     async def settle(self, identity_key: str, request_id: str, outcome: bytes | None) -> None:
         """The request has ended with this outcome; None: it never was, the id is free again."""
 
@@ -138,11 +149,21 @@ class SharedCache(Protocol):
 class TurnOrder(Protocol):
     """The turns of a session, over all processes: one at a time, in order of arrival."""
 
-    async def arrive(self, session: str, stream_id: str) -> None:
-        """Take the last place in the session's line. Again: nothing happens."""
+    async def arrive(self, session: str, stream_id: str) -> bool:
+        """Take the last place in the session's line. Again: nothing happens.
 
-    async def wait(self, session: str, stream_id: str) -> None:
-        """Wait until all that arrived before have ended, wherever they were led."""
+        Returns:
+            Whether nobody stands before it.
+        """
+
+    async def wait(self, session: str, stream_id: str, *, to_place: bool = False) -> None:
+        """Wait until all that arrived before have ended, wherever they were led.
+
+        With ``to_place`` only until each has ended or is `placed`.
+        """
+
+    def placed(self, session: str, stream_id: str) -> None:
+        """The turn's messages are in the tree: the next one may put its own behind them."""
 
     def leave(self, session: str, stream_id: str) -> None:
         """The turn has ended: the next one's begins."""

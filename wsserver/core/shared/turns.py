@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from wsserver.core.ask import Answer
+from wsserver.core.sessions.elsewhere import Ahead
 from wsserver.core.sessions.model import Message
 from wsserver.core.sessions.refusals import refusal
 from wsserver.core.sessions.store import StoreUnavailable
@@ -23,8 +24,8 @@ class SharedTurns:
 
     def turn(
         self, key: tuple[str, str], stream_id: str
-    ) -> AbstractAsyncContextManager[None, bool | None]:
-        """Entered when the turns before have ended.
+    ) -> AbstractAsyncContextManager[Ahead, bool | None]:
+        """A turn's place in the session's line.
 
         Raises:
             WireError: ``store_unavailable``.
@@ -32,20 +33,47 @@ class SharedTurns:
         return self._turn("\0".join(key), stream_id)
 
     @asynccontextmanager
-    async def _turn(self, session: str, stream_id: str) -> AsyncIterator[None]:
+    async def _turn(self, session: str, stream_id: str) -> AsyncIterator[Ahead]:
+        ahead = SharedAhead(self._order, session, stream_id)
         try:
-            await self._order.arrive(session, stream_id)
-        except StoreUnavailable as error:
-            raise refusal(error) from error
-        try:
-            try:
-                await self._order.wait(session, stream_id)
-            except StoreUnavailable as error:
-                raise refusal(error) from error
-            yield
+            await ahead.arrive()
+            yield ahead
         finally:
             self._order.leave(session, stream_id)
 
     def keep(self, answer: Answer, owner: str, session_id: str, message: Message) -> None:
         """Have the answer's maker keep it as ``message``, which is in the session's tree."""
         self._answers.keep(answer, Kept(owner=owner, session_id=session_id, message=message))
+
+
+class SharedAhead:
+    """What stands before one turn in its session's line."""
+
+    def __init__(self, order: TurnOrder, session: str, stream_id: str) -> None:
+        self._order = order
+        self._names = (session, stream_id)
+        self.is_over = False
+
+    async def arrive(self) -> None:
+        try:
+            self.is_over = await self._order.arrive(*self._names)
+        except StoreUnavailable as error:
+            raise refusal(error) from error
+
+    async def placed(self) -> None:
+        if not self.is_over:
+            await self._wait(to_place=True)
+
+    async def over(self) -> None:
+        if not self.is_over:
+            await self._wait(to_place=False)
+            self.is_over = True
+
+    def follow(self) -> None:
+        self._order.placed(*self._names)
+
+    async def _wait(self, *, to_place: bool) -> None:
+        try:
+            await self._order.wait(*self._names, to_place=to_place)
+        except StoreUnavailable as error:
+            raise refusal(error) from error

@@ -206,10 +206,12 @@ async def end_unclaimed(
             if opened is None:
                 return True
             record, data = opened
-            how = record.cancel if ending is None else ending
-            if how is not None and not record.is_ended:
-                await _end(unpack(data), record, how, streams, store, endings)
-            streams.release(stream_id)
+            try:
+                how = record.cancel if ending is None else ending
+                if how is not None and not record.is_ended:
+                    await _end(unpack(data), record, how, streams, store, endings)
+            finally:
+                streams.release(stream_id)
             return how is not None or record.is_ended
         except StoreUnavailable:
             await asyncio.sleep(RETRY_EVERY)

@@ -44,6 +44,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         duration: Milliseconds from its acceptance to its end.
         first_token: Milliseconds from its acceptance to its first token; None if it has none, or
             an earlier writer made it.
+        model: Where a fallback answered: its id.
+        requested_model: Where a fallback answered: id of the model that was asked.
     """
 
     tokens: int = 0
@@ -54,6 +56,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     seq: int | None = None
     duration: int = 0
     first_token: int | None = None
+    model: str | None = None
+    requested_model: str | None = None
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +151,7 @@ class StreamRecord:
         "model_id",
         "prompt_tokens",
         "queue_position",
+        "requested_model",
         "seq",
         "saved",
         "state",
@@ -158,6 +163,7 @@ class StreamRecord:
     def __init__(self, stream_id: str, model_id: str, accepted_at: float) -> None:
         self.stream_id = stream_id
         self.model_id = model_id
+        self.requested_model: str | None = None  # who was asked, where a fallback answers
         self.accepted_at = accepted_at
         self.state = StreamState.QUEUED
         self.transcript = Transcript()
@@ -201,13 +207,19 @@ class StreamRecord:
             seq=self.seq,
             duration=max(0, round((now - self.accepted_at) * 1000)),
             first_token=None if first is None else max(0, round((first - self.accepted_at) * 1000)),
+            model=None if self.requested_model is None else self.model_id,
+            requested_model=self.requested_model,
         )
 
     def learn(self, facts: Facts) -> None:
         """Take over what the writer knew; before the end is told to anyone."""
         self.prompt_tokens, self.cached_tokens = facts.prompt_tokens, facts.cached_tokens
         self.is_cached, self.saved, self.seq = facts.is_cached, facts.saved, facts.seq
-        self.ended_at = self.accepted_at + facts.duration / 1000
+        if facts.model is not None:  # its place in a line was found after it was first told of
+            self.model_id, self.requested_model = facts.model, facts.requested_model
+        ended_at = self.accepted_at + facts.duration / 1000
+        # Never in the future, whatever the clocks of two hosts say.
+        self.ended_at = ended_at if self.ended_at is None else min(self.ended_at, ended_at)
         if facts.first_token is not None:
             self.first_token_at = self.accepted_at + facts.first_token / 1000
 

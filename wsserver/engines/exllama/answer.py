@@ -58,7 +58,7 @@ class Answer:
     @staticmethod
     def refused(job_id: str, reason: JobRefused) -> list[Output]:
         """The end of one that could not begin."""
-        return [Failed(job_id, reason.code, reason.message, reason.retryable)]
+        return [reason.as_failed(job_id)]
 
     def take(self, event: Event, cached: int) -> list[Output]:
         """One event; ``cached``: prompt tokens that were not computed anew, as known by now."""

@@ -73,6 +73,7 @@ def logit_bias(bias: dict[str, float] | None, vocabulary: int) -> dict[int, floa
             raise JobRefused(
                 "invalid_parameters",
                 f"logitBias: {token!r} is not a token of this model (0 to {vocabulary - 1})",
+                field="options.logitBias",
             )
         found[int(token)] = value
     return found

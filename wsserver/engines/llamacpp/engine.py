@@ -228,7 +228,7 @@ class LlamaCppEngine:
         try:
             last = self._generate(job, answer)
         except JobRefused as refused:
-            last = Failed(job.job_id, refused.code, refused.message, refused.retryable)
+            last = refused.as_failed(job.job_id)
         except OSError as error:
             # Not this answer's failure: the next step raises it, and the answer goes on in the
             # next child.

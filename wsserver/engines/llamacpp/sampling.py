@@ -41,7 +41,9 @@ def completion_body(
     """
     sampling = job.sampling
     if sampling.logprobs is not None and not limits.has_logprobs:
-        raise JobRefused("unsupported_option", "a model with a draft has no logprobs")
+        raise JobRefused(
+            "unsupported_option", "a model with a draft has no logprobs", field="options.logprobs"
+        )
     body = base_body(sampling, max_tokens, limits) | {"prompt": prompt}
     if sampling.logprobs is not None:
         body["n_probs"] = max(1, sampling.logprobs)
@@ -57,7 +59,9 @@ def base_body(sampling: Sampling, max_tokens: int, limits: SamplingLimits) -> di
         JobRefused: If an option's value can't be honoured.
     """
     if sampling.banned_strings:
-        raise JobRefused("unsupported_option", "llama.cpp has no bannedStrings")
+        raise JobRefused(
+            "unsupported_option", "llama.cpp has no bannedStrings", field="options.bannedStrings"
+        )
     body: dict[str, Any] = {
         "n_predict": max_tokens,
         "stream": True,
@@ -99,6 +103,7 @@ def _logit_bias(bias: dict[str, float], vocabulary: int) -> list[tuple[int, floa
             raise JobRefused(
                 "invalid_parameters",
                 f"logitBias: {token!r} is not a token of this model (0 to {vocabulary - 1})",
+                field="options.logitBias",
             )
         pairs.append((int(token), value))
     return pairs

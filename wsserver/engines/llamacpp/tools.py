@@ -18,8 +18,10 @@ from typing import Any, Final
 from wsserver.core.engine import EngineJob
 from wsserver.engines.calls import as_turns
 from wsserver.engines.contract import JobRefused
+from wsserver.engines.gbnf import unusable
 from wsserver.engines.grammar import schema_fault
 from wsserver.engines.llamacpp.sampling import SamplingLimits, base_body
+from wsserver.engines.schemas import refuse_deadly
 
 _INVISIBLE: Final = "\u200b"  # zero width space
 
@@ -36,7 +38,9 @@ def chat_body(
         JobRefused: If an option's value can't be honoured.
     """
     if job.sampling.logprobs is not None:
-        raise JobRefused("unsupported_option", "llama.cpp has no logprobs together with tools")
+        message = "llama.cpp has no logprobs together with tools"
+        raise JobRefused("unsupported_option", message, field="options.logprobs")
+    refuse_deadly(job.sampling)
     defuse = _defuser(control_tokens)
     turns = as_turns(job.messages or (), defuse)
     if job.prior:
@@ -59,8 +63,7 @@ def refusal(job: EngineJob, reason: str) -> JobRefused:
     for number, tool in enumerate(job.sampling.tools):
         parameters = tool["function"].get("parameters")
         if parameters is not None and schema_fault(parameters) is not None:
-            field = f"tools[{number}].function.parameters"
-            return JobRefused("invalid_parameters", f"{field} can't be used: {reason}")
+            return unusable(f"tools[{number}].function.parameters", reason)
     return JobRefused("invalid_parameters", f"the model refuses this input: {reason}")
 
 

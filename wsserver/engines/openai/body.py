@@ -14,7 +14,9 @@ from typing import Any, Final
 from wsserver.core.engine import ChatMessage, EngineJob, Sampling
 from wsserver.engines.calls import as_turns
 from wsserver.engines.contract import JobRefused
+from wsserver.engines.gbnf import LLGUIDANCE, checked_gbnf
 from wsserver.engines.openai.dialect import Continuing, Dialect
+from wsserver.engines.schemas import refuse_deadly
 
 CHAT: Final = "/chat/completions"
 COMPLETIONS: Final = "/completions"
@@ -35,8 +37,14 @@ def build_request(
     """The call that makes, or goes on with, a job's answer.
 
     Raises:
-        JobRefused: If the job goes on with a chat and this kind of server can't.
+        JobRefused: If the job goes on with a chat and this kind of server can't, or its grammar
+            or a schema would harm the server.
     """
+    grammar = job.sampling.grammar
+    if dialect.reads_gbnf:
+        refuse_deadly(job.sampling)
+        if grammar is not None and not grammar.lstrip().startswith(LLGUIDANCE):
+            checked_gbnf(grammar)
     body: dict[str, Any] = {
         "model": model,
         "stream": True,

@@ -70,6 +70,7 @@ class Dialect:
     stream_options: Mapping[str, Any] = field(default_factory=lambda: {"include_usage": True})
     max_tokens_field: str = "max_tokens"  # of a chat
     json_schema_field: str | None = None  # where `response_format` does not bind the answer
+    reads_gbnf: bool = False  # and believes it, as llama.cpp does
     lists_models: bool = False  # its model list is complete, and other names are refused
 
     @property
@@ -126,6 +127,7 @@ LLAMA_SERVER: Final = Dialect(
         "repetition_penalty": "repeat_penalty",
         "grammar": "grammar",
     },
+    reads_gbnf=True,
     # Progress of the prompt, and exact counts: a piece of text may be of several tokens.
     extras={"return_progress": True, "timings_per_token": True},
     beside_tools={"parallel_tool_calls": True},  # as it is everywhere else by default

@@ -168,7 +168,7 @@ class OpenAiEngine:
         try:
             last = answer.end() if task.cancelled() else task.result()
         except JobRefused as refused:
-            last = Failed(job.job_id, refused.code, refused.message, refused.retryable)
+            last = refused.as_failed(job.job_id)
         except Exception:
             traceback.print_exc()
             last = Failed(job.job_id, "internal_error", "the engine failed", True)

@@ -32,7 +32,8 @@ def batch(call: Call) -> Reply:
             for prompt in request.prompts
         ]
         admit(connection, asks[0], len(asks))
-        accepted = services.batches.submit(asks)
+        admission = services.limits.admission(asks[0].owner.limit_key, len(asks))
+        accepted = services.batches.submit(asks, admission)
         connection.client.begin_batch(accepted)
         return accepted
 

@@ -26,8 +26,11 @@ def continue_answer(call: Call) -> Reply | Coroutine[None, None, Reply]:
         return _begin(call, lambda: _in_session(call, wish, None))
     stream_id = request.stream_id or ""
     former = services.answers.retained(stream_id)
-    if former is None:
-        return _of_stored(call, stream_id)
+    return _of_unknown(call, stream_id) if former is None else _of(call, former)
+
+
+def _of(call: Call, former: Answer) -> Reply | Coroutine[None, None, Reply]:
+    """Go on with an answer that is known here."""
     if former.ask.room_id is not None:
         if not may_watch(call.connection, former):
             raise stream_not_found()
@@ -41,12 +44,16 @@ def continue_answer(call: Call) -> Reply | Coroutine[None, None, Reply]:
         is_continuation=True,
         message_id=former.place.message_id,
     )
-    return _begin(call, lambda: _in_session(call, wish, former, stream_id))
+    return _begin(call, lambda: _in_session(call, wish, former, former.stream_id))
 
 
-async def _of_stored(call: Call, stream_id: str) -> Reply:
-    """Go on with a stream that is gone, where a session keeps its text."""
+async def _of_unknown(call: Call, stream_id: str) -> Reply:
+    """Go on with another process's stream, or with a gone one where a session keeps its text."""
     connection = call.connection
+    former = await connection.services.answers.find(stream_id)
+    if former is not None:
+        reply = _of(call, former)
+        return await reply if isinstance(reply, Coroutine) else reply
     owner = connection.client.identity.key
     kept = await connection.services.sessions.library.find_stream(owner, stream_id)
     if kept is None:

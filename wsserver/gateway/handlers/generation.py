@@ -6,10 +6,12 @@ import asyncio
 
 from wsserver.core.ask import Answer, Ask
 from wsserver.core.engine import ChatMessage
-from wsserver.core.models.options import check_options
+from wsserver.core.identity import PRIORITY_HIGH
+from wsserver.core.models.fallbacks import select
 from wsserver.core.sessions.turns import Wish
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
+from wsserver.gateway.handlers.scopes import require_scope
 from wsserver.gateway.repeats import once
 from wsserver.gateway.views import started
 from wsserver_protocol import events, requests
@@ -136,14 +138,15 @@ def admit(connection: Connection, ask: Ask, count: int, *, checks_options: bool 
     """Charge ``count`` requests, last of all checks that can be made before acceptance.
 
     Raises:
-        WireError: ``draining``; the model's or options' refusal; ``too_many_streams``;
+        WireError: ``draining``; ``forbidden`` for a priority above 0 without its scope; the
+            model's or options' refusal; ``too_many_streams``;
             ``rate_limited``. Only what is accepted is charged.
     """
     services = connection.services
     services.require_open()
-    model = services.models.require(ask.model)
-    if checks_options:
-        check_options(model, ask.options)
+    if (ask.options.priority or 0) > 0:
+        require_scope(connection, PRIORITY_HIGH)
+    select(services.models, ask.model, ask.options if checks_options else None)
     key = ask.owner.limit_key
     services.limits.require_place(key)
     try:

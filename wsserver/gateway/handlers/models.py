@@ -9,6 +9,7 @@ import psutil
 
 from wsserver.core.engine import LoadProgress, ModelLoadError
 from wsserver.core.models import LoadCancelled, ModelView
+from wsserver.core.results import milliseconds
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver.gateway.handlers.scopes import require_scope
@@ -41,11 +42,16 @@ def load_model(call: Call) -> Coroutine[None, None, Reply]:
     require_scope(connection, "models:write")
     services.require_open()
     key, now = connection.client.identity.limit_key, asyncio.get_running_loop().time()
+
+    def admit() -> Coroutine[None, None, None] | None:
+        services.limits.admit(key, 1, now)
+        return services.limits.admission(key, 1)
+
     model = services.models.begin_load(
         request.source,
         model_id=request.id,
         settings=request.options or {},
-        admit=lambda: services.limits.admit(key, 1, now),
+        admit=admit,
         makes_place=request.immediate,
     )
     return _loaded(call, model)
@@ -139,6 +145,12 @@ class _ProgressTeller:
                 id=self._model.id,
                 stage=progress.stage,
                 progress=round(progress.progress, 4),
+                elapsed_time=milliseconds(self._model.load_started_at, now),
+                estimated=progress.estimated or None,
+                bytes_done=progress.bytes_done,
+                bytes_total=progress.bytes_total,
+                layers_done=progress.layers_done,
+                layers_total=progress.layers_total,
             )
         )
 
@@ -162,6 +174,7 @@ def _describe(model: ModelView, is_default: bool) -> events.ModelDescription:
         active_streams=model.busy,
         default=is_default,
         description=description,
+        reason=model.reason,
     )
 
 

@@ -9,6 +9,7 @@ from wsserver.gateway.outbox import Outbox
 from wsserver.gateway.views.base import BaseView
 from wsserver_protocol import events
 from wsserver_protocol.codec import Encoding
+from wsserver_protocol.errors import WireError, error_event
 
 
 class BatchView(BaseView):
@@ -35,6 +36,10 @@ class BatchView(BaseView):
 
     def next_frame(self, now: float) -> bytes | None:
         batch = self.batch
+        if batch.refusal is not None:
+            return self._refused(batch.refusal)
+        if batch.is_held:
+            return None
         if not self._is_open:
             self._is_open = True
             return self._encode(
@@ -65,6 +70,13 @@ class BatchView(BaseView):
                 request_id=self.request_id, batch_id=batch.batch_id, summary=batch.summary()
             )
         )
+
+    def _refused(self, error: WireError) -> bytes | None:
+        if self.is_done:
+            return None
+        self.close()
+        self._on_done(self)
+        return self._encode(error_event(error, "batch", self.request_id))
 
     def close(self) -> None:
         """Follow no longer. Idempotent."""

@@ -23,6 +23,7 @@ def started(answer: Answer, prompt: str | None, request_id: str | None) -> Openi
             request_id=request_id,
             stream_id=answer.stream_id,
             model=answer.record.model_id,
+            requested_model=answer.record.requested_model,
             prompt=prompt if prompt is None or len(prompt) <= MAX_ECHOED_CHARS else None,
             session_id=kept.session_id if kept is not None else None,
             message_id=kept.message_id if kept is not None else None,

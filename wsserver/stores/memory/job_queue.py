@@ -95,7 +95,11 @@ class MemoryJobQueue:
         self._renumber_soon(model_id)
 
     def _renumber_soon(self, model_id: str) -> None:
-        if model_id not in self._renumbering and self._queue(model_id):
+        if not self._queue(model_id):
+            # Or what comes next would be told a place by a timer that was set for others.
+            if (timer := self._renumbering.pop(model_id, None)) is not None:
+                timer.cancel()
+        elif model_id not in self._renumbering:
             loop = asyncio.get_running_loop()
             delay = POSITIONS_EVERY + POSITIONS_EVERY_PER_JOB * self.depth(model_id)
             self._renumbering[model_id] = loop.call_later(delay, self._renumber, model_id)

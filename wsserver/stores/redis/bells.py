@@ -15,16 +15,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from wsserver.core.ids import new_id
 from wsserver.core.sessions.store import StoreUnavailable
-from wsserver.stores.redis.address import Address
-from wsserver.stores.redis.connection import Connection, Lost, Refusal
-from wsserver.stores.redis.topology import Topology
+from wsserver.stores.redis.bell_line import BellLine
+from wsserver.stores.redis.hosts import Hosts
+from wsserver.stores.redis.lane import Lost
 
 log = logging.getLogger(__name__)
 
@@ -52,44 +51,33 @@ class _Listener:
 class _Channel:
     name: str
     listeners: list[_Listener] = field(default_factory=list)
-    line: _Line | None = None
+    line: BellLine | None = None
     is_confirmed: asyncio.Event = field(default_factory=asyncio.Event)
     was_lost: bool = False  # a subscription broke since it was last confirmed
-
-
-@dataclass(eq=False, slots=True)
-class _Line:
-    """A subscriber's connection to one host."""
-
-    address: Address
-    probe: str  # a channel that lies there
-    connection: Connection | None = None
-    channels: set[_Channel] = field(default_factory=set)
-    leaving: Counter[bytes] = field(default_factory=Counter)  # unsubscriptions under way
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Bells:
     """All subscriptions of one process.
 
     Args:
-        topology: Which host a channel is at.
+        hosts: Which host a channel is at.
         command: Runs a command there.
-        learn: Has the topology learnt anew.
+        learn: Has the hosts learnt anew.
     """
 
     def __init__(
         self,
-        topology: Topology,
+        hosts: Hosts,
         command: Callable[..., Awaitable[Any]],
         learn: Callable[[], Awaitable[None]],
     ) -> None:
-        self._topology = topology
+        self._hosts = hosts
         self._command = command
         self._learn = learn
         self._own = new_id("bel")
         self._channels: dict[bytes, _Channel] = {}
-        self._lines: dict[Address, _Line] = {}
+        self._lines: dict[str, BellLine] = {}
+        self._open: set[BellLine] = set()  # the lines, and those that are just being closed
         self._homeless: set[_Channel] = set()
         self._placing: asyncio.Task[None] | None = None
         self._probing: asyncio.Task[None] | None = None
@@ -146,9 +134,8 @@ class Bells:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        for line in self._lines.values():
-            if line.connection is not None:
-                line.connection.close()
+        for line in tuple(self._open):
+            await line.close()
 
     def _leave(self, channel: _Channel, listener: _Listener) -> None:
         if listener not in channel.listeners:
@@ -160,9 +147,7 @@ class Bells:
         self._homeless.discard(channel)
         line, channel.line = channel.line, None
         if line is not None:
-            line.channels.discard(channel)
-            line.leaving[channel.name.encode()] += 1
-            self._send(line, "UNSUBSCRIBE", [channel.name])
+            line.leave(channel.name)
 
     # Where channels are subscribed.
 
@@ -179,7 +164,7 @@ class Bells:
         try:
             while self._homeless:
                 try:
-                    if self._pause or not self._topology.is_known:
+                    if self._pause or not self._hosts.is_known:
                         await asyncio.sleep(self._pause * random.uniform(0.5, 1.0))
                         await self._learn()
                     await self._place_some()
@@ -194,91 +179,66 @@ class Bells:
 
     async def _place_some(self) -> None:
         """Subscribe what is homeless, host by host."""
-        by_host: dict[Address, list[_Channel]] = {}
+        by_host: dict[str, list[_Channel]] = {}
         for channel in self._homeless:
-            lane = self._topology.bell_lane_of(channel.name)
-            by_host.setdefault(lane.address, []).append(channel)
-        for address, channels in by_host.items():
-            line = self._lines.get(address) or await self._open(address)
-            fresh = [channel for channel in channels if channel in self._homeless]
-            for channel in fresh:
-                self._homeless.discard(channel)
-                channel.line = line
-                line.channels.add(channel)
-            self._send(line, "SUBSCRIBE", [channel.name for channel in fresh])
+            by_host.setdefault(self._hosts.bell_host(channel.name), []).append(channel)
+        for host, channels in by_host.items():
+            line = self._lines.get(host) or await self._open_line(host)
+            for channel in channels:
+                if channel in self._homeless:  # it may have been left meanwhile
+                    self._homeless.discard(channel)
+                    channel.line = line
+                    line.subscribe(channel.name)
 
-    async def _open(self, address: Address) -> _Line:
-        line = _Line(address, self._probe_channel(address))
-        connection = await Connection.open(address)
-        line.connection = connection
-        connection.on_reply = lambda reply: self._take(line, reply)
-        connection.on_lost = lambda error: self._lose(line, error)
-        self._lines[address] = line
-        self._send(line, "SUBSCRIBE", [line.probe])
+    async def _open_line(self, host: str) -> BellLine:
+        probe, redis = self._probe_channel(host), self._hosts.subscriber(host)
+        line = BellLine(redis, host, probe, self, is_sharded=self._hosts.is_sharded)
+        await line.open()
+        self._lines[host] = line
+        self._open.add(line)
+        line.life.add_done_callback(lambda _: self._open.discard(line))
         return line
 
-    def _probe_channel(self, address: Address) -> str:
+    def _probe_channel(self, host: str) -> str:
         """A name that lies at a host. A few tries find one where a host has its share of slots."""
         for number in range(_PROBE_NAMES):
             name = f"{PREFIX}:{{{self._own}.{number}}}:probe"
-            if self._topology.bell_lane_of(name).address == address:
+            if self._hosts.bell_host(name) == host:
                 return name
-        raise Lost(f"{address.host}:{address.port} keeps next to nothing (any more)")
+        raise Lost(f"{host} keeps next to nothing (any more)")
 
-    def _send(self, line: _Line, command: str, channels: list[str]) -> None:
-        if line.connection is None:
+    # What a line tells.
+
+    def heard(self, channel: bytes, data: bytes) -> None:
+        """A bell rang."""
+        found = self._channels.get(channel)
+        if found is not None:
+            for listener in tuple(found.listeners):
+                _call(listener.ring, data)
+
+    def confirmed(self, line: BellLine, channel: bytes) -> None:
+        """Every later bell of the channel will be heard."""
+        found = self._channels.get(channel)
+        if found is None or found.line is not line:
             return
-        sharded = "S" if self._topology.is_sharded else ""
-        # One command for each: one that has moved must not spoil the others.
-        line.connection.write([(f"{sharded}{command}", channel) for channel in channels])
-
-    # What comes.
-
-    def _take(self, line: _Line, reply: Any) -> None:
-        if isinstance(reply, Refusal):  # a channel that is at another host by now
-            self._cut(line, str(reply))
-            return
-        kind, name = reply[0], reply[1]
-        channel = self._channels.get(name)
-        if kind in (b"message", b"smessage"):
-            if name == line.probe.encode():
-                line.heard.set()
-            elif channel is not None:
-                for listener in tuple(channel.listeners):
-                    _call(listener.ring, reply[2])
-        elif kind in (b"unsubscribe", b"sunsubscribe"):
-            if line.leaving[name]:
-                line.leaving[name] -= 1
-            else:
-                self._cut(line, "a channel moves to another host")
-        elif channel is not None and channel.line is line and not line.leaving[name]:
-            self._confirm(channel)  # else it is of a subscription that has been ended since
-
-    def _confirm(self, channel: _Channel) -> None:
         self._pause = 0.0
-        channel.is_confirmed.set()
-        if channel.was_lost:
-            channel.was_lost = False
-            for listener in tuple(channel.listeners):
+        found.is_confirmed.set()
+        if found.was_lost:
+            found.was_lost = False
+            for listener in tuple(found.listeners):
                 _call(listener.doubt)
 
-    def _lose(self, line: _Line, error: Lost) -> None:
-        log.warning("a line for bells was lost: %s", error)
-        line.connection = None
-        del self._lines[line.address]
-        channels = list(line.channels)
-        line.channels.clear()
+    def lost(self, line: BellLine, reason: str) -> None:
+        """A line has ended: all its channels must be placed anew, and are doubted then."""
+        log.warning("a line for bells was lost: %s", reason)
+        del self._lines[line.host]
+        channels = [channel for channel in self._channels.values() if channel.line is line]
         for channel in channels:
             channel.line = None
             channel.was_lost = True
             channel.is_confirmed.clear()
         self._wait_longer()
         self._place(channels)
-
-    def _cut(self, line: _Line, reason: str) -> None:
-        if line.connection is not None:
-            line.connection.close()
-            self._lose(line, Lost(reason))
 
     # Whether bells come at all.
 
@@ -287,17 +247,19 @@ class Bells:
             await asyncio.sleep(PROBE_SECONDS)
             await asyncio.gather(*(self._probe(line) for line in tuple(self._lines.values())))
 
-    async def _probe(self, line: _Line) -> None:
-        line.heard.clear()
+    async def _probe(self, line: BellLine) -> None:
+        line.probed.clear()
         try:
-            await self._command(self._topology.publish, line.probe, b"")
+            await self._command(self._hosts.publish, line.probe, b"")
         except StoreUnavailable:
             return  # Redis is away, not the line: all will doubt when it is back
         try:
             async with asyncio.timeout(HEARD_SECONDS):
-                await line.heard.wait()
+                await line.probed.wait()
         except TimeoutError:
-            self._cut(line, "a probe was not heard")
+            if self._lines.get(line.host) is line:  # it has not ended by itself meanwhile
+                self.lost(line, "a probe was not heard")
+                await line.close()
 
 
 def _call(callback: Callable[..., None], *args: Any) -> None:

@@ -92,11 +92,20 @@ async def read_workers(link: RedisLink) -> list[AnnouncedWorker]:
 
 
 class RedisFleet:
-    """A gateway's picture of all workers. `start` before the first use."""
+    """A gateway's picture of all workers. `start` before the first use.
 
-    def __init__(self, link: RedisLink, calls: RedisCalls) -> None:
+    Args:
+        link: Redis.
+        calls: The way to the workers.
+        near: The picture of the worker in this process, if there is one, as it is now.
+    """
+
+    def __init__(
+        self, link: RedisLink, calls: RedisCalls, near: Callable[[], AnnouncedWorker] | None = None
+    ) -> None:
         self._link = link
         self._calls = calls
+        self._near = near
         self._version = b""
         self._workers: dict[str, AnnouncedWorker] = {}
         self._missing: dict[str, float] = {}  # since when (loop seconds)
@@ -109,6 +118,15 @@ class RedisFleet:
     def workers(self) -> Sequence[AnnouncedWorker]:
         """All workers that live, the oldest first."""
         return tuple(self._workers.values())
+
+    def freshen(self) -> None:
+        """Take in what a worker in this very process has to announce by now."""
+        if self._near is None:
+            return
+        picture = self._near()
+        if self._workers.get(picture.node) != picture:
+            self._workers[picture.node] = picture
+            self.on_change()
 
     async def start(self) -> None:
         """Listen, and read what is there.
@@ -155,8 +173,14 @@ class RedisFleet:
         if version != self._version:
             self._version = version
             found = dict(zip(rest[::2], rest[1::2], strict=True))
+            own = ""
+            if self._near is not None:  # what it announced is older than what it is
+                near = self._near()
+                own = near.node
+                found.pop(own.encode(), None)
+                self._workers[own] = near
             for node in self._workers:
-                if node.encode() not in found:
+                if node.encode() not in found and node != own:
                     self._missing.setdefault(node, now)
             for node, picture in found.items():
                 self._missing.pop(node.decode(), None)

@@ -59,7 +59,8 @@ class Followed:
         record: What readers look at.
         meta: What the answer's creator had to say.
         opened: Resolved once the mirror is true, with whether there is such an answer.
-        leaving: Runs while nobody here needs the mirror.
+        holders: How many here need the mirror.
+        leaving: Runs while nobody here needs it.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Followed:
         self.record = record
         self.meta = meta
         self.opened: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.holders = 1
         self.leaving: asyncio.TimerHandle | None = None
         self._link = link
         self._patience = patience

@@ -49,6 +49,17 @@ class RedisIdempotency:
         known: bytes | None = earlier
         return known
 
+    async def take_over(
+        self, identity_key: str, request_id: str, earlier: bytes, outcome: bytes
+    ) -> bool:
+        """Have a request become something else, because what it became is not going to be.
+
+        Returns:
+            Whether it is the caller's to do now; False if it is not ``earlier`` any more.
+        """
+        args = (earlier, outcome, secrets.token_hex(8), RUNNING_MS)
+        return bool(await self._link.call("repeats/take", [_key(identity_key, request_id)], args))
+
     async def settle(self, identity_key: str, request_id: str, outcome: bytes | None) -> None:
         """The request has ended as ``outcome`` says; None: it is as if it had never been."""
         key = _key(identity_key, request_id)

@@ -186,8 +186,8 @@ class RedisJobQueue:
 
     # A gateway's side.
 
-    async def submit(self, job: Job, *, free_slots: int) -> int:
-        args = (*_description(job), self._max_depth + free_slots, _encode(job))
+    async def submit(self, job: Job, *, slots: int) -> int:
+        args = (*_description(job), self._max_depth, _encode(job), slots)
         place: int = await self._call("submit", job.model_id, *args)
         if place < 0:
             raise QueueFull(job.model_id)

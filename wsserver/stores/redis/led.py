@@ -28,11 +28,11 @@ class RedisLedger:
 
     def add(self, stream_id: str) -> None:
         """This node leads an answer; before the answer is in the log."""
-        self._link.tell("led/add", [_key(self._node)], (stream_id, IDLE_MS))
+        self._link.insist("led/add", [_key(self._node)], (stream_id, IDLE_MS))
 
     def remove(self, stream_id: str) -> None:
         """It does so no longer: the answer is in line, or over."""
-        self._link.tell("led/remove", [_key(self._node)], (stream_id,))
+        self._link.insist("led/remove", [_key(self._node)], (stream_id,))
 
     def clearing(self, end: Callable[[str], Awaitable[None]]) -> Callable[[str], Awaitable[bool]]:
         """What clears a dead node's: each of its answers is ended. May be done twice."""

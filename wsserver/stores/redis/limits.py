@@ -7,7 +7,7 @@ gives back one. A place whose process died before it could is found when somebod
 | key | type | holds |
 |---|---|---|
 | ``…:requests``, ``…:tokens`` | string | when the key is fully rested again (seconds); ends then |
-| ``…:places`` | sorted set | streamId of each answer, by the time (ms) at which it was accepted |
+| ``…:places`` | sorted set | streamId of each answer, by the time (ms) of its last `begin` |
 
 All keys of one limit key carry one hash tag, a digest of it.
 """
@@ -26,6 +26,9 @@ from wsserver.core.limits import (
 )
 from wsserver.stores.redis.link import RedisLink
 from wsserver.stores.redis.names import digest
+
+BELIEVED_MS = 15_000
+"""For how long an answer is believed to live that was accepted and is in no log yet."""
 
 Living = Callable[[Sequence[str]], Awaitable[set[str]]]
 """Which of these streams have not ended."""
@@ -70,10 +73,11 @@ class RedisLimits:
             WireError: ``too_many_streams`` when all places are taken.
         """
         most = self._policy.max_concurrent_streams
-        holders = await self._link.call("limits/begin", _keys(key), (most, stream_id))
-        if holders and await self._give_back_ended(key, [h.decode() for h in holders]):
-            holders = await self._link.call("limits/begin", _keys(key), (most, stream_id))
-        if holders:
+        args = (most, stream_id, BELIEVED_MS)
+        unseen = await self._link.call("limits/begin", _keys(key), args)
+        if unseen and await self._give_back_ended(key, [one.decode() for one in unseen]):
+            unseen = await self._link.call("limits/begin", _keys(key), args)
+        if unseen is not None:
             raise too_many_streams(most)
 
     async def end(self, key: str, stream_id: str) -> None:

@@ -1,9 +1,9 @@
 """A process' one link to Redis, single or a cluster: steps, commands, bells.
 
-Decides where a step goes and what a refusal means; how it gets there is the lanes' affair (one
-connection to each host, one piece of writing a tick). Nothing is asked before the first use. What
-is asked while Redis is away fails within three seconds with `StoreUnavailable`, and the link finds
-out by itself when Redis is back.
+Decides what a refusal means, and knows whether Redis is there; how a step gets where its keys are
+is the hosts' and lanes' affair (one pipeline a tick to each host). Nothing is asked before the
+first use. What is asked while Redis is away fails within three seconds with `StoreUnavailable`, and
+the link finds out by itself when Redis is back.
 
 Two things hold for every step, and each script is written for them: it **may run twice** (the
 connection broke before its reply came), and after `StoreUnavailable` nobody knows whether it ran.
@@ -18,20 +18,22 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from enum import Enum
 from typing import Any, Final
 
+from redis.exceptions import NoScriptError, ResponseError
+
 from wsserver.core.sessions.store import StoreUnavailable
-from wsserver.stores.redis.address import Address
 from wsserver.stores.redis.bells import Bells
-from wsserver.stores.redis.connection import Command, Lost, Refusal, Value
+from wsserver.stores.redis.hosts import Hosts
+from wsserver.stores.redis.lane import Command, Lane, Lost, Value
 from wsserver.stores.redis.scripts import script
-from wsserver.stores.redis.topology import Topology
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY, LAST_RETRY = 0.05, 1.0
 """Seconds between two looks for a Redis that is away: the first pause, and the longest."""
 
-_REDIRECTS = 5
-_MOVING_PAUSE = 0.05
+
+INSIST_EVERY = 0.5
+"""Seconds between tries to run a step that is insisted upon."""
 
 
 class _Publish(Enum):
@@ -53,26 +55,32 @@ class RedisLink:
         on_down: Called when it has gone away.
     """
 
-    def __init__(self, address: Address) -> None:
-        self._topology = Topology(address, self._note)
+    def __init__(self, url: str) -> None:
+        self._hosts = Hosts(url, self._note)
         self._learning: asyncio.Task[None] | None = None
         self._healing: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Task[None]] = set()
+        self._insisted: dict[tuple[str, Argument], object] = {}
         self._is_up = True
         self._is_closed = False
         self.on_up: list[Callable[[], None]] = []
         self.on_down: list[Callable[[], None]] = []
-        self.bells = Bells(self._topology, self.command, self.learn)
+        self.bells = Bells(self._hosts, self.command, self.learn)
         self.on_up.append(self.bells.doubt)
 
     @classmethod
     def open(cls, url: str) -> RedisLink:
         """A link to ``redis://``, ``rediss://`` or ``unix://``. Nothing is asked yet.
 
+        User name, password and database stand at their usual places or in the query
+        (``?username=…&password=…&db=…``). For TLS the query may name ``ssl_ca_certs``,
+        ``ssl_certfile``, ``ssl_keyfile``, ``ssl_cert_reqs`` (none, optional, required) and
+        ``ssl_check_hostname``.
+
         Raises:
-            ValueError: If the URL is none of these.
+            ValueError: If the URL is none of these, or says something else.
         """
-        return cls(Address.parse(url))
+        return cls(url)
 
     @property
     def is_up(self) -> bool:
@@ -92,11 +100,11 @@ class RedisLink:
         """
         code = script(name)
         await self._known()
-        publish = self._topology.publish
+        publish = self._hosts.publish
         values = [publish if isinstance(value, _Publish) else value for value in args]
         rest: Command = (len(keys), *keys, *values)
         reply = await self._ask(("EVALSHA", code.digest, *rest), keys[0])
-        if isinstance(reply, Refusal) and reply.code == "NOSCRIPT":
+        if isinstance(reply, NoScriptError):
             # A Redis that has been restarted or has never seen it; it keeps the text from now on.
             reply = await self._ask(("EVAL", code.text, *rest), keys[0])
         return _granted(reply)
@@ -107,8 +115,21 @@ class RedisLink:
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
+    def insist(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> None:
+        """Run a step that nobody waits for, and again until Redis has taken it.
+
+        What it is about is its first key and its first argument: a later step about the same
+        takes its place, so that an older one never runs after it.
+        """
+        task = asyncio.get_running_loop().create_task(self._insist(name, keys, args))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
     async def command(self, *command: Value) -> Any:
         """Run a plain command; its key, if it has one, is its second word.
+
+        Returns:
+            The reply as the client library gives it: a dict where it is one of names and values.
 
         Raises:
             StoreUnavailable: As for `call`.
@@ -123,7 +144,16 @@ class RedisLink:
             StoreUnavailable: As for `call`.
         """
         await self._known()
-        await self.command(self._topology.publish, channel, data)
+        await self.command(self._hosts.publish, channel, data)
+
+    async def everywhere(self, *command: Value) -> list[Any]:
+        """Run a command on every host.
+
+        Raises:
+            StoreUnavailable: As for `call`.
+        """
+        await self._known()
+        return [await self._ask_at(lane, command) for lane in self._hosts.lanes]
 
     async def ping(self) -> None:
         """Ask every host for a sign of life.
@@ -131,12 +161,7 @@ class RedisLink:
         Raises:
             StoreUnavailable: If one gives none.
         """
-        await self._known()
-        for lane in self._topology.lanes:
-            try:
-                _granted(await lane.ask(("PING",)))
-            except Lost as error:
-                raise StoreUnavailable(f"Redis: {error}") from error
+        await self.everywhere("PING")
 
     async def scan(self, pattern: str) -> AsyncIterator[bytes]:
         """All keys that match, on all hosts. For tools: never in the path of a request.
@@ -145,17 +170,14 @@ class RedisLink:
             StoreUnavailable: As for `call`.
         """
         await self._known()
-        for lane in self._topology.lanes:
-            place = b"0"
+        for lane in self._hosts.lanes:
+            place = 0
             while True:
-                try:
-                    asked = lane.ask(("SCAN", place, "MATCH", pattern, "COUNT", 1000))
-                    place, keys = _granted(await asked)
-                except Lost as error:
-                    raise StoreUnavailable(f"Redis: {error}") from error
+                asked = ("SCAN", place, "MATCH", pattern, "COUNT", 1000)
+                place, keys = await self._ask_at(lane, asked)
                 for key in keys:
                     yield key
-                if place == b"0":
+                if not place:
                     break
 
     async def learn(self) -> None:
@@ -169,7 +191,13 @@ class RedisLink:
         if self._learning is None:
             self._learning = asyncio.get_running_loop().create_task(self._learn())
             self._learning.add_done_callback(_look_at)  # whoever wanted it may have gone
-        await asyncio.shield(self._learning)
+        learning = self._learning
+        try:
+            await asyncio.shield(learning)
+        except asyncio.CancelledError:
+            if learning.cancelled():  # not who asks: the link was closed
+                raise StoreUnavailable("Redis: closed") from None
+            raise
 
     async def close(self) -> None:
         """End it. What is under way fails with `StoreUnavailable`."""
@@ -178,18 +206,19 @@ class RedisLink:
         tasks = {task for task in (self._learning, self._healing) if task is not None}
         for task in tasks:
             task.cancel()
-        await self._topology.close()
+        await self._hosts.close()
         if tasks | self._telling:
             await asyncio.wait(tasks | self._telling)
 
     async def _known(self) -> None:
-        if not self._topology.is_known:
+        if not self._hosts.is_known:
             await self.learn()
 
     async def _learn(self) -> None:
         try:
-            await self._topology.learn()
+            await self._hosts.learn()
         except Lost as error:
+            self._take_state(is_up=False)
             raise StoreUnavailable(f"Redis: {error}") from error
         finally:
             self._learning = None
@@ -200,39 +229,42 @@ class RedisLink:
         except StoreUnavailable as error:
             log.warning("%s did not reach Redis: %s", name, error)
 
-    async def _ask(self, command: Command, key: Value | None) -> Any:
-        """A command's reply, from wherever its key is by now."""
-        topology = self._topology
-        reply: Any = None
+    async def _insist(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> None:
+        subject, step = (keys[0], args[0]), object()
+        self._insisted[subject] = step
         try:
-            for _ in range(_REDIRECTS):
-                reply = await topology.lane_of(key).ask(command)
-                if not isinstance(reply, Refusal):
-                    return reply
-                match reply.code:
-                    case "MOVED":
-                        await self.learn()
-                    case "ASK":
-                        return await self._ask_there(command, str(reply).split()[2])
-                    case "TRYAGAIN" | "CLUSTERDOWN":
-                        await asyncio.sleep(_MOVING_PAUSE)
-                    case _:
-                        return reply
+            while self._insisted.get(subject) is step and not self._is_closed:
+                try:
+                    await self.call(name, keys, args)
+                    return
+                except StoreUnavailable as error:
+                    log.info("%s has not reached Redis yet: %s", name, error)
+                await asyncio.sleep(INSIST_EVERY)
+        finally:
+            if self._insisted.get(subject) is step:
+                del self._insisted[subject]
+
+    async def _ask(self, command: Command, key: Value | None) -> Any:
+        """A command's reply, or the `ResponseError` that it is."""
+        try:
+            return await self._hosts.lane_of(key).ask(command)
         except Lost as error:
             raise StoreUnavailable(f"Redis: {error}") from error
-        return reply
 
-    async def _ask_there(self, command: Command, place: str) -> Any:
-        """Ask the host that a slot is moving to. Both commands go out in one tick, in order."""
-        host, _, port = place.rpartition(":")
-        lane = self._topology.lane_at(host, int(port))
-        _, reply = await asyncio.gather(lane.ask(("ASKING",)), lane.ask(command))
-        return reply
+    async def _ask_at(self, lane: Lane, command: Command) -> Any:
+        try:
+            return _granted(await lane.ask(command))
+        except Lost as error:
+            raise StoreUnavailable(f"Redis: {error}") from error
 
     def _note(self) -> None:
         """A lane came up or went down."""
-        is_up = all(lane.is_up for lane in self._topology.lanes)
-        if not is_up and self._healing is None and not self._is_closed:
+        self._take_state(is_up=all(lane.is_up for lane in self._hosts.lanes))
+
+    def _take_state(self, *, is_up: bool) -> None:
+        if self._is_closed:
+            return
+        if not is_up and self._healing is None:
             self._healing = asyncio.get_running_loop().create_task(self._heal())
         if is_up is not self._is_up:
             self._is_up = is_up
@@ -260,7 +292,7 @@ class RedisLink:
 
 def _granted(reply: Any) -> Any:
     """The reply, if it is no refusal."""
-    if isinstance(reply, Refusal):
+    if isinstance(reply, ResponseError):
         raise StoreUnavailable(f"Redis: {reply}") from reply
     return reply
 

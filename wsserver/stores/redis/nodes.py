@@ -81,6 +81,10 @@ class RedisNodes:
         alive, dead = await self._link.call("nodes/list", KEYS)
         return NodeList([node.decode() for node in alive], [node.decode() for node in dead])
 
+    async def alive(self) -> list[str]:
+        """Those that live."""
+        return (await self.all()).alive
+
     async def dead(self) -> list[str]:
         """Those that have died and are not buried."""
         return (await self.all()).dead

@@ -12,7 +12,7 @@ in one slot and each step is atomic.
 | ``…:jobs`` | hash | streamId to its `Job` (MessagePack) |
 | ``…:notes`` | hash | streamId to what the scripts know of it: owner, claim, claims (MessagePack) |
 | ``…:leases`` | sorted set | streamId of what is claimed, by the time (ms) at which it is let go |
-| ``…:counts`` | hash | arrivals, turns and owners so far |
+| ``…:counts`` | hash | arrivals, turns and owners so far; how many run |
 
 All end a day after the queue's last use. Owners appear as digests. The bells are ``…:work`` (a job
 waits) and ``…:places`` (the line has moved).

@@ -246,7 +246,9 @@ class RedisSessionStore:
             ids, *(replies[n * len(ids) : (n + 1) * len(ids)] for n in range(4)), strict=True
         )
         return [
-            session_of(owner, session_id, [b"ok", fields, count, size or b"0", newest or b""])
+            session_of(
+                owner, session_id, [b"ok", _flat(fields), count, size or b"0", newest or b""]
+            )
             for session_id, fields, count, size, newest in rows
             if fields
         ]
@@ -281,3 +283,8 @@ class RedisSessionStore:
         due = await self._link.command("ZRANGEBYSCORE", key, "-inf", f"({now}", "LIMIT", 0, 100)
         for session_id in due:
             await self._run("delete", owner, session_id.decode(), 1)
+
+
+def _flat(fields: dict[bytes, bytes]) -> list[bytes]:
+    """Names and values by turns, as scripts give them."""
+    return [part for field in fields.items() for part in field]

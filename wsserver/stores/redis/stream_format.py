@@ -34,6 +34,9 @@ Bells come at ``wsserver:b:{g:<streamId>}``: a letter and fields between bars, t
 | ``E|fence|total|ending`` | it has ended |
 | ``X|ending`` | an end was asked for |
 | ``R|`` | its writer gave back what Redis had lost: look |
+
+C and X come at ``wsserver:b:{g:<streamId>}:w`` as well. Its writer listens there, and does not get
+back all that it writes.
 """
 
 from __future__ import annotations
@@ -93,6 +96,11 @@ def stream_keys(stream_id: str) -> list[str]:
 def channel(stream_id: str) -> str:
     """Where its bells come."""
     return f"{PREFIX}:{{g:{stream_id}}}"
+
+
+def writer_channel(stream_id: str) -> str:
+    """Where those of its bells come that its writer must hear."""
+    return f"{channel(stream_id)}:w"
 
 
 def pack_ending(ending: Ending) -> bytes:

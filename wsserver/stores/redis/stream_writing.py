@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.streams import StreamRecord
@@ -25,7 +26,20 @@ from wsserver_protocol.lifecycle import StreamStep
 Call = tuple[str, list[str], list[Argument]]
 """A script, its keys, its arguments."""
 
+UNWANTED, ALL_KEYS = 1, 2
+"""What an append's reply may end with; else 0."""
+
 _REFUSALS = {b"ok": None, b"short": Refusal.SHORT, b"fenced": Refusal.FENCED}
+
+
+class Near(Protocol):
+    """The mirrors of a writer's own process."""
+
+    def get(self, stream_id: str) -> StreamRecord | None:
+        """The mirror of an answer, if there is one."""
+
+    def ring(self, stream_id: str, rung: Rung) -> None:
+        """Tell it of text that Redis may not have yet."""
 
 
 class Claimant(NamedTuple):
@@ -44,19 +58,23 @@ class Writing:
         leave: Ends the subscription to the answer's bells.
         is_sending: An operation is under way.
         is_lost: Its owner was told that Redis has been away for too long.
-        is_orphan: Its end was asked for because nobody wants it.
+        is_unwanted: Redis said last that its asker is gone and nobody looks.
+        is_orphan: Its end was asked for because of that.
         away_since: Loop time of the first failure in a row.
     """
 
     __slots__ = (
         "_claims",
         "_id",
+        "_keys",
         "_meta",
+        "_needs_all_keys",
         "_rung",
         "away_since",
         "is_lost",
         "is_orphan",
         "is_sending",
+        "is_unwanted",
         "leave",
         "record",
         "writer",
@@ -75,9 +93,11 @@ class Writing:
         self.record = record
         self.writer = writer
         self.leave = leave
-        self.is_sending = self.is_lost = self.is_orphan = False
+        self.is_sending = self.is_lost = self.is_unwanted = self.is_orphan = False
         self.away_since: float | None = None
         self._id = own
+        self._keys = stream_keys(record.stream_id)
+        self._needs_all_keys = False  # for the next append
         self._claims = claims
         self._meta = meta
         self._rung = len(record.transcript)  # bytes that mirrors here were rung for
@@ -120,11 +140,16 @@ class Writing:
         """Redis answered: a verdict and the length of its text."""
         length = reply[1] if len(reply) > 1 else 0
         self.writer.replied(operation, Reply(length, _REFUSALS[reply[0]]))
+        wish = reply[3] if len(reply) > 3 else 0
+        self.is_unwanted, self._needs_all_keys = wish == UNWANTED, wish == ALL_KEYS
 
     def call_for(self, operation: Append | Finish, retention: int) -> Call:
         """The call of an operation; ``retention`` in milliseconds."""
         if isinstance(operation, Append):
-            return self._call("append", *self._text(operation))
+            args = self._text(operation)
+            has_logprobs = args[-1] != b""
+            keys = self._keys if has_logprobs or self._needs_all_keys else self._keys[:2]
+            return "streams/append", keys, [*args, PUBLISH]
         ending = pack_ending(operation.ending)
         return self._call("finish", operation.fence, self._id, operation.total, ending, retention)
 
@@ -153,7 +178,31 @@ class Writing:
         return kept[first : bisect_right(kept, end, key=itemgetter(0))]
 
     def _call(self, name: str, *args: Argument) -> Call:
-        return f"streams/{name}", stream_keys(self.record.stream_id), [*args, PUBLISH]
+        return f"streams/{name}", self._keys, [*args, PUBLISH]
+
+
+class Nearby:
+    """Shows the mirrors of this process what an engine's step has made, for all answers at once."""
+
+    def __init__(self, near: Near | None) -> None:
+        self._near = near
+        self._fresh: set[Writing] = set()  # with text that mirrors here have not seen
+
+    def show(self, writing: Writing) -> None:
+        """There is more of an answer; its mirror is told when the step is over."""
+        near = self._near
+        if near is None or near.get(writing.record.stream_id) is None:
+            return
+        if not self._fresh:
+            asyncio.get_running_loop().call_soon(self._ring, near)
+        self._fresh.add(writing)
+
+    def _ring(self, near: Near) -> None:
+        fresh, self._fresh = self._fresh, set()
+        for writing in fresh:
+            rung = writing.fresh()
+            if rung is not None:
+                near.ring(writing.record.stream_id, rung)
 
 
 def claimed(claimant: Claimant, reply: list[Any], now: float, leave: Callable[[], None]) -> Writing:

@@ -83,6 +83,8 @@ class RedisStreams:
     async def open(self, stream_id: str) -> tuple[StreamRecord, bytes] | None:
         """The mirror of any answer in the log, true from now on, and its meta; None if gone.
 
+        Whoever gets one calls `release` when he needs it no more.
+
         Raises:
             StoreUnavailable: If Redis is away and it is not mirrored here.
         """
@@ -102,7 +104,9 @@ class RedisStreams:
             if not is_there:
                 self._drop(followed)
             followed.opened.set_result(is_there)
-        self._keep(followed)
+        else:
+            followed.holders += 1
+            self._keep(followed)
         if not await asyncio.shield(followed.opened):
             return None
         return followed.record, followed.meta
@@ -114,9 +118,20 @@ class RedisStreams:
         return followed.record if followed is not None and is_open else None
 
     def release(self, stream_id: str) -> None:
-        """Nobody here needs the mirror any more; it goes after `KEPT_SECONDS`."""
+        """One who created or opened the mirror needs it no more.
+
+        When nobody does it goes after `KEPT_SECONDS`, and at once if the answer has ended: how
+        long that can be opened is for the log to say.
+        """
         followed = self._followed.get(stream_id)
-        if followed is not None and followed.leaving is None:
+        if followed is None or followed.leaving is not None:
+            return
+        followed.holders -= 1
+        if followed.holders:
+            return
+        if followed.record.is_ended:
+            self._drop(followed)
+        else:
             loop = asyncio.get_running_loop()
             followed.leaving = loop.call_later(KEPT_SECONDS, self._drop, followed)
 

@@ -4,8 +4,9 @@
 |---|---|---|
 | ``…:line`` | list | streamIds of the turns under way, in order of arrival |
 | ``…:leases`` | hash | streamId to the time (ms) until which its gateway is believed to live |
+| ``…:placed`` | set | those of them whose messages are in the tree |
 
-Both carry one hash tag, a digest of the session, and end a day after their last use. A turn whose
+All carry one hash tag, a digest of the session, and end a day after their last use. A turn whose
 gateway has died goes on while its answer is made, and gives way when that has ended.
 """
 
@@ -42,27 +43,32 @@ class RedisTurnOrder:
         self._living = living
         self._held: dict[str, str] = {}  # streamId to session
 
-    async def arrive(self, session: str, stream_id: str) -> None:
+    async def arrive(self, session: str, stream_id: str) -> bool:
         """Take the last place in the session's line. Again: nothing happens.
+
+        Returns:
+            Whether nobody stands before it.
 
         Raises:
             StoreUnavailable: If Redis is away.
         """
         self._held[stream_id] = session
-        await self._link.call("turns/arrive", _keys(session), (stream_id, LEASE_MS, IDLE_MS))
+        args = (stream_id, LEASE_MS, IDLE_MS)
+        place: int = await self._link.call("turns/arrive", _keys(session), args)
+        return place == 0
 
-    async def wait(self, session: str, stream_id: str) -> None:
-        """Wait until all that arrived before have ended.
+    async def wait(self, session: str, stream_id: str, *, to_place: bool = False) -> None:
+        """Wait until all that arrived before have ended; ``to_place``: or are `placed`.
 
         Raises:
             StoreUnavailable: If Redis is away.
         """
-        if await self._is_first(session, stream_id):
+        if await self._is_free(session, stream_id, to_place):
             return
         rung = asyncio.Event()
         leave = await self._link.bells.subscribe(_channel(session), lambda _: rung.set(), rung.set)
         try:
-            while not await self._is_first(session, stream_id):
+            while not await self._is_free(session, stream_id, to_place):
                 try:
                     async with asyncio.timeout(LOOK_SECONDS):
                         await rung.wait()
@@ -73,10 +79,15 @@ class RedisTurnOrder:
         finally:
             leave()
 
+    def placed(self, session: str, stream_id: str) -> None:
+        """The turn's messages are in the tree. Without Redis the next one waits for its end."""
+        args = (stream_id, IDLE_MS, _channel(session), PUBLISH)
+        self._link.tell("turns/placed", _keys(session), args)
+
     def leave(self, session: str, stream_id: str) -> None:
-        """The turn has ended. What is not written because Redis is away ends with its lease."""
+        """The turn has ended. Should this process end before Redis has it, its lease runs out."""
         self._held.pop(stream_id, None)
-        self._drop(session, stream_id)
+        self._link.insist("turns/leave", _keys(session), (stream_id, _channel(session), PUBLISH))
 
     async def keep(self) -> None:
         """Renew the leases of this process's turns, until cancelled."""
@@ -85,23 +96,26 @@ class RedisTurnOrder:
             for stream_id, session in self._held.items():
                 self._link.tell("turns/renew", _keys(session), (stream_id, LEASE_MS, IDLE_MS))
 
-    async def _is_first(self, session: str, stream_id: str) -> bool:
-        while True:
-            head, is_silent = await self._link.call("turns/head", _keys(session))
-            first = head.decode()
-            if first in ("", stream_id):
-                return True
-            if not is_silent or await self._living([first]):
-                return False
-            self._drop(session, first)
-
-    def _drop(self, session: str, stream_id: str) -> None:
-        self._link.tell("turns/leave", _keys(session), (stream_id, _channel(session), PUBLISH))
+    async def _is_free(self, session: str, stream_id: str, to_place: bool) -> bool:
+        """Whether nobody stands in the way."""
+        found = await self._link.call("turns/ahead", _keys(session), (stream_id,))
+        is_free = True
+        for name, is_silent, is_placed in zip(*[iter(found)] * 3, strict=True):
+            if is_placed and to_place:
+                continue
+            if not is_silent or await self._living([name.decode()]):
+                is_free = (
+                    is_free and to_place and bool(is_silent)
+                )  # what lives in the log is placed
+            else:
+                args = (name, _channel(session), PUBLISH)
+                await self._link.call("turns/leave", _keys(session), args)
+        return is_free
 
 
 def _keys(session: str) -> list[str]:
     base = f"wsserver:{{t:{digest(session)}}}"
-    return [f"{base}:line", f"{base}:leases"]
+    return [f"{base}:line", f"{base}:leases", f"{base}:placed"]
 
 
 def _channel(session: str) -> str:

@@ -1,16 +1,16 @@
 /** The page. */
 
+import { Menu, NewChat, People, Sliders } from "@wsserver/shared/components/icons.js";
+import { KeyPrompt } from "@wsserver/shared/components/KeyPrompt.js";
+import { StatusBadge, StatusBar } from "@wsserver/shared/components/Status.js";
+import { ThemeButton } from "@wsserver/shared/components/ThemeButton.js";
 import { newChat, turns } from "../state/conversation.js";
 import { changedSettings, settingsOpen } from "../state/settings.js";
-import { theme, toggleTheme } from "../state/theme.js";
 import { Composer } from "./Composer.js";
 import { Conversation } from "./Conversation.js";
-import { Menu, Moon, NewChat, Sliders, Sun } from "./icons.js";
-import { KeyPrompt } from "./KeyPrompt.js";
 import { ModelPicker } from "./ModelPicker.js";
 import { Settings } from "./Settings.js";
 import { Sidebar, sidebarOpen } from "./Sidebar.js";
-import { StatusBadge, StatusBar } from "./Status.js";
 
 export function App() {
   return (
@@ -34,7 +34,6 @@ export function App() {
 }
 
 function Header() {
-  const other = theme.value === "dark" ? "light" : "dark";
   return (
     <header class="header">
       <button
@@ -54,16 +53,10 @@ function Header() {
       <button type="button" class="quiet" aria-label="New chat" title="New chat" onClick={newChat} data-testid="new-chat">
         <NewChat />
       </button>
-      <button
-        type="button"
-        class="quiet"
-        aria-label={`Switch to ${other} colours`}
-        title={`Switch to ${other} colours`}
-        onClick={toggleTheme}
-        data-testid="theme"
-      >
-        {theme.value === "dark" ? <Sun /> : <Moon />}
-      </button>
+      <a class="quiet" href="apps/rooms/" aria-label="Rooms" title="Rooms: ask together with others" data-testid="rooms-link">
+        <People />
+      </a>
+      <ThemeButton />
       <button
         type="button"
         class="quiet marked"

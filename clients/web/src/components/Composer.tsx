@@ -1,10 +1,10 @@
 /** Where questions are written. Enter sends, Shift+Enter makes a new line, Escape stops. */
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { ArrowUp, StopSquare } from "@wsserver/shared/components/icons.js";
+import { status } from "@wsserver/shared/state/connection.js";
+import { currentModel } from "@wsserver/shared/state/models.js";
 import { ask, editing, running, stop, turns } from "../state/conversation.js";
-import { status } from "../state/connection.js";
-import { currentModel } from "../state/models.js";
-import { ArrowUp, StopSquare } from "./icons.js";
 
 export function Composer() {
   const area = useRef<HTMLTextAreaElement>(null);

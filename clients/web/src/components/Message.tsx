@@ -1,12 +1,13 @@
 /** One turn of the conversation. */
 
 import { useEffect, useRef } from "preact/hooks";
-import { Markdown } from "../markdown/Markdown.js";
-import { Answer, type Figures, type Outcome, type Question } from "../state/answer.js";
+import { ENDINGS, FiguresView, Waiting } from "@wsserver/shared/components/AnswerState.js";
+import { CopyButton } from "@wsserver/shared/components/CopyButton.js";
+import { Edit, Forward, Retry } from "@wsserver/shared/components/icons.js";
+import { Markdown } from "@wsserver/shared/markdown/Markdown.js";
+import { Answer, type Outcome, type Question } from "@wsserver/shared/state/answer.js";
 import { ask, canContinue, continueAnswer, editing, retry, running, type Turn } from "../state/conversation.js";
 import { settingsOpen } from "../state/settings.js";
-import { CopyButton } from "./CopyButton.js";
-import { Edit, Forward, Retry } from "./icons.js";
 
 export function Message({ turn, last, lastQuestion }: { turn: Turn; last: boolean; lastQuestion: boolean }) {
   if (turn instanceof Answer) return <AnswerView answer={turn} last={last} />;
@@ -66,8 +67,8 @@ function EditView({ question }: { question: Question }) {
           data-testid="edit-box"
         />
         <div class="row">
-          <button type="button" onClick={cancel}>Cancel</button>
-          <button type="button" class="primary" onClick={send} data-testid="edit-send">Send</button>
+          <button type="button" class="pill" onClick={cancel}>Cancel</button>
+          <button type="button" class="pill primary" onClick={send} data-testid="edit-send">Send</button>
         </div>
       </div>
     </article>
@@ -114,26 +115,6 @@ function AnswerView({ answer, last }: { answer: Answer; last: boolean }) {
   );
 }
 
-function Waiting({ answer, empty }: { answer: Answer; empty: boolean }) {
-  const text = answer.stopping.value ? "Stopping…" : waitingText(answer);
-  const figures = answer.figures.value;
-  return (
-    <div class="waiting" data-testid="progress">
-      {empty && !answer.stopping.value && (
-        <span class="dots" aria-hidden="true"><i /><i /><i /></span>
-      )}
-      {text && <span>{text}</span>}
-      {!empty && !text && figures && <span class="facts">{figuresText(figures)}</span>}
-    </div>
-  );
-}
-
-function waitingText(answer: Answer): string {
-  const position = answer.queuePosition.value;
-  if (position !== null) return position === 1 ? "Next in line" : `${ordinal(position)} in line`;
-  return answer.phase.value === "loading" ? "The model is loading…" : "";
-}
-
 interface EndingProps<Kind = Outcome> {
   answer: Answer;
   outcome: Kind;
@@ -161,12 +142,6 @@ function Ending({ answer, outcome, last }: EndingProps) {
   }
 }
 
-const ENDINGS = {
-  stopped: "Stopped",
-  length: "Cut off at the length limit",
-  timeout: "Cut off: it took too long",
-};
-
 function Failure({ answer, outcome, last }: EndingProps<Outcome & { kind: "error" }>) {
   return (
     <div class="failure" role="alert" data-testid="failure" data-code={outcome.code}>
@@ -191,28 +166,4 @@ function ContinueButton({ answer }: { answer: Answer }) {
       <Forward /> Continue
     </button>
   );
-}
-
-function FiguresView({ figures, model }: { figures: Figures | null; model: string | null }) {
-  if (!figures) return null;
-  const title = figures.timeToFirstToken === null ? "" : `First token after ${Math.round(figures.timeToFirstToken)} ms`;
-  return (
-    <span class="facts" title={title} data-testid="figures">
-      {model && <span class="model-name">{model} · </span>}
-      {figuresText(figures)}
-    </span>
-  );
-}
-
-function figuresText({ tokens, tokensPerSecond }: Figures): string {
-  const count = `${tokens.toLocaleString("en")} token${tokens === 1 ? "" : "s"}`;
-  if (tokensPerSecond === null) return count;
-  const rate = tokensPerSecond >= 10 ? Math.round(tokensPerSecond) : tokensPerSecond.toFixed(1);
-  return `${count} · ${rate.toLocaleString("en")} tokens/s`;
-}
-
-function ordinal(position: number): string {
-  const teen = position % 100 >= 11 && position % 100 <= 13;
-  const ending = teen ? "th" : (["th", "st", "nd", "rd"][position % 10] ?? "th");
-  return `${position}${ending}`;
 }

@@ -2,8 +2,8 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { ModelEntry } from "@wsserver/client";
-import { chooseModel, currentModel, loadErrors, loads, models, refreshModels } from "../state/models.js";
-import { Check, Chevron } from "./icons.js";
+import { Check, Chevron } from "@wsserver/shared/components/icons.js";
+import { chooseModel, currentModel, loadErrors, loads, models, refreshModels } from "@wsserver/shared/state/models.js";
 
 export function ModelPicker() {
   const [open, setOpen] = useState(false);

@@ -1,6 +1,7 @@
 /** How answers are made. An empty field leaves it to the server. */
 
 import { useEffect, useRef } from "preact/hooks";
+import { Close } from "@wsserver/shared/components/icons.js";
 import {
   changedSettings,
   fieldErrors,
@@ -10,7 +11,6 @@ import {
   settings,
   settingsOpen,
 } from "../state/settings.js";
-import { Close } from "./icons.js";
 
 interface Field {
   name: Exclude<SettingName, "system">;
@@ -70,7 +70,7 @@ export function Settings() {
         </label>
         {FIELDS.map((field) => <NumberField key={field.name} field={field} />)}
         <div class="foot">
-          <button type="button" onClick={resetSettings} disabled={changedSettings.value === 0}>
+          <button type="button" class="pill" onClick={resetSettings} disabled={changedSettings.value === 0}>
             Back to defaults
           </button>
         </div>

@@ -2,6 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { signal } from "@preact/signals";
+import { Close, Edit, NewChat, Trash } from "@wsserver/shared/components/icons.js";
 import { chatQuery, chats } from "../state/chat-list.js";
 import type { ChatSummary } from "../state/chats.js";
 import {
@@ -13,7 +14,6 @@ import {
   renameChat,
   searchChats,
 } from "../state/conversation.js";
-import { Close, Edit, NewChat, Trash } from "./icons.js";
 
 export const sidebarOpen = signal(false);
 

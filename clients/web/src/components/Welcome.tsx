@@ -1,8 +1,8 @@
 /** The empty page: what this is, and something to begin with. */
 
+import { Logo } from "@wsserver/shared/components/icons.js";
+import { currentModel } from "@wsserver/shared/state/models.js";
 import { ask } from "../state/conversation.js";
-import { currentModel } from "../state/models.js";
-import { Logo } from "./icons.js";
 
 const QUESTIONS = [
   "What is a violin?",

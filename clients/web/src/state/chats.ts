@@ -6,8 +6,8 @@
  */
 
 import { type Client, type HistoryMessage, isUnknownType, newId, type StreamInput } from "@wsserver/client";
-import type { Outcome, StoredTurn } from "./answer.js";
-import type { BrowserStorage } from "./storage.js";
+import type { Outcome, StoredTurn } from "@wsserver/shared/state/answer.js";
+import type { BrowserStorage } from "@wsserver/shared/state/storage.js";
 
 export interface ChatSummary {
   id: string;

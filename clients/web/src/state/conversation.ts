@@ -8,13 +8,13 @@
 
 import { batch, computed, effect, signal } from "@preact/signals";
 import { type AnswerStream, type FieldError, newId, type StreamInput } from "@wsserver/client";
-import { Answer, type Question, type StoredTurn } from "./answer.js";
+import { Answer, type Question, type StoredTurn } from "@wsserver/shared/state/answer.js";
+import { capabilities, client } from "@wsserver/shared/state/connection.js";
+import { permanent, perTab } from "@wsserver/shared/state/storage.js";
 import { chatQuery, readChats } from "./chat-list.js";
 import { type ChatBackend, chooseBackend, titleOf } from "./chats.js";
-import { capabilities, client } from "./connection.js";
 import { fitted, generationInput } from "./request.js";
 import { fieldErrors, generationOptions, settings, settingsOpen, showFieldErrors } from "./settings.js";
-import { permanent, perTab } from "./storage.js";
 import { announceEnd, announceRunning, onAnnouncement, type Running, runningIn } from "./tabs.js";
 
 export type Turn = Question | Answer;

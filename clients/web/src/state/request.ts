@@ -1,10 +1,10 @@
 /** What goes with every question: the settings, and as much of the conversation as fits. */
 
 import { type ChatMessage, isUnknownType, type StreamInput } from "@wsserver/client";
-import type { Answer } from "./answer.js";
-import { client } from "./connection.js";
+import type { Answer } from "@wsserver/shared/state/answer.js";
+import { client } from "@wsserver/shared/state/connection.js";
+import { currentModel } from "@wsserver/shared/state/models.js";
 import { fitContext } from "./fit.js";
-import { currentModel } from "./models.js";
 import { generationOptions, settings } from "./settings.js";
 
 /** Leaves out the oldest turns where the page sends the whole conversation. */

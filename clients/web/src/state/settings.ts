@@ -7,7 +7,7 @@
 
 import { computed, signal } from "@preact/signals";
 import type { FieldError, GenerationOptions } from "@wsserver/client";
-import { permanent } from "./storage.js";
+import { permanent } from "@wsserver/shared/state/storage.js";
 
 export type SettingName = "system" | "temperature" | "maxTokens" | "topP" | "seed";
 export type Settings = Record<SettingName, string>;

@@ -5,7 +5,7 @@
  * server that the answer has ended.
  */
 
-import { permanent } from "./storage.js";
+import { permanent } from "@wsserver/shared/state/storage.js";
 
 const KEY = "running";
 

@@ -6,5 +6,7 @@ end
 redis.call('HSET', CLIENT, 'node', ARGV[1], 'state', ARGV[2], 'tokens', ARGV[3])
 if ARGV[4] == '1' then
     be_present()
+elseif not node then
+    leave(60000) -- gone before it was known: its node says next for how long it may come back
 end
 return 1

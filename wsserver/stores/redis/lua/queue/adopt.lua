@@ -11,6 +11,7 @@ keep_note(stream, note)
 redis.call('ZADD', LEASES, now_ms() + ARGV[8], stream)
 local row = row_of(owner) or new_row(least_active())
 row.running = row.running + 1
+count_running(1)
 settle(owner, row)
 keep()
 return 1

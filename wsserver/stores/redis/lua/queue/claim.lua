@@ -8,6 +8,7 @@ local stream = stream_of(head(owner))
 local note, row = note_of(stream), row_of(owner)
 redis.call('ZREM', WAITING, note.member)
 row.running = row.running + 1
+count_running(1)
 row.turn = redis.call('HINCRBY', COUNTS, 'turns', 1)
 row.counter = row.counter + note.estimate
 settle(owner, row)

@@ -125,6 +125,16 @@ local function add(stream, note, is_front)
     settle(owner, row)
 end
 
+-- Slots in use, as the claims say that take and leave them: known before any worker tells of it.
+local function count_running(change)
+    redis.call('HINCRBY', COUNTS, 'running', change)
+end
+
+local function free_slots(slots)
+    local running = tonumber(redis.call('HGET', COUNTS, 'running') or 0)
+    return math.max(0, slots - running)
+end
+
 -- Drops owners whose counters say nothing any more (see FairQueue._forget).
 local function forget_owners()
     local active = redis.call('ZCARD', ACTIVE)
@@ -147,6 +157,7 @@ local function leave_slot(note)
         note.is_running = false
         local row = row_of(note.owner)
         row.running = row.running - 1
+        count_running(-1)
         settle(note.owner, row)
         forget_owners()
     end

@@ -1,9 +1,18 @@
--- ARGV: 1 fence, 2 writer, 3 offset, 4 data, 5 tokens with it, 6 log probabilities, 7 publish
-local no = refusal(ARGV[1], ARGV[2])
+-- ARGV: 1 fence, 2 writer, 3 offset, 4 data, 5 tokens with it, 6 log probabilities, 7 publish.
+-- KEYS: all with log probabilities, or after the last reply wanted them; else the first two: names
+-- are longer than most pieces of text. The reply's last: 1 nobody wants it, 2 all keys next time.
+local at = standing()
+local no = refusal(at, ARGV[1], ARGV[2])
 if no then
     return no
 end
 local length = add_text(ARGV[1], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6])
-keep_alive()
 local verdict = length and 'ok' or 'short'
-return {verdict, length or redis.call('STRLEN', TEXT), field('cancel') or '', is_orphan()}
+local wish = 0
+if VIEWERS then
+    keep_alive()
+    wish = is_orphan()
+elseif at[5] == '1' or now_ms() >= tonumber(at[6] or 0) then
+    wish = 2
+end
+return {verdict, length or redis.call('STRLEN', TEXT), at[4] or '', wish}

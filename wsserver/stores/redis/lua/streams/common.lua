@@ -1,6 +1,8 @@
 -- What all steps on an answer share. Which keys and fields there are is told in stream_format.py.
+-- All are given but to most appends, which come with the first two.
 local META, TEXT, LOGPROBS, VIEWERS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local CHANNEL = 'wsserver:b:' .. string.match(META, '{.*}')
+local WRITER_CHANNEL = CHANNEL .. ':w'
 
 -- Milliseconds that an answer is kept without a sign of life, and between two of these.
 local LIVING_TTL, TTL_STEP = 3600000, 60000
@@ -10,8 +12,8 @@ local function field(name)
 end
 
 local function keep_for(milliseconds)
-    for index = 1, 4 do
-        redis.call('PEXPIRE', KEYS[index], milliseconds)
+    for _, key in ipairs(KEYS) do
+        redis.call('PEXPIRE', key, milliseconds)
     end
 end
 
@@ -32,13 +34,19 @@ local function raise_fence(writer, state)
         claim = claims .. ',' .. claim
     end
     redis.call('HSET', META, 'claims', claim, 'writer', writer, 'state', state)
-    ring(CHANNEL, 'C|' .. fence .. '|' .. base .. '|' .. state .. '|' .. writer)
+    local bell = 'C|' .. fence .. '|' .. base .. '|' .. state .. '|' .. writer
+    ring(CHANNEL, bell)
+    ring(WRITER_CHANNEL, bell)
     return fence
 end
 
+-- What a writer must know, in one asking: each append needs all of it.
+local function standing()
+    return redis.call('HMGET', META, 'fence', 'writer', 'state', 'cancel', 'gone', 'alive')
+end
+
 -- Nothing if this writer may write, else the reason why it may not.
-local function refusal(fence, writer)
-    local at = redis.call('HMGET', META, 'fence', 'writer', 'state')
+local function refusal(at, fence, writer)
     if not at[1] then
         return {'gone'}
     end
@@ -85,7 +93,10 @@ local function add_text(fence, offset, data, tokens, logprobs)
     redis.call('HSET', META, 'tokens', tokens)
     if logprobs ~= '' then
         cut_logprobs(length)
-        redis.call('RPUSH', LOGPROBS, (length + #data) .. '|' .. logprobs)
+        local entry = (length + #data) .. '|' .. logprobs
+        if redis.call('RPUSH', LOGPROBS, entry) == 1 then
+            redis.call('PEXPIRE', LOGPROBS, LIVING_TTL)
+        end
     end
     if length == 0 then
         keep_for(LIVING_TTL)
@@ -98,6 +109,9 @@ end
 local function end_here(ending, retention)
     redis.call('HSET', META, 'state', 'ended', 'ending', ending)
     local fence, total = field('fence'), redis.call('STRLEN', TEXT)
+    if total > 0 then  -- a string that grew has room for as much again: it is given back
+        redis.call('SET', TEXT, redis.call('GET', TEXT))
+    end
     keep_for(retention)
     ring(CHANNEL, 'E|' .. fence .. '|' .. total .. '|' .. ending)
 end

@@ -2,7 +2,7 @@
 if field('ending') == ARGV[4] and field('fence') == ARGV[1] and field('writer') == ARGV[2] then
     return {'ok', tonumber(ARGV[3]), '', 0}  -- done before: the reply was lost
 end
-local no = refusal(ARGV[1], ARGV[2])
+local no = refusal(standing(), ARGV[1], ARGV[2])
 if no then
     return no
 end

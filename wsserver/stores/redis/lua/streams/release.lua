@@ -1,6 +1,6 @@
 -- ARGV: 1 fence, 2 writer, 3 offset, 4 data, 5 tokens, 6 log probabilities, 7 publish.
 -- The last text of a writer whose engine died, and its claim back.
-local no = refusal(ARGV[1], ARGV[2])
+local no = refusal(standing(), ARGV[1], ARGV[2])
 if no then
     return no
 end

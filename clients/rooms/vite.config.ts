@@ -1,0 +1,3 @@
+import { pageBuild } from "../shared/build.js";
+
+export default pageBuild("../../wsserver/page/apps/rooms");

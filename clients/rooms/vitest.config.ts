@@ -1,0 +1,3 @@
+import { pageTests } from "../shared/build.js";
+
+export default pageTests;

@@ -1,0 +1,3 @@
+import { pageTests } from "./build.js";
+
+export default pageTests;

@@ -1,0 +1,226 @@
+"""What people do: ask, stop, drop, come back, look from elsewhere, talk, go for good."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+from zlib import crc32
+
+from scripts.chaos.book import Asked, Frame
+from scripts.chaos.device import Device, Gone, Surroundings
+
+MOST_AT_ONCE = 3
+"""Answers that one person has running."""
+
+ENDLESS = 20_000
+"""Tokens of an answer that is not meant to come to its end."""
+
+
+class Person:
+    """One user, on one client or two."""
+
+    def __init__(self, around: Surroundings, name: str, rng: random.Random) -> None:
+        self.name = name
+        self.session_id = f"ses-{name}"
+        self.has_session = False
+        self.devices: list[Device] = []
+        self.left: list[Device] = []  # clients that are gone for good
+        self._around = around
+        self._rng = rng
+        self._book = around.book
+        self._work: set[asyncio.Task[Any]] = set()
+        self._asked: list[Asked] = []
+        self._devices_made = 0
+        self.failures: list[BaseException] = []
+
+    async def live(self, until: float) -> None:
+        """Do things until that time (of the monotonic clock)."""
+        self._begin_device()
+        deeds: dict[Callable[[], Awaitable[None]], int] = {
+            self._stream: 30,
+            self._turn: 16,
+            self._generate: 8,
+            self._stop_midway: 10,
+            self._drop: 12,
+            self._look_from_elsewhere: 8,
+            self._go_on: 8,
+            self._repeat: 4,
+            self._batch: 3,
+            self._small_talk: 4,
+            self._stall: 3,
+            self._interrupt: 2,
+            self._vanish: 2,
+        }
+        while time.monotonic() < until:
+            await asyncio.sleep(self._rng.uniform(0.1, 2.0))
+            (deed,) = self._rng.choices(list(deeds), list(deeds.values()))
+            with suppress(Gone):
+                await deed()
+
+    async def settle(self) -> None:
+        """Wait until everything that was asked for has its end."""
+        while self._work:
+            await asyncio.wait(self._work)
+        for device in self.devices:
+            for view in device.screen.views.values():
+                await view.over.wait()
+
+    async def close(self) -> None:
+        for device in self.devices:
+            await device.close()
+        for task in self._work:
+            task.cancel()
+
+    @property
+    def device(self) -> Device:
+        """Where this person works."""
+        return self.devices[0]
+
+    # Deeds.
+
+    async def _stream(self) -> None:
+        if self._is_free():
+            self._ask(self._new("stream", self._rng.choice((5, 20, 60, 150, 300))))
+
+    async def _turn(self) -> None:
+        if not self._is_free():
+            return
+        if not self.has_session:
+            self._spawn(self._open_session())
+        else:
+            self._ask(self._new("stream", self._rng.choice((5, 20, 60)), self.session_id))
+
+    async def _open_session(self) -> None:
+        opened = await self.device.ask("open_session", sessionId=self.session_id)
+        self.has_session |= opened["type"] == "session_opened"
+
+    async def _generate(self) -> None:
+        if self._is_free():
+            self._ask(self._new("generate", self._rng.choice((5, 30, 80))))
+
+    async def _batch(self) -> None:
+        prompts = [f"{self.name} wants {number}" for number in range(3)]
+        self._spawn(self.device.ask("batch", prompts=prompts, options={"maxTokens": 15}))
+
+    async def _stop_midway(self) -> None:
+        if self._is_free():
+            asked = self._new("stream", ENDLESS)
+            self._ask(asked)
+            self._spawn(self._stop_later(asked))
+
+    async def _stop_later(self, asked: Asked) -> None:
+        await asyncio.sleep(self._rng.uniform(0, 6))
+        while asked.end is None:
+            asked.may_stop = True
+            if asked.stream_id is not None:
+                device = self._rng.choice(self.devices)
+                await device.tell("stop_stream", streamId=asked.stream_id)
+            await asyncio.sleep(3)  # again, should the connection have taken it along
+
+    async def _interrupt(self) -> None:
+        for asked in self._asked:
+            asked.may_stop = True
+        await self.device.tell("interrupt")
+
+    async def _drop(self) -> None:
+        self._rng.choice(self.devices).cut(self._rng.choice((0.0, 0.0, 0.5, 2.0, 4.0)))
+
+    async def _stall(self) -> None:
+        self._rng.choice(self.devices).stall(self._rng.uniform(0.5, 3.0))
+
+    async def _look_from_elsewhere(self) -> None:
+        if len(self.devices) < 2:
+            self._begin_device()
+        known = [asked for asked in self._asked if asked.stream_id is not None]
+        if known:
+            await self.devices[1].watch(self._rng.choice(known[-4:]).stream_id or "")
+
+    async def _repeat(self) -> None:
+        """The same request again, under its id, from wherever: it is not run again."""
+        if not self._asked or len(self.devices) < 2:
+            return
+        asked = self._rng.choice(self._asked[-4:])
+        if asked.kind == "stream" and asked.continues is None and asked.stream_id is not None:
+            self._spawn(self._ask_again(asked))
+
+    async def _ask_again(self, asked: Asked) -> None:
+        device = self.devices[1]
+        if asked.stream_id not in device.screen.views:
+            await device.ask("stream", asked=asked, **_fields(asked))
+
+    async def _go_on(self) -> None:
+        """Continue an answer that has ended."""
+        ended = [a for a in self._asked if a.end is not None and a.stream_id and not a.session_id]
+        if not ended or not self._is_free():
+            return
+        before = self._rng.choice(ended[-3:])
+        if self._book.may_have_lost(before) or not before.tokens:
+            return
+        asked = self._new("continue", self._rng.choice((10, 40)))
+        asked.first = before.first + before.tokens
+        asked.continues = before.stream_id
+        self._ask(asked)
+
+    async def _small_talk(self) -> None:
+        kind = self._rng.choice(("get_status", "models", "ping", "count_tokens"))
+        fields: Frame = {"text": "one two three"} if kind == "count_tokens" else {}
+        self._spawn(self.device.ask(kind, **fields))
+
+    async def _vanish(self) -> None:
+        """Go for good, and come back as another client."""
+        device = self.devices.pop()
+        self.left.append(device)
+        for asked in self._asked:
+            asked.may_stop = True  # what nobody waits for is stopped
+        device.vanish()
+        if not self.devices:
+            self._begin_device()
+
+    # How.
+
+    def _begin_device(self) -> None:
+        self._devices_made += 1
+        name = f"{self.name}.{self._devices_made}"
+        rng = random.Random(self._rng.random())
+        self.devices.append(Device(self._around, self.name, name, rng))
+
+    def _is_free(self) -> bool:
+        return sum(asked.end is None for asked in self._asked) < MOST_AT_ONCE
+
+    def _new(self, kind: str, limit: int, session_id: str | None = None) -> Asked:
+        request_id = self.device.new_id()
+        asked = Asked(
+            request_id, kind, self.name, limit, f"{request_id} asks", session_id=session_id
+        )
+        self._asked.append(self._book.ask(asked))
+        return asked
+
+    def _ask(self, asked: Asked) -> None:
+        self._spawn(self.device.ask(asked.kind, asked=asked, **_fields(asked)))
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._work.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, Gone):
+            self.failures.append(error)
+
+
+def _fields(asked: Asked) -> Frame:
+    options = {"maxTokens": asked.limit, "tokenInterval": 25 * (crc32(asked.prompt.encode()) % 11)}
+    fields: Frame = {"requestId": asked.request_id, "options": options}
+    if asked.continues is None:
+        fields["prompt"] = asked.prompt
+    else:
+        fields["streamId"] = asked.continues
+    if asked.session_id is not None:
+        fields["sessionId"] = asked.session_id
+    return fields

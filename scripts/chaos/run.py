@@ -1,0 +1,199 @@
+"""One run: a fleet, its clients, faults by a plan, and the reckoning."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from scripts.chaos import audit
+from scripts.chaos.book import Book
+from scripts.chaos.device import Surroundings
+from scripts.chaos.faults import Blows
+from scripts.chaos.fleet import Fleet
+from scripts.chaos.links import Links
+from scripts.chaos.people import Person
+from scripts.chaos.recovery import Recoveries
+from scripts.chaos.schedule import plan
+from tests.support.redis import RedisProcess
+
+GATEWAYS, WORKERS, BOTH = 2, 2, 1
+
+WINDOW_SECONDS = 12.0
+"""For which a client's place is kept: short, so that a run sees it end."""
+
+TOKENS_A_SECOND = 25
+
+SETTLE_SECONDS = 90.0
+"""For every request to have its end, once nothing breaks any more."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is like; all of it is in its result."""
+
+    seed: int
+    seconds: float
+    clients: int
+    faults: Sequence[str]
+    every: float
+
+
+@dataclass
+class Run:
+    """A run under way.
+
+    Attributes:
+        plan: What it is like.
+        folder: Where logs and Redis' files are.
+    """
+
+    plan: Plan
+    folder: Path
+    book: Book = field(default_factory=Book)
+    faults: Counter[str] = field(default_factory=Counter)
+    recoveries: Recoveries = field(default_factory=Recoveries)
+    people: list[Person] = field(default_factory=list)
+    bells: tuple[int, int] = (0, 0)
+
+    async def go(self) -> None:
+        """All of it. Whatever is wrong is in ``book.violations`` in the end."""
+        port = _free_port()
+        redis = RedisProcess(self.folder, port, appendfsync="no")
+        redis.start()
+        links = await Links.start(port, self.plan.seed)
+        fleet = Fleet(self.folder, links, redis)
+        try:
+            await self._start(fleet)
+            before = await audit.descriptors(fleet)
+            await self._storm(fleet)
+            await self._reckon(fleet, before)
+            self.bells = await links.bells()
+            await self._end(fleet)
+        finally:
+            fleet.kill()
+            await links.close()
+            redis.stop()
+
+    async def _start(self, fleet: Fleet) -> None:
+        slots = max(4, self.plan.clients // 4)
+        for role, count in (("gateway", GATEWAYS), ("worker", WORKERS), ("both", BOTH)):
+            for _ in range(count):
+                await fleet.add(role, tps=TOKENS_A_SECOND, slots=slots, window=WINDOW_SECONDS)
+        await fleet.start()
+
+    async def _storm(self, fleet: Fleet) -> None:
+        """Clients and blows, until the time is over and everyone has what he asked for."""
+        plan_ = self.plan
+        self.around = Surroundings(self.book, fleet.addresses, WINDOW_SECONDS, self.recoveries)
+        rng = random.Random(plan_.seed)
+        self.people = [
+            Person(self.around, f"p{n}", random.Random(rng.random())) for n in range(plan_.clients)
+        ]
+        until = time.monotonic() + plan_.seconds
+        living = [asyncio.create_task(person.live(until)) for person in self.people]
+        await self._break(fleet)
+        await asyncio.wait_for(asyncio.gather(*living), SETTLE_SECONDS)
+        _say("healed; waiting for every request's end")
+        await fleet.ready()
+        await self._settle()
+
+    async def _break(self, fleet: Fleet) -> None:
+        blows = Blows(fleet, self.book, random.Random(self.plan.seed), self._on_death, self.faults)
+        began = time.monotonic()
+        striking = []
+        for blow in plan(self.plan.seed, self.plan.seconds, self.plan.faults, self.plan.every):
+            await asyncio.sleep(max(0.0, began + blow.at - time.monotonic()))
+            _say(f"[{blow.at:7.2f}] {blow.kind}")
+            striking.append(asyncio.create_task(blows.strike(blow.kind)))
+        await asyncio.gather(*striking)
+
+    async def _settle(self) -> None:
+        settling = [asyncio.create_task(person.settle()) for person in self.people]
+        _, late = await asyncio.wait(settling, timeout=SETTLE_SECONDS)
+        for task in late:
+            task.cancel()
+        for person, task in zip(self.people, settling, strict=True):
+            for device in person.devices if task in late else ():
+                device.complain()
+            for failure in person.failures:
+                raise failure
+
+    async def _reckon(self, fleet: Fleet, before: dict[str, int]) -> None:
+        _say("looking at every answer again")
+        await audit.watch_again(self.around, self.book)
+        await audit.histories(self.around, self.book)
+        await asyncio.gather(*(person.close() for person in self.people))
+        _say("waiting until nothing is left")
+        await audit.nothing_is_left(fleet, self.book, before)
+
+    async def _end(self, fleet: Fleet) -> None:
+        for name, code in (await fleet.close()).items():
+            if code:
+                self.book.wrong(f"{name} ended with {code}")
+        for member in fleet.members:
+            for error in member.errors():
+                self.book.wrong(f"{member.name} logged an error", error)
+
+    def _on_death(self, kind: str) -> None:
+        readers = {
+            (device.screen, view.stream_id)
+            for person in self.people
+            for device in person.devices
+            for view in device.screen.open
+            if view.have
+        }
+        self.recoveries.begin(kind, readers)
+
+    def result(self) -> dict[str, Any]:
+        """What is to be known of the run."""
+        book = self.book
+        return {
+            "seed": self.plan.seed,
+            "seconds": self.plan.seconds,
+            "clients": self.plan.clients,
+            "processes": {"gateways": GATEWAYS, "workers": WORKERS, "both": BOTH},
+            "faults": sum(self.faults.values()),
+            "faults_by_kind": dict(sorted(self.faults.items())),
+            "bells": {"lost": self.bells[0], "doubled": self.bells[1]},
+            "requests": len(book.asked),
+            "outcomes": dict(sorted(book.counts.items())),
+            "errors": dict(sorted(book.errors.items())),
+            "connections": sum(
+                device.connections for p in self.people for device in (*p.devices, *p.left)
+            ),
+            "bytes_compared": book.bytes_compared,
+            "recovery": self.recoveries.summary(),
+            "violations": len(book.violations),
+        }
+
+
+def run(plan_: Plan, folder: Path | None = None) -> Run:
+    """Run once. Keeps the logs in ``folder``, or nowhere."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        chaos = Run(plan_, folder)
+        asyncio.run(chaos.go())
+        return chaos
+    with TemporaryDirectory() as temporary:
+        chaos = Run(plan_, Path(temporary))
+        asyncio.run(chaos.go())
+        return chaos
+
+
+def _say(what: str) -> None:
+    print(what, flush=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probing:
+        probing.bind(("127.0.0.1", 0))
+        port: int = probing.getsockname()[1]
+        return port
