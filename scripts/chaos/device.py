@@ -33,6 +33,10 @@ from wsserver_protocol.replies import REPLIES
 OPEN_SECONDS, GREET_SECONDS = 4.0, 10.0
 PING_EVERY, PONG_WITHIN = 4.0, 5.0
 
+UNKNOWN_FOR = 9.0
+"""Seconds for which a gateway may be without Redis: a client that was on it alone, and not for
+longer, may be unknown elsewhere."""
+
 TRAIL = 12
 """How much of what happened to a client is shown with a violation."""
 
@@ -86,6 +90,9 @@ class Device:
         self._rules = Rules(around.book, self._sent_ids)
         self._token: str | None = None
         self._is_closed = False
+        self._is_known = False  # has been taken up by its token once
+        self._present = 0.0  # seconds on the connection before
+        self._connected_at = 0.0
         self._is_greeted = asyncio.Event()
         self._away_until = 0.0
         self._last_frame = 0.0
@@ -181,7 +188,7 @@ class Device:
             self._wrong("waits for ever", pending.asked or pending.fields)
         for view in self.screen.open:
             asked = book.answers.get(view.stream_id)
-            self._wrong(f"waits for the end of {view.stream_id}, has {view.have}", asked)
+            self._wrong(f"waits for the end of {view}", asked)
 
     # Its connections.
 
@@ -211,6 +218,8 @@ class Device:
 
     def _lose(self) -> None:
         self._note("lost")
+        if self._socket is not None:
+            self._present = max(self._present, self._last_frame - self._connected_at)
         if self.away_since is None and self._token is not None:
             self.away_since = self._last_frame
         self._is_greeted.clear()
@@ -233,6 +242,7 @@ class Device:
         self.connections += 1
         async with asyncio.timeout(GREET_SECONDS):
             connected = await self._receive()
+            self._connected_at = self._last_frame
             self._note(f"connected to {address} as {connected['clientId']}")
             await self._take_up(connected)
         self._is_greeted.set()
@@ -252,14 +262,14 @@ class Device:
             while (reply := await self._receive()).get("requestId") != request_id:
                 self._take(reply)
             if reply["type"] == "resumed":
-                self._token = reply["resumeToken"]
+                self._token, self._is_known = reply["resumeToken"], True
                 self._note(f"resumed {reply['clientId']}")
                 self._resumed(reply)
                 return
             self._refused_resume(reply)
             if reply["code"] != "resume_expired":
                 raise Gone
-        self._token = connected["resumeToken"]
+        self._token, self._is_known, self._present = connected["resumeToken"], False, 0.0
         request_id = self.new_id()
         await self._send({"type": "authenticate", "requestId": request_id, "userId": self.user})
         while (await self._receive()).get("requestId") != request_id:
@@ -296,7 +306,8 @@ class Device:
         away = time.monotonic() - (self.away_since or self._last_frame)
         book.errors[reply["code"]] += 1
         if reply["code"] == "resume_expired":
-            if away < self._around.window - 1.0 and not book.lost_data_at:
+            is_known = self._is_known or self._present > UNKNOWN_FOR
+            if is_known and away < self._around.window - 1.0 and not book.lost_data_at:
                 self._wrong(f"was away for {away:.1f} s only", reply)
         elif reply["code"] not in ("store_unavailable", "draining"):
             self._wrong("a resume was refused", reply)

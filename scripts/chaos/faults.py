@@ -158,8 +158,9 @@ class Blows:
         if member is None:
             return
         self.died(kind)
+        was_ready = member.is_ready.is_set()
         code = await member.end(signal.SIGTERM)
-        if code:
+        if code and was_ready:  # before, nothing listens for the signal yet
             self.book.wrong(f"{member.name} was told to end and ended with {code}")
         await asyncio.sleep(self.rng.uniform(0.0, 1.0))
         await member.start()

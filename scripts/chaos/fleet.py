@@ -85,7 +85,8 @@ class Member:
     def signal(self, number: int) -> None:
         """Send a signal, to whatever is left of it."""
         if self.is_running:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has ended, and nobody has told us yet
+                os.kill(self.pid, number)
 
     async def end(self, number: int) -> int:
         """End this life by a signal. Returns the exit code; -9 if it did not end by itself."""
@@ -189,8 +190,7 @@ class Fleet:
     def kill(self) -> None:
         """End whatever is left, at once."""
         for member in self.members:
-            with suppress(ProcessLookupError):
-                member.signal(signal.SIGKILL)
+            member.signal(signal.SIGKILL)
 
 
 def _free_port() -> int:

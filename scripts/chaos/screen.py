@@ -24,6 +24,7 @@ class View:
 
     stream_id: str
     have: int = 0
+    state: str = "unseen"
     is_ended: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -63,7 +64,8 @@ class Screen:
         if stream_id is None:
             return
         if kind == "stream_start":
-            self.view(stream_id).have = 0  # it is told from its beginning
+            view = self.view(stream_id)
+            view.have, view.state = 0, "begun"  # it is told from its beginning
         elif kind in STREAM_TERMINALS and stream_id in self.views:
             self._take_end(self.views[stream_id], frame)
         elif kind in TEXT and stream_id not in self.views:
@@ -78,6 +80,7 @@ class Screen:
     def _take_text(self, view: View, frame: Frame) -> None:
         data = frame["token" if frame["type"] == "stream_token" else "text"].encode()
         begin = frame["offset"] - len(data)
+        view.state = frame.get("state", view.state)
         if begin != view.have:
             self._wrong(f"{begin} after {view.have} in {view.stream_id}", frame)
         self._book.text(view.stream_id, begin, data)

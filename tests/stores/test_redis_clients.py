@@ -190,17 +190,22 @@ async def test_clients_of_a_dead_node_have_their_window(
 async def test_a_node_believed_dead_keeps_its_clients(
     first: RedisClients, second: RedisClients, link: RedisLink
 ) -> None:
-    """Those still connected when it comes back stay; those given up meanwhile are named."""
-    kept, lost = Someone(), Someone()
-    for one in (kept, lost):
+    """Those still connected when it comes back stay; those that are being given up are named.
+
+    One that has been cleared, or that this Redis has lost, is nobody else's: it is written anew.
+    """
+    kept, lost, cleared = Someone(), Someone(), Someone()
+    for one in (kept, lost, cleared):
         await first.save(one.state(), is_connected=True)
     await second.orphans("nod_1", 60)
-    await let_pass(link, lost.id)
+    for one in (lost, cleared):
+        await let_pass(link, one.id)
     await second.orphans("nod_1", 60)
-    await second.forget(lost.id)
+    await second.forget(cleared.id)
     assert await first.refresh() == [lost.id]
     assert await link.command("HGET", _key(kept.id), "away") == b""
-    assert await members(link, "nod_1") == {kept.id}
+    assert await members(link, "nod_1") == {kept.id, cleared.id}
+    assert await first.save(cleared.state(), is_connected=True)
 
 
 async def test_every_key_of_a_client_ends_by_itself(first: RedisClients, link: RedisLink) -> None:
@@ -211,3 +216,15 @@ async def test_every_key_of_a_client_ends_by_itself(first: RedisClients, link: R
     assert 0 < await link.command("PTTL", _set_key("nod_1")) <= 7 * 86_400_000
     await first.away(one.id, 60)
     assert 0 < await link.command("PTTL", _key(one.id)) <= 3_660_000
+
+
+async def test_a_client_that_was_gone_before_it_was_known_is_not_kept_for_ever(
+    first: RedisClients, second: RedisClients, link: RedisLink
+) -> None:
+    """Its connection broke before its place was written: it may come back, and its key ends."""
+    one = Someone()
+    await first.away(one.id, 60)  # nobody knows of it yet
+    assert await first.save(one.state(), is_connected=False)
+    assert await link.command("PTTL", _key(one.id)) > 0
+    await first.away(one.id, 60)
+    assert (await taken(second, one.token)).state.client_id == one.id

@@ -68,3 +68,19 @@ async def test_without_redis_nothing_is_run(link: RedisLink) -> None:
     await link.close()
     with pytest.raises(StoreUnavailable):
         await repeats.claim("user:a", "r", b"f", b"running")
+
+
+async def test_what_will_never_be_is_taken_over_once(link: RedisLink) -> None:
+    """Of those who find that a request's process has died one has it from then on."""
+    repeats = [RedisIdempotency(link, 600) for _ in range(3)]
+    assert await repeats[0].claim("user:a", "r", b"f", b"str_0 nod_dead") is None
+    outcomes = [b"str_1 nod_1", b"str_2 nod_2"]
+    won = await asyncio.gather(
+        *(
+            one.take_over("user:a", "r", b"str_0 nod_dead", outcome)
+            for one, outcome in zip(repeats[1:], outcomes, strict=True)
+        )
+    )
+    assert sorted(won) == [False, True]
+    assert await repeats[0].claim("user:a", "r", b"f", b"x") == outcomes[won.index(True)]
+    assert not await repeats[0].take_over("user:b", "r", b"str_0 nod_dead", b"x")

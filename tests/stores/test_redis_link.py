@@ -223,3 +223,28 @@ def test_every_script_can_be_loaded() -> None:
     assert "now_ms" in script("sessions/get").text
     with pytest.raises(FileNotFoundError):
         script("sessions/nothing")
+
+
+async def test_what_is_insisted_upon_is_done_in_the_end(tmp_path: Path) -> None:
+    """A step that met no Redis is done once it is there; a later one about the same replaces it."""
+    with running_redis(tmp_path) as server:
+        link = RedisLink.open(server.url)
+        await link.ping()
+        server.stop()
+        key = "wsserver:{n:nod_1}:led"
+        link.insist("led/add", [key], ("str_1", 60_000))
+        link.insist("led/add", [key], ("str_2", 60_000))
+        await eventually(lambda: not link.is_up)
+        link.insist("led/remove", [key], ("str_1",))
+        server.start()
+        async with asyncio.timeout(10):
+            while await members(link, key) != {b"str_2"}:
+                await link.learn()
+        await link.close()
+
+
+async def members(link: RedisLink, key: str) -> set[bytes]:
+    try:
+        return set(await link.command("SMEMBERS", key))
+    except StoreUnavailable:
+        return set()

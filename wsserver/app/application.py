@@ -194,6 +194,7 @@ class Application:
             sessions=sessions,
             telemetry=self.metrics,
             policy=edge_policy(config),
+            is_up=backend.is_up,
             started_at=asyncio.get_running_loop().time(),
         )
         self.metrics.watch(self._snapshot)

@@ -46,6 +46,7 @@ class Backend:
         drained: Waits until this process makes no answers any more, and all have ended that were
             asked for here.
         is_shared: Whether other processes have answers that can be found.
+        is_up: Whether what the processes share can be reached, as far as is known.
         elsewhere: How turns of sessions go on where other processes make the answers.
         tasks: Run for the life of the process; each only ever ends by a fault.
     """
@@ -60,6 +61,7 @@ class Backend:
     make_clients: MakeClients
     drained: Callable[[], Awaitable[None]]
     is_shared: bool = False
+    is_up: Callable[[], bool] = lambda: True
     elsewhere: Elsewhere | None = None
     tasks: tuple[Task, ...] = ()
 

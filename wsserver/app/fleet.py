@@ -103,10 +103,11 @@ class FleetGateway:
             make_clients=self._make_clients,
             drained=self._drained,
             is_shared=True,
+            is_up=lambda: commons.link.is_up,
             elsewhere=SharedTurns(self._answers, self._order),
             tasks=(
                 *(commons.nodes.keep, commons.queue.keep, self._order.keep),
-                *(self._shared_clients.keep, self._reap),
+                *(self._shared_clients.keep, self._reap, self._answers.reap),
                 *(() if worker is None else worker.tasks),
             ),
         )
@@ -125,6 +126,8 @@ class FleetGateway:
             on_moved=on_moved,
             tell=self._tell,
         )
+
+        self._commons.nodes.on_lapsed = clients.lapsed
 
         async def clear(state: ClientState) -> None:
             client = state.revive()

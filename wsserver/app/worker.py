@@ -85,6 +85,7 @@ class Worker:
             endings=commons.endings,
             stop=self._registry.stop,
             settled=queue.settled,
+            put_back=queue.put_back,
         )
         self._waiting.registry = self._registry
         self._registry.keeper = self._answers
@@ -161,8 +162,7 @@ class WorkerProcess:
                 await self._work(commons, worker)
         finally:
             await calls.close()
-            with suppress(StoreUnavailable):  # its lease ends by itself
-                await commons.close()
+            await commons.close()
             await store.close()
         return 0
 

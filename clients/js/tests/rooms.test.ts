@@ -16,17 +16,6 @@ const member = (userId: string, more: object = {}) => ({
   ...more,
 });
 
-const entry = (seq: number, text: string) => ({
-  seq,
-  messageId: `m-${seq}-${text}`,
-  role: "user",
-  clientId: "c-bob",
-  userId: "bob",
-  name: "bob",
-  text,
-  timestamp: 1,
-});
-
 const joined = {
   type: "room_joined",
   roomId: "lobby",
@@ -40,6 +29,17 @@ const joined = {
   role: "owner",
   settings: {},
 };
+
+const entry = (seq: number, text: string) => ({
+  seq,
+  messageId: `m-${seq}-${text}`,
+  role: "user",
+  clientId: "c-bob",
+  userId: "bob",
+  name: "bob",
+  text,
+  timestamp: 1,
+});
 
 async function enter(input: Entrance = {}): Promise<Room> {
   client = connect("ws://server/ws", { WebSocket: TestSocket, random: () => 1 });
@@ -77,7 +77,7 @@ afterEach(() => {
 describe("a server that lost the log", () => {
   it("replaces what the room has by an unasked room_joined", async () => {
     const room = await enter();
-    socket.say({ type: "room_message", roomId: "lobby", ...entry(4, "lost") });
+    socket.say({ type: "room_message", roomId: "lobby", ...entry(1, "lost") });
     socket.say({
       type: "room_joined",
       roomId: "lobby",

@@ -204,7 +204,12 @@ class LedAnswers(Answers):
         is_kept = led.kept is not None or answer.ask.room_id is not None
         meta = pack(answer, led.kept, with_input=not is_kept)
         self._ledger.add(answer.stream_id)
-        await self._streams.create(record, meta)
+        try:
+            await self._streams.create(record, meta)
+        except StoreUnavailable:
+            # The log may have it all the same; nobody would ever end it there.
+            self._spawn(self._end_here(answer.stream_id, Ending.failed(store_away())))
+            raise
         led.is_created = True
         if led.job is None:  # its context is being made: that may take a while
             super().release(answer)

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 
-from wsserver.core.clients import Attached, Client, Clients
+from wsserver.core.clients import Attached, Client, Clients, token_digest, token_owner
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.clients import ClientState, SharedClients
 from wsserver.core.shared.led import store_away
@@ -55,7 +55,9 @@ class FleetClients(Clients):
         self._tell = tell
         self._dirty: set[Client] = set()
         self._saved: dict[str, ClientState] = {}
-        self._successors: dict[str, str] = {}  # a token that was taken, and the one to give
+        # A token that was taken, and those to give for it: who loses his connection in the midst of
+        # a resume comes again with the same one, and may be here before the first is done with.
+        self._successors: dict[str, list[str]] = {}
         self._writing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -76,7 +78,7 @@ class FleetClients(Clients):
         except StoreUnavailable:
             raise store_away() from None
         if taken is None:
-            return None
+            return self._unknown_elsewhere(token)
         state = taken.state
         client = self._clients.get(state.client_id)
         if client is None:
@@ -86,14 +88,33 @@ class FleetClients(Clients):
                 self._by_token.pop(digest, None)
             client.tokens = list(state.tokens)
         self.adopt(client)
-        self._successors[token] = taken.token
+        self._successors.setdefault(token, []).append(taken.token)
         client.stream_ids = state.streams
         if taken.former is not None and taken.former != self._node:
             self._spawn(self._tell(taken.former, state.client_id))
         return client
 
+    def _unknown_elsewhere(self, token: str) -> Client | None:
+        """The client of a token that the store does not know: one that it was not told of yet.
+
+        Of any other the store is right: its place is over, and the token is good no more here.
+        """
+        client = self.find(token)
+        if client is None or client.client_id not in self._saved:
+            return client
+        digest = token_digest(token)
+        del self._by_token[digest]
+        client.tokens.remove(digest)
+        return None
+
     def redeem(self, token: str) -> str:
-        return self._successors.pop(token)
+        if token not in self._successors:
+            return super().redeem(token)
+        successors = self._successors[token]
+        successor = successors.pop(0)
+        if not successors:
+            del self._successors[token]
+        return successor
 
     def detach(self, client: Client) -> None:
         super().detach(client)
@@ -114,6 +135,10 @@ class FleetClients(Clients):
         self._on_moved(client)
         if connection is not None:
             connection.close(CloseCode.RESUMED_ELSEWHERE, "resumed on another connection")
+
+    def lapsed(self) -> None:
+        """This process was believed dead, or the store has lost what it knew: say all again."""
+        self._spawn(self._say_again())
 
     def forget(self, client: Client) -> None:
         if client.client_id in self._clients:
@@ -136,6 +161,8 @@ class FleetClients(Clients):
             client.window = None
         for digest in client.tokens:
             self._by_token.pop(digest, None)
+        for token in [t for t in self._successors if token_owner(t) == client.client_id]:
+            del self._successors[token]
 
     async def _write(self) -> None:
         """Write all that has changed, each as it stands then."""
@@ -164,6 +191,21 @@ class FleetClients(Clients):
                         self._spawn(self._away(client))
                     self._saved[client.client_id] = state
         self._writing = None
+
+    async def _say_again(self) -> None:
+        lost: list[str] = []
+
+        async def refresh() -> None:
+            lost.extend(await self._shared.refresh())
+
+        await self._until_written(refresh)
+        for client_id in lost:
+            self.moved(client_id)
+        self._saved.clear()
+        for client in list(self._clients.values()):
+            self.touched(client)
+            if client.connection is None:
+                await self._away(client)
 
     async def _away(self, client: Client) -> None:
         async def tell() -> None:

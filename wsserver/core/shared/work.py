@@ -46,6 +46,7 @@ class WorkerAnswers:
         endings: What an end brings.
         stop: Ends a running answer at its engine's next step.
         settled: Told each streamId whose end is written for good, so that its lease may end.
+        put_back: Told each job that goes back to the head of its line.
     """
 
     def __init__(
@@ -57,9 +58,11 @@ class WorkerAnswers:
         endings: Endings,
         stop: Callable[[StreamRecord], object],
         settled: Callable[[str], None],
+        put_back: Callable[[Job], None],
     ) -> None:
         self._log = log
         self._settled = settled
+        self._put_back = put_back
         self._streams = streams
         self._store = store
         self._endings = endings
@@ -158,8 +161,10 @@ class WorkerAnswers:
         is_over = await end_unclaimed(
             job.stream_id, None, streams=self._streams, store=self._store, endings=self._endings
         )
-        if is_over:  # else the store was away for the claim: its lease runs out, it waits again
+        if is_over:
             self._settled(job.stream_id)
+        else:  # the store was away for the claim; held on to, it would never be claimed again
+            self._put_back(job)
 
     def _time_out(self, record: StreamRecord, timeout: int) -> None:
         if record.first_token_at is None:

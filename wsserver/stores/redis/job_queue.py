@@ -143,9 +143,10 @@ class RedisJobQueue:
             self._tell(_Step("done", model_id, (stream_id, held.claim)))
 
     def resubmit(self, job: Job, record: StreamRecord) -> None:
-        self._put_back(job)
+        self.put_back(job)
 
-    def _put_back(self, job: Job) -> None:
+    def put_back(self, job: Job) -> None:
+        """Give a job that is held here back to the head of its line."""
         held = self._held.pop(job.stream_id, None)
         if held is not None:
             args = (*_description(job), held.claim, _encode(job))
@@ -223,7 +224,7 @@ class RedisJobQueue:
     def _give_back(self, claiming: asyncio.Task[Job | None]) -> None:
         """A job came for a runner that has gone meanwhile."""
         if not claiming.cancelled() and (job := claiming.result()) is not None:
-            self._put_back(job)
+            self.put_back(job)
 
     def _hold(self, payload: bytes, claim: str) -> Job:
         job = _decode(payload)

@@ -1,0 +1,128 @@
+"""Two gateways of one fleet: a caller is the same on both, and so is what he asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Connect, StartServer
+from tests.integration.test_generating import counted
+from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.server import ServerProcess
+from tests.support.waiting import eventually
+from tests.support.wire import Frame, Wire
+
+StartPair = Callable[..., tuple[ServerProcess, ServerProcess]]
+
+MODEL = ("--model", "m=synthetic:?tps=100&ttft_ms=0&slots=8")
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisProcess]:
+    """A Redis of the test's own."""
+    if not redis_is_installed():
+        pytest.skip("redis-server is not installed (package redis-server)")
+    with running_redis(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def start_pair(redis: RedisProcess, start_server: StartServer) -> StartPair:
+    """Starts two gateways over one Redis; the first has the only worker."""
+
+    def start(*arguments: str) -> tuple[ServerProcess, ServerProcess]:
+        shared = ("--set", f"redis.url={redis.url}", *arguments)
+        first = start_server(*MODEL, *shared)
+        return first, start_server("--set", "models.start=[]", *shared)
+
+    return start
+
+
+async def named(connect: Connect, server: ServerProcess, user: str) -> Wire:
+    wire = await connect(to=server)
+    await wire.ask("authenticate", userId=user)
+    return wire
+
+
+async def test_limits_hold_over_both(start_pair: StartPair, connect: Connect) -> None:
+    """Requests a minute and answers at once are counted together."""
+    here, there = start_pair(
+        *("--set", "limits.requests_per_minute=4", "--set", "limits.max_concurrent_streams=2")
+    )
+    one, two = await connect(to=here), await connect(to=there)
+    starts = [await wire.stream(options={"maxTokens": 100_000}) for wire in (one, two)]
+    for wire in (one, two):
+        refused = await wire.ask("stream", prompt="x")
+        assert (refused["type"], refused["code"]) == ("stream_error", "too_many_streams")
+    await one.send(type="stop_stream", streamId=starts[0]["streamId"])
+    await one.end_of(starts[0]["streamId"])
+    third = await two.ask_until("generate", prompt="x", options={"maxTokens": 1})
+    assert third["type"] in ("generation_complete", "generation_error")
+    left = (await one.ask("get_status"))["limits"]
+    assert left == (await two.ask("get_status"))["limits"] | {"resetIn": left["resetIn"]}
+    refused = await one.ask("batch", prompts=["x"] * 4)
+    assert (refused["type"], refused["code"]) == ("batch_error", "rate_limited")
+    await two.ask("interrupt")
+
+
+async def test_a_request_is_the_same_on_both(start_pair: StartPair, connect: Connect) -> None:
+    """Sent again to the other gateway it brings the first one's answer; another body is refused."""
+    here, there = start_pair()
+    one, two = [await named(connect, server, "ada") for server in (here, there)]
+    body: Frame = {"prompt": "x", "requestId": "same", "options": {"maxTokens": 50}}
+    first = await one.ask("stream", **body)
+    again = await two.ask("stream", **body)
+    assert again["streamId"] == first["streamId"]
+    for wire in (one, two):
+        assert (await wire.end_of(first["streamId"]))["type"] == "stream_complete"
+        assert wire.copy(first["streamId"]).text == counted(50)
+    other = await two.ask("stream", **(body | {"prompt": "y"}))
+    assert (other["type"], other["code"]) == ("stream_error", "duplicate_request")
+
+
+async def test_a_client_stops_on_one_what_it_began_on_the_other(
+    start_pair: StartPair, connect: Connect
+) -> None:
+    """It comes back to another gateway, and stops by its own requestId and by the streamId."""
+    here, there = start_pair()
+    one = await connect(to=here)
+    starts = [await one.stream(requestId=f"r{n}", options={"maxTokens": 100_000}) for n in range(2)]
+    await one.first_token(starts[1]["streamId"])
+    await one.cut()
+    back = await connect(to=there)
+    back.rules.sent_ids |= {"r0", "r1"}
+    streams = {start["streamId"]: 0 for start in starts}
+    resumed = await back.ask("resume", resumeToken=one.connected["resumeToken"], streams=streams)
+    assert [s["requestId"] for s in resumed["streams"]] == ["r0", "r1"]
+    await back.send(type="stop_stream", requestId="r0")
+    await back.send(type="stop_stream", streamId=starts[1]["streamId"])
+    for start in starts:
+        end = await back.end_of(start["streamId"])
+        assert (end["type"], end["reason"]) == ("stream_stopped", "client")
+        assert end["stoppedBy"] == one.connected["clientId"]
+        assert end["offset"] == len(back.copy(start["streamId"]).text)
+    await eventually(lambda: b'wsserver_slots{model="m",state="busy"} 0.0' in metrics(there))
+
+
+async def test_a_gateway_without_a_worker_is_not_ready(
+    start_pair: StartPair, connect: Connect
+) -> None:
+    """Its workers' end is seen by `/readyz`; it lives, and says why it can't answer."""
+    here, there = start_pair()
+    wire = await connect(to=there)
+    assert there.get("/readyz")[0] == 200
+    assert here.stop() == 0
+    await eventually(lambda: there.get("/readyz")[0] == 503, 10)
+    assert there.get("/healthz")[0] == 200
+    error = await wire.ask("stream", prompt="x")
+    assert (error["type"], error["code"], error["retryable"]) == (
+        "stream_error",
+        "model_not_ready",
+        True,
+    )
+
+
+def metrics(server: ServerProcess) -> bytes:
+    return server.get("/metrics")[2]
