@@ -196,6 +196,7 @@ class LedAnswers(Answers):
         self._ledger.add(answer.stream_id)
         await self._streams.create(record, meta)
         led.is_created = True
+        led.step()
         if led.job is None:  # its context is being made: that may take a while
             super().release(answer)
         while led.job is None and record.cancel is None:
