@@ -51,11 +51,13 @@ async def test_a_redis_that_stands_still(
     assert (await other.ask("get_status"))["code"] == "store_unavailable"
     assert (await other.ask("ping"))["type"] == "pong"
     assert fleet.get("/readyz")[0] == 503
+    assert b"wsserver_store_up 0.0" in metrics(fleet)
     assert fleet.get("/healthz")[0] == 200
     have = len(wire.copy(start["streamId"]).text)
     await eventually(lambda: len(wire.copy(start["streamId"]).text) > have + 100)
     redis.thaw()
     await eventually(lambda: fleet.get("/readyz")[0] == 200)
+    assert b"wsserver_store_up 1.0" in metrics(fleet)
     assert (await wire.end_of(start["streamId"], 20))["type"] == "stream_complete"
     assert wire.copy(start["streamId"]).text == counted(500)
     assert (await other.ask_until("generate", prompt="x", options={"maxTokens": 2}))["type"] == (

@@ -224,6 +224,9 @@ class SharedAnswers(LedAnswers):
 
     async def _tell_orphaned(self, answer: Answer) -> None:
         stream_id = answer.stream_id
+        led = self._led.get(stream_id)
+        while led is not None and not led.is_created and stream_id in self._led:
+            await led.changed.wait()  # nobody is told of what is in no log
         while not answer.record.is_ended:
             try:
                 if answer.record.watchers:
