@@ -27,7 +27,7 @@ from scripts.chaos.book import EXCUSES, Asked, Book, Frame
 from scripts.chaos.recovery import Recoveries
 from scripts.chaos.rules import Rules
 from scripts.chaos.screen import Screen, View
-from tests.support.invariants import Broken
+from tests.support.invariants import STREAM_TERMINALS, Broken
 from wsserver_protocol.replies import REPLIES
 
 OPEN_SECONDS, GREET_SECONDS = 4.0, 10.0
@@ -251,6 +251,9 @@ class Device:
         for pending in list(self._pending.values()):
             if not pending.has_started:
                 await self._send_pending(pending)
+        for view in self.screen.open:
+            if view.state == "unseen":  # asked for while this connection was greeted
+                await self._look(view)
 
     async def _take_up(self, connected: Frame) -> None:
         """Resume; where that can't be, become the user anew and look at what is open."""
@@ -351,6 +354,8 @@ class Device:
         if frame.get("requestId") in self._rules.stops:
             return  # the reply to a stop: it tells an end besides the view of that answer
         self.screen.take(frame)
+        if frame["type"] in STREAM_TERMINALS:
+            self._settle_others(frame)
         kind, request_id = frame["type"], frame.get("requestId", "")
         if kind == "error" and request_id in self._looks:
             self._refused_look(self._looks.pop(request_id), frame)
@@ -362,6 +367,18 @@ class Device:
             self._around.book.started(pending.asked, frame)
         elif kind in REPLIES[pending.fields["type"]].terminal:
             self._settle(pending, frame)
+
+    def _settle_others(self, frame: Frame) -> None:
+        """Who repeated another client's request is, after a resume, one who watches: no requestId
+        comes with its end."""
+        for pending in list(self._pending.values()):
+            asked = pending.asked
+            if (
+                pending.has_started
+                and asked is not None
+                and asked.stream_id == frame.get("streamId")
+            ):
+                self._settle(pending, frame)
 
     def _refused_look(self, view: View, frame: Frame) -> None:
         """A `watch_stream` was refused: it is tried again, unless the answer is not there."""

@@ -12,6 +12,7 @@ import asyncio
 import json
 import random
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import uvloop
@@ -50,15 +51,17 @@ class Link:
 
     async def close(self) -> None:
         """Carry nothing any more."""
-        self.cut()
-        while self._pipes:
-            await asyncio.wait({pipe.life for pipe in self._pipes})
+        lives = {pipe.life for pipe in self._pipes}
+        for life in lives:
+            life.cancel()
+        if lives:
+            await asyncio.wait(lives)
 
     def cut(self) -> None:
         """Break all connections, and take no new ones."""
         self.is_cut = True
         for pipe in tuple(self._pipes):
-            pipe.close()
+            pipe.life.cancel()
 
     def forget(self) -> None:
         """What is connected now stays so and carries nothing any more; new connections do."""
@@ -117,18 +120,22 @@ class _Pipe:
         """Carry data both ways until one side ends or the link is cut."""
         down = asyncio.create_task(self._carry(self._far[0], self._near[1], self._listen))
         up = asyncio.create_task(self._carry(self._near[0], self._far[1], self._notice))
-        await asyncio.wait((down, up), return_when=asyncio.FIRST_COMPLETED)
-        self.close()
-        for task in (down, up):
-            task.cancel()
-        await asyncio.wait((down, up))
+        try:
+            await asyncio.wait((down, up), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.close()
+            for task in (down, up):
+                task.cancel()
 
     def close(self) -> None:
         for _, writer in (self._near, self._far):
             writer.transport.abort()
 
     async def _carry(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look: Any
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        look: Callable[[bytes], bytes],
     ) -> None:
         link = self._link
         try:

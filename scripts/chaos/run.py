@@ -26,9 +26,6 @@ from tests.support.redis import RedisProcess
 
 GATEWAYS, WORKERS, BOTH = 2, 2, 1
 
-WINDOW_SECONDS = 12.0
-"""For which a client's place is kept: short, so that a run sees it end."""
-
 TOKENS_A_SECOND = 25
 
 SETTLE_SECONDS = 90.0
@@ -44,6 +41,8 @@ class Plan:
     clients: int
     faults: Sequence[str]
     every: float
+    window: float = 12.0
+    """Seconds for which a client's place is kept: short, so that a run sees it end."""
 
 
 @dataclass
@@ -86,13 +85,13 @@ class Run:
         slots = max(4, self.plan.clients // 4)
         for role, count in (("gateway", GATEWAYS), ("worker", WORKERS), ("both", BOTH)):
             for _ in range(count):
-                await fleet.add(role, tps=TOKENS_A_SECOND, slots=slots, window=WINDOW_SECONDS)
+                await fleet.add(role, tps=TOKENS_A_SECOND, slots=slots, window=self.plan.window)
         await fleet.start()
 
     async def _storm(self, fleet: Fleet) -> None:
         """Clients and blows, until the time is over and everyone has what he asked for."""
         plan_ = self.plan
-        self.around = Surroundings(self.book, fleet.addresses, WINDOW_SECONDS, self.recoveries)
+        self.around = Surroundings(self.book, fleet.addresses, plan_.window, self.recoveries)
         rng = random.Random(plan_.seed)
         self.people = [
             Person(self.around, f"p{n}", random.Random(rng.random())) for n in range(plan_.clients)

@@ -9,6 +9,9 @@ from typing import NamedTuple
 WEIGHTS = {"storm": 1, "worker_frozen": 2}
 """Of kinds that are rarer than the others, which have 4."""
 
+LONGEST = ("worker_frozen", "storm", "gateway_killed", "worker_killed")
+"""A dead node is missed when its lease has run out, and its clients when their window has."""
+
 
 class Blow(NamedTuple):
     """A fault that is to come, ``at`` seconds after the first client."""
@@ -31,8 +34,8 @@ def plan(seed: int, seconds: float, kinds: Sequence[str], every: float) -> list[
     rng = random.Random(seed)
     first = list(kinds)
     rng.shuffle(first)
-    # What takes longest comes first: a short run is to see its end.
-    first.sort(key=lambda kind: kind not in ("worker_frozen", "storm"))
+    # What takes longest to be over comes first: a short run is to see its end.
+    first.sort(key=lambda kind: kind not in LONGEST)
     gap = min(every, seconds / (len(first) + 1))
     blows, at = [], gap
     for kind in first:

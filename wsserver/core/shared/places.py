@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 RETRY_EVERY = 1.0
 """Seconds between tries to write while the store is away."""
 
+WRITTEN_WITHIN = 2.0
+"""Seconds that a resume waits for its client's first state to be in the store."""
+
 
 class FleetClients(Clients):
     """Clients of this process, whose places are shared.
@@ -75,10 +78,13 @@ class FleetClients(Clients):
     async def recall(self, token: str) -> Client | None:
         try:
             taken = await self._shared.take(token)
+            if taken is None and await self._is_written(self.find(token)):
+                taken = await self._shared.take(token)
         except StoreUnavailable:
             raise store_away() from None
         if taken is None:
-            return self._unknown_elsewhere(token)
+            self._forget_token(token)
+            return None
         state = taken.state
         client = self._clients.get(state.client_id)
         if client is None:
@@ -94,22 +100,33 @@ class FleetClients(Clients):
             self._spawn(self._tell(taken.former, state.client_id))
         return client
 
-    def _unknown_elsewhere(self, token: str) -> Client | None:
-        """The client of a token that the store does not know: one that it was not told of yet.
+    async def _is_written(self, client: Client | None) -> bool:
+        """Wait until the store knows a client that came back before it was told of it.
 
-        Of any other the store is right: its place is over, and the token is good no more here.
+        False if it was told long ago: then the store is right about its token.
+
+        Raises:
+            StoreUnavailable: If the store does not take it in time.
         """
+        if client is None or client.client_id in self._saved:
+            return False
+        try:
+            async with asyncio.timeout(WRITTEN_WITHIN):
+                while client.client_id not in self._saved and self._writing is not None:
+                    await asyncio.wait({self._writing})
+        except TimeoutError:
+            raise StoreUnavailable("a client is not written yet") from None
+        return True
+
+    def _forget_token(self, token: str) -> None:
+        """The store knows better: a token that is good here is so no more."""
         client = self.find(token)
-        if client is None or client.client_id not in self._saved:
-            return client
-        digest = token_digest(token)
-        del self._by_token[digest]
-        client.tokens.remove(digest)
-        return None
+        if client is not None:
+            digest = token_digest(token)
+            del self._by_token[digest]
+            client.tokens.remove(digest)
 
     def redeem(self, token: str) -> str:
-        if token not in self._successors:
-            return super().redeem(token)
         successors = self._successors[token]
         successor = successors.pop(0)
         if not successors:
