@@ -153,7 +153,7 @@ class Loads:
         """
         async with self._in_turn:
             place = model.placement
-            each = place.memory or await self._estimate(model.spec)
+            each = max(place.memory or await self._estimate(model.spec), place.at_least)
             need = room_needed(each, place.of_each(), place.split)
             try:
                 going = self._capacity.take(model, need, makes_place=model.makes_place)
