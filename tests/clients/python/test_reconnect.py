@@ -185,7 +185,7 @@ async def test_quiet_server_that_answers_pings_is_kept() -> None:
     answered = asyncio.Event()
 
     async def script(peer: Peer) -> None:
-        await peer.greet(heartbeatInterval=60)
+        await peer.greet(heartbeatInterval=400)
         for _ in range(4):
             await peer.expect("ping")
             await peer.send({"type": "pong", "timestamp": 1})
