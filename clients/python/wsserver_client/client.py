@@ -73,11 +73,17 @@ class Client(Carrier, ThinCalls):
         return self
 
     async def close(self) -> None:
-        """Stop what this client runs (except what it asked to outlive it) and leave. Idempotent."""
+        """Stop what this client runs (except what it asked to outlive it) and leave. Idempotent.
+
+        Its rooms are left, too: a connection that just ends keeps its places for a while, and the
+        others would see someone there who has gone.
+        """
         if self._link.end is None:
             for call in self._exchange.running_calls():
                 if not call.outlives_client:
                     call.abandon()
+            for room in self._exchange.rooms():
+                self.submit(Reply(request("leave_room", room_id=room.room_id)))
         await self._link.close()
 
     @property

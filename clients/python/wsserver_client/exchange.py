@@ -121,6 +121,10 @@ class Exchange:
     def room(self, room_id: str) -> Room | None:
         return self._rooms.get(room_id)
 
+    def rooms(self) -> list[Room]:
+        """Those that this client is in."""
+        return list(self._rooms.values())
+
     def streams_in(self, room_id: str) -> list[StreamHandle]:
         return [stream for stream in self._streams.values() if stream.room_id == room_id]
 
@@ -247,7 +251,7 @@ class Exchange:
                 stream.ask_again()
             else:
                 stream.lose(error)
-        for room in list(self._rooms.values()):
+        for room in self.rooms():
             room.rejoin()
         self._repeat(same_identity=same_identity, error=error)
 
@@ -276,7 +280,7 @@ class Exchange:
             stream.lose(error)
         for call in list(self._calls.values()):
             self._lose(call, error)
-        for room in list(self._rooms.values()):
+        for room in self.rooms():
             room.lose(error)
 
     def _lose(self, call: Call, error: ConnectionLost) -> None:

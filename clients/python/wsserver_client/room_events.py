@@ -25,9 +25,8 @@ QUEUE_LENGTH = 1024
 class RoomEntry:
     """An entry of a room's log: what a person (``user``) or the model (``assistant``) said.
 
-    ``seq`` counts from 1 with no gaps and is the same for all members. ``client_id``,
-    ``user_id`` and ``name`` of an answer are those of who asked. ``timestamp`` is milliseconds
-    since the epoch.
+    ``seq`` counts from 1 with no gaps and is the same for all members. ``user_id`` and ``name`` of
+    an answer are the model's id. ``timestamp`` is milliseconds since the epoch.
     """
 
     seq: int

@@ -85,6 +85,7 @@ class Chat:
         self._tasks: set[asyncio.Task[None]] = set()
         self._interrupted_at = -LEAVE_WITHIN
         self._is_leaving = False
+        self._is_offline = False
         self._failure: str | None = None
         self._commands = make_commands(self)
         self._prompt = make_prompt(
@@ -174,10 +175,12 @@ class Chat:
         self._is_leaving = True
 
     def on_status(self, status: LinkStatus) -> None:
-        """The connection has changed."""
-        if status.state is LinkState.OFFLINE:
-            self.screen.mark(f"— connection lost: {status.reason}; reconnecting —")
+        """The connection has changed. Attempts that fail are for the toolbar: they may be many."""
+        if status.state is LinkState.OFFLINE and not self._is_offline:
+            self._is_offline = True
+            self.screen.mark(f"— offline: {status.reason}; reconnecting —")
         elif status.state is LinkState.ONLINE:
+            self._is_offline = False
             self.screen.notice("— connected again —")
         elif status.state is LinkState.CLOSED and not self._is_leaving:
             self._end(f"the connection has ended: {status.reason}")

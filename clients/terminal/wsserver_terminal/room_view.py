@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from wsserver_client import (
@@ -42,6 +43,7 @@ class RoomView:
         self._screen = screen
         self._feed = feed
         self._showing: set[asyncio.Task[None]] = set()
+        self._names: dict[str, str] = {}  # of those who have spoken, by clientId
 
     async def run(self) -> None:
         """Show what happens until the room is left; ends with the error that lost it."""
@@ -89,6 +91,8 @@ class RoomView:
                 pass
 
     async def _answer(self, stream: StreamHandle) -> None:
+        await self._learn(stream.asker)
+
         def head() -> None:
             if stream is not self.mine and stream.prompt:
                 self._screen.said(f"{self._name(stream.asker)} asks:", stream.prompt)
@@ -104,6 +108,7 @@ class RoomView:
             self._screen.error(str(error))
             return
         if result.finish_reason == "stopped":
+            await self._learn(result.stopped_by)
             by = self._name(result.stopped_by)
             self._screen.mark(f"■ stopped by {by}")
 
@@ -111,16 +116,35 @@ class RoomView:
         if entry.role == "assistant":
             self._screen.said("model:", entry.text, style="bright_black")
         else:
-            name = entry.name or entry.user_id or "someone"
-            self._screen.said(f"{name}:", entry.text or str(entry.data))
+            self._screen.said(f"{self._author(entry)}:", entry.text or str(entry.data))
+
+    def _author(self, entry: RoomEntry) -> str:
+        name = entry.name or entry.user_id or "someone"
+        if entry.role == "user" and entry.client_id is not None:
+            self._names[entry.client_id] = name
+        return name
+
+    async def _learn(self, client_id: str | None) -> None:
+        """Look into the log for who it is.
+
+        A user who comes with another client is told to nobody, and an answer tells only the client
+        that asked; the question stands in the log under a name.
+        """
+        if client_id is None or self._name(client_id) != client_id:
+            return
+        with suppress(ClientError):
+            for entry in await self.room.history():
+                self._author(entry)
 
     def _name(self, client_id: str | None) -> str:
+        if client_id is None:
+            return "someone"
         if client_id == self._client_id:
             return "you"
         for member in self.room.members.values():
             if client_id in member.client_ids:
                 return member.name or member.user_id
-        return client_id or "someone"
+        return self._names.get(client_id, client_id)
 
     def _people(self) -> str:
         count = self.room.participants

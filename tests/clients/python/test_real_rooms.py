@@ -92,3 +92,14 @@ async def test_an_answer_in_line_starts_and_waits(server: ServerProcess) -> None
             started = await until(events, AnswerStarted)
             assert isinstance(started, AnswerStarted)
             assert (await started.stream.result()).text == (await expected.result()).text
+
+
+async def test_a_client_that_closes_has_left(server: ServerProcess) -> None:
+    """An intentional close leaves the rooms at once: nobody sees a place that is kept."""
+    async with connect(server.ws_url, user_id="py-ada") as ada:
+        events = (await ada.join_room("py-close")).events()
+        async with connect(server.ws_url, user_id="py-bob") as bob:
+            await bob.join_room("py-close")
+        left = await until(events, Left)
+        assert isinstance(left, Left)
+        assert (left.user_id, left.reason) == ("py-bob", "left")

@@ -152,7 +152,7 @@ def test_queue_position_is_shown(start_server: StartServer, open_chat: OpenChat)
 
 
 def test_room_shows_everybody(server: ServerProcess, open_chat: OpenChat) -> None:
-    """Two people talk and ask in a room; both see words, names and the same answer."""
+    """Two people talk and ask in a room; both see words, names, the same answer, and who leaves."""
     ann = talking(open_chat(server.ws_url, "--user", "Ann", "--room", "hall"))
     ann.wait_for("room hall: 1 person")
     bob = talking(open_chat(server.ws_url, "--user", "Bob"))
@@ -173,8 +173,23 @@ def test_room_shows_everybody(server: ServerProcess, open_chat: OpenChat) -> Non
     bob.enter("/leave")
     bob.wait_for("left the room hall")
     ann.wait_for("Bob left")
+    bob.enter("/room hall")
+    bob.wait_for(lambda text: text.count("room hall: 2 people") == 2)
     bob.press("d")
     assert bob.wait_end() == 0
+    ann.wait_for(lambda text: text.count("Bob left") == 2)
+
+
+def test_a_second_terminal_has_its_users_name(server: ServerProcess, open_chat: OpenChat) -> None:
+    """A user's second client is told to nobody, and what it asks is still shown under the name."""
+    ann = talking(open_chat(server.ws_url, "--user", "Ann", "--room", "tabs"))
+    ann.wait_for("room tabs: 1 person")
+    for _ in range(2):
+        bob = talking(open_chat(server.ws_url, "--user", "Bob", "--room", "tabs"))
+        bob.wait_for("room tabs: 2 people")
+    bob.enter("?How many are we?")
+    ann.wait_for("Bob asks: How many are we?")
+    assert ann.text.count("Bob came") == 1
 
 
 def test_room_is_run_from_the_prompt(server: ServerProcess, open_chat: OpenChat) -> None:
@@ -213,13 +228,14 @@ def test_restart_of_the_server_is_survived(start_server: StartServer, open_chat:
     chat.enter("long")
     chat.wait_for("1 2 3")
     server.kill()
-    chat.wait_for("connection lost")
+    chat.wait_for("offline: connection lost")
     chat.wait_for(lambda _: "○ offline" in chat.visible or "○ connecting" in chat.visible)
     chat.enter("/stats")
     chat.wait_for("none yet")
     start_server("--port", port)
     chat.wait_for("connected again")
-    chat.wait_for("error: the connection was lost")
+    text = chat.wait_for("error: the connection was lost")
+    assert text.count("reconnecting") == 1  # however many attempts it took
     chat.enter("/set max_tokens 7")
     chat.enter("again")
     chat.wait_for(lambda text: "1 2 3 4 5 6 7" in text.split("> again")[-1])
