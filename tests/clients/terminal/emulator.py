@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,13 @@ class Emulator:
         self._screen = _Screen(self._send_text)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = b""
+
+    @property
+    def pid(self) -> int:
+        """The program's process id."""
+        pid = self._child.pid
+        assert pid is not None
+        return pid
 
     def _send_text(self, data: str) -> None:
         self._child.send(data.encode())
@@ -97,6 +106,24 @@ class Emulator:
         self._child.close()
         assert self._child.signalstatus is None, f"killed by signal {self._child.signalstatus}"
         return int(self._child.exitstatus or 0)
+
+    @contextmanager
+    def read_meanwhile(self) -> Iterator[None]:
+        """Read whatever the program writes, beside the running event loop's other work.
+
+        For tests that wait elsewhere: a terminal that nobody reads blocks the program in it.
+        """
+        loop, terminal = asyncio.get_running_loop(), self._child.child_fd
+
+        def take() -> None:
+            if not self._read(0):
+                loop.remove_reader(terminal)
+
+        loop.add_reader(terminal, take)
+        try:
+            yield
+        finally:
+            loop.remove_reader(terminal)
 
     def interrupt(self) -> None:
         """Send SIGINT as another program would."""
