@@ -21,7 +21,6 @@ from wsserver.core.engine import TokenLogprob
 from wsserver.core.ids import new_id
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.streams import Claim, Ending, Fenced, StreamRecord
-from wsserver.core.streams.writer import Finish
 from wsserver.stores.redis.link import PUBLISH, RedisLink
 from wsserver.stores.redis.stream_claim import RETRY_SECONDS, claim
 from wsserver.stores.redis.stream_format import (
@@ -129,9 +128,8 @@ class RedisStreamLog:
         if record.first_token_at is None:
             record.first_token_at = asyncio.get_running_loop().time()
             self._flush_soon()
-        elif self._flushing is None:
-            loop = asyncio.get_running_loop()
-            self._flushing = loop.call_at(self._flushed_at + FLUSH_SECONDS, self._flush)
+        else:
+            self._flush_in_time()
         return length
 
     def finish(self, stream_id: str, fence: int, total: int, ending: Ending) -> None:
@@ -216,6 +214,11 @@ class RedisStreamLog:
             self._flushing.cancel()
         self._flushing = asyncio.get_running_loop().call_soon(self._flush)
 
+    def _flush_in_time(self) -> None:
+        if self._flushing is None:
+            when = self._flushed_at + FLUSH_SECONDS
+            self._flushing = asyncio.get_running_loop().call_at(when, self._flush)
+
     def _flush(self) -> None:
         """Write what there is, of all answers, in one tick."""
         self._flushing = None
@@ -249,6 +252,8 @@ class RedisStreamLog:
             self._hold_back(writing)
         finally:
             writing.is_sending = False
+        if writing.writer.next_operation() is not None:
+            self._flush_in_time()  # what came meanwhile: a flush has passed it by
 
     def _go_on(self, writing: Writing, reply: list[Any]) -> bool:
         """After a reply; whether to write on at once."""
@@ -266,7 +271,7 @@ class RedisStreamLog:
         elif writing.is_unwanted and not writing.is_orphan:
             writing.is_orphan = True
             self._spawn(self._end_orphan(writing))
-        return reply[0] == b"short" or isinstance(writer.next_operation(), Finish)
+        return reply[0] == b"short" or writer.is_finishing
 
     def _hold_back(self, writing: Writing) -> None:
         """Redis is away: try again in a while; for too long, and the owner is told."""
