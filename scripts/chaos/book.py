@@ -52,6 +52,12 @@ class Asked:
         return f"{what} in {self.session_id}: {self.stream_id} {self.message_id} ended {end}"
 
     @property
+    def is_empty(self) -> bool:
+        """Stopped before its first token. If Redis was away then, only its asker was told."""
+        end = self.end or {}
+        return end.get("type") == "stream_stopped" and not end.get("offset")
+
+    @property
     def tokens(self) -> int:
         """Of its whole text, once it has ended."""
         offset = 0 if self.end is None else self.end.get("offset") or 0

@@ -86,6 +86,7 @@ class Device:
         self._sent_ids: set[str] = set()
         self._pending: dict[str, Pending] = {}
         self._looks: dict[str, View] = {}
+        self._shown: set[str] = set()  # views that the greeting of this connection has taken up
         self._socket: ClientConnection | None = None
         self._rules = Rules(around.book, self._sent_ids)
         self._token: str | None = None
@@ -252,12 +253,13 @@ class Device:
             if not pending.has_started:
                 await self._send_pending(pending)
         for view in self.screen.open:
-            if view.state == "unseen":  # asked for while this connection was greeted
+            if view.stream_id not in self._shown:  # asked for while this connection was greeted
                 await self._look(view)
 
     async def _take_up(self, connected: Frame) -> None:
         """Resume; where that can't be, become the user anew and look at what is open."""
         open_views = {view.stream_id: view.have for view in self.screen.open}
+        self._shown = set(self.screen.views)
         if self._token is not None:
             resume = {"type": "resume", "resumeToken": self._token, "streams": open_views}
             request_id = resume["requestId"] = self.new_id()
@@ -386,7 +388,7 @@ class Device:
         book.errors[frame["code"]] += 1
         if frame["code"] not in EXCUSES:
             asked = book.answers.get(view.stream_id)
-            if asked is None or not book.may_have_lost(asked):
+            if asked is None or not (book.may_have_lost(asked) or asked.is_empty):
                 self._wrong("can't look at an answer", asked, frame)
             view.end()
             return

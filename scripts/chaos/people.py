@@ -114,7 +114,7 @@ class Person:
 
     async def _stop_later(self, asked: Asked) -> None:
         await asyncio.sleep(self._rng.uniform(0, 6))
-        while asked.end is None:
+        while asked.end is None and asked in self._asked:
             asked.may_stop = True
             if asked.stream_id is not None:
                 device = self._rng.choice(self.devices)
@@ -176,6 +176,7 @@ class Person:
         self.left.append(device)
         for asked in self._asked:
             asked.may_stop = True  # what nobody waits for is stopped
+        self._asked = [asked for asked in self._asked if asked.end is not None]
         device.vanish()
         if not self.devices:
             self._begin_device()
