@@ -174,9 +174,10 @@ class Person:
         """Go for good, and come back as another client."""
         device = self.devices.pop()
         self.left.append(device)
-        for asked in self._asked:
+        own = [a for a in self._asked if a.request_id.startswith(f"{device.name}-")]
+        for asked in own:
             asked.may_stop = True  # what nobody waits for is stopped
-        self._asked = [asked for asked in self._asked if asked.end is not None]
+        self._asked = [a for a in self._asked if a.end is not None or a not in own]
         device.vanish()
         if not self.devices:
             self._begin_device()

@@ -109,3 +109,23 @@ async def test_a_server_ends_in_order_without_its_redis(
     await asyncio.to_thread(redis.kill)
     server.signal(signal.SIGTERM)
     assert await asyncio.to_thread(server.wait, 20) == 0
+
+
+async def test_nothing_is_made_for_the_clients_of_a_gateway_that_has_ended(
+    redis: RedisProcess, start_server: StartServer, connect: Connect
+) -> None:
+    """SIGTERM of a gateway whose client never comes back: when his window is over his answer is
+    stopped, though the process that knew him has gone."""
+    window = ("--set", "resume.window_seconds=1")
+    ending, staying = [start_server("--redis-url", redis.url, *window) for _ in range(2)]
+    ada = await ada_on(connect, ending)
+    start = await ada.stream(options={"maxTokens": 100_000})
+    await ada.first_token(start["streamId"])
+    ending.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(ending.wait, 20) == 0
+    key = f"wsserver:{{g:{start['streamId']}}}:m"
+    await eventually(lambda: "ended" in redis.ask("HGET", key, "state"), 25)
+    back = await ada_on(connect, staying)
+    await back.send(type="watch_stream", streamId=start["streamId"])
+    end = await back.end_of(start["streamId"])
+    assert (end["type"], end["reason"]) == ("stream_stopped", "disconnect")
