@@ -129,7 +129,8 @@ class Conversations:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            log.error("%d answers could not be stored before the end", len(self._tasks))
+            if self._elsewhere is None:  # else their makers go on, and keep them
+                log.error("%d answers could not be stored before the end", len(self._tasks))
             await asyncio.wait(self._tasks)
 
     # A turn's way ------------------------------------------------------------------------------
