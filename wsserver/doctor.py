@@ -7,6 +7,7 @@ is asked in a process of its own, because such an import may take seconds, gigab
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import re
@@ -14,16 +15,23 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from wsserver.config import Config
 from wsserver.config.models import demo_model
+from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.engines.catalog import ENTRIES, probe
 from wsserver.engines.exllama.machine import missing_compilers
+from wsserver.stores.redis import RedisLink
+
+REDIS_NEEDED = (6, 2)
+"""The scripts use what came with it."""
 
 PROBE_SECONDS = 60.0
 """For an import of torch from a cold disk."""
@@ -64,6 +72,8 @@ def examine(config: Config) -> Iterator[Finding]:
     yield from _torch()
     yield _data_folder(config)
     yield _port(config)
+    if config.redis.url:
+        yield _redis(config.redis.url)
     yield from _programs()
 
 
@@ -190,9 +200,40 @@ def _port(config: Config) -> Finding:
         return Finding("port", State.FAULT, f"{where}: {reason}", "use --port, or --port 0")
 
 
+def _redis(url: str) -> Finding:
+    # Its address may hold a password, which is nobody's business.
+    parts = urlsplit(url)
+    where = parts.path if parts.scheme == "unix" else (parts.hostname or "localhost")
+    try:
+        version, seconds = asyncio.run(_ask_redis(url))
+    except StoreUnavailable as error:
+        return Finding("redis", State.FAULT, f"{where}: {error}", "start it, or mend redis.url")
+    except ValueError as error:
+        return Finding("redis", State.FAULT, f"redis.url: {error}", "see docs/wsserver.toml")
+    if version < REDIS_NEEDED:
+        needed = ".".join(map(str, REDIS_NEEDED))
+        return Finding("redis", State.FAULT, f"{where} is too old", f"at least {needed} is needed")
+    shown = ".".join(map(str, version))
+    return Finding("redis", State.GOOD, f"{where}, {shown}, answers in {seconds * 1000:.1f} ms")
+
+
+async def _ask_redis(url: str) -> tuple[tuple[int, ...], float]:
+    """Its version, and the seconds of a round trip."""
+    link = RedisLink.open(url)
+    try:
+        told = (await link.command("INFO", "server")).decode()
+        began = time.perf_counter()
+        await link.ping()
+        seconds = time.perf_counter() - began
+    finally:
+        await link.close()
+    found = re.search(r"^redis_version:([\d.]+)", told, re.MULTILINE)
+    return tuple(map(int, found[1].split("."))) if found else (), seconds
+
+
 def _programs() -> Iterator[Finding]:
     for name, purpose in (
-        ("redis-server", "only for histories in Redis, and for the tests"),
+        ("redis-server", "only for a fleet or histories in Redis on this host, and for the tests"),
         ("chromium", "only for the tests of the chat page"),
         ("tmux", "only for tests of the terminal client"),
     ):

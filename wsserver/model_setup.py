@@ -10,7 +10,7 @@ from pathlib import Path
 from wsserver.config import Config, Models
 from wsserver.config.sizes import size_bytes
 from wsserver.core.models import Bounds, ModelSource, Placement, SourcePolicy
-from wsserver.engines.catalog import ENTRIES, engine_for
+from wsserver.engines.catalog import ENTRIES, NO_ENGINE, engine_for
 from wsserver.engines.memory import has_gpu, machine_memory
 
 
@@ -19,7 +19,7 @@ def source_policy(config: Config) -> SourcePolicy:
     sources: dict[str, ModelSource] = {}
     for entry in config.models.model:
         is_file = Path(entry.source).is_absolute()
-        engine = entry.engine or _engine_for(entry.source) or "unknown"
+        engine = entry.engine or _engine_for(entry.source) or NO_ENGINE
         sources[entry.id] = ModelSource(
             id=entry.id,
             source=Path(entry.source).name if is_file else entry.source,

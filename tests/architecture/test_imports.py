@@ -24,7 +24,7 @@ MAY_IMPORT = {
     },
     "wsserver.supervisor": {CONFIG, CORE, "wsserver.observe"},
     "wsserver.archive": {PROTOCOL, CORE, CONFIG, "wsserver.stores"},
-    "wsserver.doctor": {CONFIG, "wsserver.engines"},
+    "wsserver.doctor": {CONFIG, CORE, "wsserver.engines", "wsserver.stores"},
     "wsserver.cli": {
         *(CONFIG, "wsserver.app", "wsserver.supervisor", "wsserver.archive", "wsserver.doctor"),
         "wsserver_terminal",

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.browser.chat_page import ChatPage
 
@@ -23,6 +23,9 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# As an answer may take: a page of a busy machine is slow, and no less right.
+expect.set_options(timeout=20_000)
 
 OpenPage = Callable[..., Awaitable[ChatPage]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,7 +18,10 @@ from wsserver_client import AnswerStarted, RoomEvents, connect
 
 OpenRoom = Callable[..., Awaitable[RoomsPage]]
 
-COUNTING = "synthetic:?tps=12&ttft_ms=0"
+COUNTING = "synthetic:?tps=8&ttft_ms=0"
+
+# Each test has several pages of a browser, which take their time on a busy machine.
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture
@@ -162,9 +166,11 @@ async def test_presence_is_seen(start_server: StartServer, enter: OpenRoom) -> N
     bob = await enter(server.url, "Bob")
     await expect(ada.get("notice").last).to_have_text("Bob came in")
     await expect(ada.member("Bob")).to_have_attribute("data-state", "reading")
-    await bob.composer.press("h")
+    # As long as it lasts: a sign fades when no further letter comes.
+    typing = asyncio.create_task(bob.composer.press_sequentially("h" * 60, delay=100))
     await expect(ada.get("typists")).to_have_text("Bob is typing …")
     await expect(ada.member("Bob")).to_have_attribute("data-state", "typing")
+    await typing
     await bob.say("hi")
     await expect(ada.get("typists")).to_have_text("")
     await bob.get("leave").click()

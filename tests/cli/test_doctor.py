@@ -5,7 +5,10 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import pytest
+
 from tests.cli.test_commands import run
+from tests.support.redis import redis_is_installed, running_redis
 
 
 def test_a_machine_that_can_serve_is_in_order(tmp_path: Path) -> None:
@@ -44,3 +47,18 @@ def test_a_faulty_configuration_is_told_as_one(tmp_path: Path) -> None:
     done = run("doctor", "--set", "limits.max_bach=1")
     assert done.returncode == 2
     assert "did you mean limits.max_batch" in done.stderr
+
+
+def test_a_redis_that_is_configured_is_asked(tmp_path: Path) -> None:
+    """What a fleet shares is a fault if it does not answer; its password is not shown."""
+    arguments = ("doctor", "--port", "0", "--data-dir", str(tmp_path / "data"))
+    done = run(*arguments, "--redis-url", f"unix://{tmp_path}/none.sock?password=hush")
+    assert done.returncode == 1
+    assert f"FAULT  redis: {tmp_path}/none.sock: " in done.stdout
+    assert "hush" not in done.stdout + done.stderr
+    if not redis_is_installed():
+        pytest.skip("redis-server is not installed (package redis-server)")
+    with running_redis(tmp_path) as server:
+        done = run(*arguments, "--redis-url", server.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ok     redis: " in done.stdout

@@ -180,6 +180,15 @@ def test_settings_are_made_to_fit(
     assert model_settings(folder, **model) == expected
 
 
+def test_draft_model_that_is_not_there_is_left_out(folder: Path) -> None:
+    """What is printed loads, also where the draft model is on another machine."""
+    draft = {"draft_model_name": "elsewhere", "draft_num_tokens": 4}
+    text = translate({"model": {"model_name": MODEL}, "draft_model": draft}, folder)
+    settings = read(text)["models"]["model"][0].get("settings", {})
+    assert not {"draft_model", "draft_tokens"} & settings.keys()
+    assert f'draft_model_name = "elsewhere": there is no {folder / "models" / "elsewhere"}' in text
+
+
 def test_drafting_by_repetition_needs_no_model(folder: Path) -> None:
     """The mode ngram is a setting of its own; a model named beside it is told as left out."""
     draft = {"draft_mode": "ngram", "draft_model_name": "tiny", "draft_num_tokens": 4}

@@ -248,6 +248,15 @@ class RoomBrokerContract:
         assert (logged.entry.role, logged.entry.stream_id) == ("assistant", "s1")
         assert (await two.join("dan")).open_asks == ()
 
+    async def test_an_answer_is_logged_once(self, one: Process, two: Process) -> None:
+        """Whoever logs it a second time is given the entry that there is, and nobody is told."""
+        await one.join("ada")
+        await two.join("bob")
+        await one.ask("ada", "s1")
+        assert [await process.answer("s1") for process in (one, two, one)] == [2, 2, 2]
+        assert [len(process.heard(Logged)) for process in (one, two)] == [1, 1]
+        assert await one.say("ada", "next") == 3
+
     async def test_an_ask_may_want_to_be_alone_or_to_make_way(self, one: Process) -> None:
         """Refused while another is open; or naming all that are to end for it."""
         await one.join("ada")

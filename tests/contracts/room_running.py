@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 import pytest
 
 from tests.contracts.room_samples import Process, RoomClock, key, origin
-from wsserver.core.rooms.broker import INVITES_KEPT
+from wsserver.core.rooms.broker import INVITES_KEPT, Known
 from wsserver.core.rooms.changes import Configured, Left, Ranked
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.fields import Access, Role, WhenBusy
@@ -167,6 +167,16 @@ class RoomRunningContract:
         assert await refused(one.join("dan", invite=token)) == "forbidden"
         await one.broker.kick("r", key("bob"), reach=Role.OWNER, origin=origin("ada"))
         assert await refused(one.join("bob")) == "forbidden"
+
+    async def test_who_sat_there_is_let_in_as_what_it_was(self, one: Process, two: Process) -> None:
+        """A room that was lost is made again by its members, with its settings and their roles."""
+        settings = RoomSettings(title="T", access=Access.INVITED)
+        for process, user, role in ((two, "bob", Role.MEMBER), (one, "ada", Role.MODERATOR)):
+            joined = await process.join(user, known=Known(role=role, settings=settings))
+            assert (joined.role, joined.settings) == (role, settings)
+        assert await refused(one.join("cyd")) == "forbidden"
+        await one.leave("ada")
+        assert (await one.join("ada")).role is Role.MODERATOR
 
     async def test_an_invite_raises_a_role_and_never_lowers_it(self, one: Process) -> None:
         """Who is there already gets the higher of both roles, and all are told."""

@@ -104,6 +104,22 @@ async def test_the_longest_unused_goes_first() -> None:
 
 
 @virtual
+async def test_no_client_talks_a_model_small() -> None:
+    """`memory` in a client's load counts where it is more than the estimate, and not below it."""
+    core = Core(bounds=Bounds(memory=10 * GIB))
+    core.sizes["m"] = 8 * GIB
+    for said, counted_with in ((GIB, 8 * GIB), (9 * GIB, 9 * GIB)):
+        model = core.models.begin_load(
+            "synthetic:?tps=7", model_id="m", settings={"memory": said}, admit=lambda: None
+        )
+        await core.models.loaded(model)
+        assert model.room["memory"] == counted_with
+        core.models.begin_unload(model, force=True)
+        await core.models.unloaded(model)
+    await core.close()
+
+
+@virtual
 async def test_no_more_goes_than_must() -> None:
     """A small model that was taken first stays where a large one alone is enough."""
     core = Core(bounds=Bounds(memory=10 * GIB))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.tiny_folders import write_folder, write_safetensors
+from wsserver.core.engine import ModelSpec
 from wsserver.engines import catalog
 from wsserver.engines.folders import WeightFormat, weight_format
 
@@ -72,6 +73,24 @@ def test_quantization_of_others_is_named(tmp_path: Path) -> None:
     """A folder that nobody here reads is refused by the name of its method."""
     with pytest.raises(LookupError, match="quantized by awq"):
         catalog.engine_for(folder(tmp_path, quantized("awq")))
+
+
+def test_load_of_what_nobody_reads_says_so(tmp_path: Path) -> None:
+    """A source without an engine fails in the words that its files call for."""
+    spec = ModelSpec(id="x", engine=catalog.NO_ENGINE, source="x", path=str(tmp_path))
+    assert "config.json" in (catalog.obstacle(spec) or "")
+    folder(tmp_path, quantized("awq"))
+    assert catalog.obstacle(spec) == "no engine here reads weights quantized by awq"
+
+
+def test_probe_tells_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody installs gigabytes to be told then that there is no GPU."""
+    monkeypatch.setattr(catalog, "_is_installed", lambda module: module == "jinja2")
+    monkeypatch.setattr(catalog, "_sees_gpu", lambda: False)
+    assert catalog.probe("exllamav2") == (
+        "exllamav2, torch, tokenizers and llguidance not installed, and this machine shows no"
+        " NVIDIA GPU: pip install 'wsserver[server,exllamav2]'"
+    )
 
 
 def test_probe_says_that_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

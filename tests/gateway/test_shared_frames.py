@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.support.core import Core
 from tests.support.virtual_time import until, virtual
 from wsserver.gateway.outbox import Outbox
-from wsserver.gateway.views import StreamView, started
+from wsserver.gateway.views import StreamView, snapshot, started
 from wsserver_protocol.codec import Encoding
+
+SOURCE = "synthetic:?tps=47&ttft_ms=20"
+"""No token falls on a beat of 25 ms: in virtual time some watchers would be before it."""
 
 
 class Socket:
@@ -26,10 +31,38 @@ class Socket:
 
 
 @virtual
+async def test_watchers_keep_one_beat() -> None:
+    """Whenever each of them came: what they get from then on is made once."""
+    core = Core()
+    await core.ready(SOURCE)
+    answer = core.submit(max_tokens=40)
+    watchers = []
+    for number in range(10):
+        await asyncio.sleep(0.0073)  # of virtual time
+        watchers.append(socket := Socket())
+        view = StreamView(
+            answer,
+            socket.outbox,
+            Encoding.JSON,
+            opening=snapshot(None, 0) if number else started(answer, None, None),
+            request_id=None,
+            interval=0.025,
+            on_done=lambda view: None,
+        )
+        socket.outbox.mark(view)
+    await core.ended(answer)
+    await until(lambda: all(b"stream_complete" in s.frames[-1] for s in watchers))
+    first, *others = watchers
+    for other in others:
+        assert {id(frame) for frame in other.frames[3:]} <= {id(frame) for frame in first.frames}
+    await core.close()
+
+
+@virtual
 async def test_watchers_get_the_same_bytes() -> None:
     """Start, pieces and end are made once an encoding, and the asker's are its own."""
     core = Core()
-    await core.ready("synthetic:?tps=50&ttft_ms=20")
+    await core.ready(SOURCE)
     answer = core.submit(max_tokens=8)
     asker, *watchers = [Socket() for _ in range(9)]
     for number, socket in enumerate([asker, *watchers]):

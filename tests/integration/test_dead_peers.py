@@ -146,8 +146,9 @@ async def test_what_becomes_of_work_when_its_asker_is_cut(
     batch: Frame = {"prompts": ["a", "b"], "requestId": "b", "options": options}
     await watcher.send(type="generate", prompt="x", requestId="g", options=options)
     await watcher.send(type="batch", **batch)
-    generated = await watcher.until("generation_complete")
-    summary = (await watcher.until("batch_complete"))["summary"]
+    both = [await watcher.until("generation_complete", "batch_complete") for _ in range(2)]
+    (generated,) = [end for end in both if end["type"] == "generation_complete"]
+    (summary,) = [end["summary"] for end in both if end["type"] == "batch_complete"]
     if how == "detach":
         assert (end["type"], end["totalTokens"]) == ("stream_complete", 300)
         assert generated["result"]["tokens"] == 300

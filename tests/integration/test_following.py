@@ -253,6 +253,7 @@ async def test_past_the_window_a_token_is_expired(
     for device in (watcher, one):
         await device.ask("authenticate", userId="brief")
     start = await one.stream(options={"maxTokens": 100_000})
+    await one.first_token(start["streamId"])  # it is in a slot, which the metrics show
     await one.cut()
     two = await connect(to=brief)
     await eventually(lambda: b'wsserver_streams_active{model="synthetic"} 0.0' in metrics(brief))

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import StartServer
 from tests.integration.session_steps import history, open_session, poll, said, say, sign_in, stop
 from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.server import differs_over_redis
 from tests.support.wire import wired
 
 LONG = {"maxTokens": 100_000}
@@ -29,7 +30,16 @@ def redis(tmp_path: Path) -> Iterator[RedisProcess]:
         yield server
 
 
-@pytest.mark.parametrize("place", ["sqlite", pytest.param("redis", marks=needs_redis)])
+a_file_of_ones_own = differs_over_redis("its sessions are in that Redis, not in a file")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param("sqlite", marks=a_file_of_ones_own),
+        pytest.param("redis", marks=needs_redis),
+    ],
+)
 async def test_a_killed_server_has_kept_the_conversation(
     place: str, start_server: StartServer, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -76,6 +86,7 @@ async def test_a_killed_server_has_kept_the_conversation(
         assert numbers == list(range(1, len(numbers) + 1))
 
 
+@differs_over_redis("what a drain does not see ended goes on, and its sessions are in that Redis")
 async def test_a_drained_server_has_kept_the_text(
     start_server: StartServer, tmp_path: Path
 ) -> None:
@@ -156,6 +167,7 @@ async def test_an_answer_streams_on_while_the_store_is_away(
         assert len(await history(wire, session_id)) == 4
 
 
+@a_file_of_ones_own
 async def test_a_file_that_takes_no_writes_keeps_no_answer_from_streaming(
     start_server: StartServer, tmp_path: Path
 ) -> None:

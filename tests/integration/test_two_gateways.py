@@ -1,10 +1,8 @@
-"""Two servers over one Redis: what was begun on one is known on the other."""
+"""Two gateways of one fleet: a caller is the same on both, and so is what he asked for."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,118 +12,119 @@ from tests.integration.test_generating import counted
 from tests.support.redis import RedisProcess, redis_is_installed, running_redis
 from tests.support.server import ServerProcess
 from tests.support.waiting import eventually
-from tests.support.wire import Wire
+from tests.support.wire import Frame, Wire
 
-pytestmark = pytest.mark.skipif(
-    not redis_is_installed(), reason="redis-server is not installed (package redis-server)"
-)
+StartPair = Callable[..., tuple[ServerProcess, ServerProcess]]
+
+MODEL = ("--model", "m=synthetic:?tps=100&ttft_ms=0&slots=8")
 
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisProcess]:
+    """A Redis of the test's own."""
+    if not redis_is_installed():
+        pytest.skip("redis-server is not installed (package redis-server)")
     with running_redis(tmp_path) as running:
         yield running
 
 
 @pytest.fixture
-def servers(redis: RedisProcess, start_server: StartServer) -> list[ServerProcess]:
-    return [start_server("--redis-url", redis.url) for _ in range(2)]
+def start_pair(redis: RedisProcess, start_server: StartServer) -> StartPair:
+    """Starts two gateways over one Redis; the first has the only worker."""
+
+    def start(*arguments: str) -> tuple[ServerProcess, ServerProcess]:
+        shared = ("--set", f"redis.url={redis.url}", *arguments)
+        first = start_server(*MODEL, *shared)
+        return first, start_server("--set", "models.start=[]", *shared)
+
+    return start
 
 
-async def ada_on(connect: Connect, server: ServerProcess) -> Wire:
+async def named(connect: Connect, server: ServerProcess, user: str) -> Wire:
     wire = await connect(to=server)
-    await wire.ask("authenticate", userId="ada")
+    await wire.ask("authenticate", userId=user)
     return wire
 
 
-async def test_an_answer_of_another_gateway_is_continued(
-    servers: list[ServerProcess], connect: Connect
-) -> None:
-    """`continue` goes on from the text of an answer that this gateway has never seen."""
-    here, there = [await ada_on(connect, server) for server in servers]
-    start = await here.stream(options={"maxTokens": 10})
-    await here.end_of(start["streamId"])
-    further = await there.ask(
-        "continue", streamId=start["streamId"], options={"maxTokens": 5}, seconds=20
+async def test_limits_hold_over_both(start_pair: StartPair, connect: Connect) -> None:
+    """Requests a minute and answers at once are counted together."""
+    here, there = start_pair(
+        *("--set", "limits.requests_per_minute=4", "--set", "limits.max_concurrent_streams=2")
     )
-    assert (further["type"], further["continues"]) == ("stream_start", start["streamId"])
-    await there.end_of(further["streamId"])
-    assert there.copy(further["streamId"]).text == counted(15)[len(counted(10)) :]
+    one, two = await connect(to=here), await connect(to=there)
+    starts = [await wire.stream(options={"maxTokens": 100_000}) for wire in (one, two)]
+    for wire in (one, two):
+        refused = await wire.ask("stream", prompt="x")
+        assert (refused["type"], refused["code"]) == ("stream_error", "too_many_streams")
+    await one.send(type="stop_stream", streamId=starts[0]["streamId"])
+    await one.end_of(starts[0]["streamId"])
+    third = await two.ask_until("generate", prompt="x", options={"maxTokens": 1})
+    assert third["type"] in ("generation_complete", "generation_error")
+    left = (await one.ask("get_status"))["limits"]
+    assert left == (await two.ask("get_status"))["limits"] | {"resetIn": left["resetIn"]}
+    refused = await one.ask("batch", prompts=["x"] * 4)
+    assert (refused["type"], refused["code"]) == ("batch_error", "rate_limited")
+    await two.ask("interrupt")
 
 
-async def test_a_repeated_turn_is_one_turn(servers: list[ServerProcess], connect: Connect) -> None:
-    """A turn of a session that is sent again to another gateway is shown there, and stands in the
-    history once."""
-    here, there = [await ada_on(connect, server) for server in servers]
-    await here.ask("open_session", sessionId="s")
-    turn = {"sessionId": "s", "requestId": "turn-1", "options": {"maxTokens": 60}}
-    start = await here.stream("say it once", **turn)
-    again = await there.stream("say it once", **turn)
-    assert again["streamId"] == start["streamId"]
-    for wire in (here, there):
-        assert (await wire.end_of(start["streamId"]))["type"] == "stream_complete"
-        assert wire.copy(start["streamId"]).text == counted(60)
-    history = await there.ask("get_history", sessionId="s")
-    assert [m["content"] for m in history["messages"]] == ["say it once", counted(60)]
-    second = await there.stream("and go on", sessionId="s", options={"maxTokens": 5})
-    assert (await there.end_of(second["streamId"]))["type"] == "stream_complete"
+async def test_a_request_is_the_same_on_both(start_pair: StartPair, connect: Connect) -> None:
+    """Sent again to the other gateway it brings the first one's answer; another body is refused."""
+    here, there = start_pair()
+    one, two = [await named(connect, server, "ada") for server in (here, there)]
+    body: Frame = {"prompt": "x", "requestId": "same", "options": {"maxTokens": 50}}
+    first = await one.ask("stream", **body)
+    again = await two.ask("stream", **body)
+    assert again["streamId"] == first["streamId"]
+    for wire in (one, two):
+        assert (await wire.end_of(first["streamId"]))["type"] == "stream_complete"
+        assert wire.copy(first["streamId"]).text == counted(50)
+    other = await two.ask("stream", **(body | {"prompt": "y"}))
+    assert (other["type"], other["code"]) == ("stream_error", "duplicate_request")
 
 
-async def test_two_resumes_at_once_are_one_client(
-    servers: list[ServerProcess], connect: Connect
+async def test_a_client_stops_on_one_what_it_began_on_the_other(
+    start_pair: StartPair, connect: Connect
 ) -> None:
-    """Who loses his connection in the midst of a resume comes again with the same token: both
-    are answered, and the last one has his place."""
-    first = await ada_on(connect, servers[0])
-    token = first.connected["resumeToken"]
-    await first.cut()
-    tries = [await connect(to=servers[1]) for _ in range(2)]
-    replies = await asyncio.gather(*(w.ask("resume", resumeToken=token) for w in tries))
-    assert [reply["type"] for reply in replies] == ["resumed", "resumed"]
-    assert {reply["clientId"] for reply in replies} == {first.connected["clientId"]}
-    assert await tries[0].closed() == 4507
-    assert (await tries[1].ask("get_status"))["userId"] == "ada"
+    """It comes back to another gateway, and stops by its own requestId and by the streamId."""
+    here, there = start_pair()
+    one = await connect(to=here)
+    starts = [await one.stream(requestId=f"r{n}", options={"maxTokens": 100_000}) for n in range(2)]
+    await one.first_token(starts[1]["streamId"])
+    await one.cut()
+    back = await connect(to=there)
+    back.rules.sent_ids |= {"r0", "r1"}
+    streams = {start["streamId"]: 0 for start in starts}
+    resumed = await back.ask("resume", resumeToken=one.connected["resumeToken"], streams=streams)
+    assert [s["requestId"] for s in resumed["streams"]] == ["r0", "r1"]
+    await back.send(type="stop_stream", requestId="r0")
+    await back.send(type="stop_stream", streamId=starts[1]["streamId"])
+    for start in starts:
+        end = await back.end_of(start["streamId"])
+        assert (end["type"], end["reason"]) == ("stream_stopped", "client")
+        assert end["stoppedBy"] == one.connected["clientId"]
+        assert end["offset"] == len(back.copy(start["streamId"]).text)
+    await eventually(lambda: b'wsserver_slots{model="m",state="busy"} 0.0' in metrics(there))
 
 
-async def test_a_gateway_that_was_believed_dead_keeps_its_clients(
-    redis: RedisProcess, servers: list[ServerProcess], connect: Connect
+async def test_a_gateway_without_a_worker_is_not_ready(
+    start_pair: StartPair, connect: Connect
 ) -> None:
-    """The lease of a node ran out and its clients were counted as away: once it is back, they are
-    not, so that nobody clears what they have."""
-    wire = await ada_on(connect, servers[0])
-    client = f"wsserver:{{c:{wire.connected['clientId']}}}"
-    await eventually(lambda: redis.ask("HGET", client, "node").startswith("$28"))
-    redis.ask("HSET", client, "away", "99999999999999")
-    redis.ask("DEL", "wsserver:{nodes}:leases")
-    await eventually(lambda: redis.ask("HGET", client, "away") == "$0\r\n\r\n", 15)
-    assert (await wire.ask("get_status"))["type"] == "status"
+    """Its workers' end is seen by `/readyz`; it lives, and says why it can't answer."""
+    here, there = start_pair()
+    wire = await connect(to=there)
+    assert there.get("/readyz")[0] == 200
+    assert b"wsserver_workers 2.0" in metrics(there)
+    assert here.stop() == 0
+    await eventually(lambda: there.get("/readyz")[0] == 503, 10)
+    assert there.get("/healthz")[0] == 200
+    assert b"wsserver_workers 1.0" in metrics(there)
+    error = await wire.ask("stream", prompt="x")
+    assert (error["type"], error["code"], error["retryable"]) == (
+        "stream_error",
+        "model_not_ready",
+        True,
+    )
 
 
-async def test_a_server_ends_in_order_without_its_redis(
-    redis: RedisProcess, start_server: StartServer
-) -> None:
-    """SIGTERM while Redis is away: it ends with 0 all the same, and soon."""
-    server = start_server("--redis-url", redis.url)
-    await asyncio.to_thread(redis.kill)
-    server.signal(signal.SIGTERM)
-    assert await asyncio.to_thread(server.wait, 20) == 0
-
-
-async def test_nothing_is_made_for_the_clients_of_a_gateway_that_has_ended(
-    redis: RedisProcess, start_server: StartServer, connect: Connect
-) -> None:
-    """SIGTERM of a gateway whose client never comes back: when his window is over his answer is
-    stopped, though the process that knew him has gone."""
-    window = ("--set", "resume.window_seconds=1")
-    ending, staying = [start_server("--redis-url", redis.url, *window) for _ in range(2)]
-    ada = await ada_on(connect, ending)
-    start = await ada.stream(options={"maxTokens": 100_000})
-    await ada.first_token(start["streamId"])
-    ending.signal(signal.SIGTERM)
-    assert await asyncio.to_thread(ending.wait, 20) == 0
-    key = f"wsserver:{{g:{start['streamId']}}}:m"
-    await eventually(lambda: "ended" in redis.ask("HGET", key, "state"), 25)
-    back = await ada_on(connect, staying)
-    await back.send(type="watch_stream", streamId=start["streamId"])
-    end = await back.end_of(start["streamId"])
-    assert (end["type"], end["reason"]) == ("stream_stopped", "disconnect")
+def metrics(server: ServerProcess) -> bytes:
+    return server.get("/metrics")[2]

@@ -190,17 +190,22 @@ async def test_clients_of_a_dead_node_have_their_window(
 async def test_a_node_believed_dead_keeps_its_clients(
     first: RedisClients, second: RedisClients, link: RedisLink
 ) -> None:
-    """Those still connected when it comes back stay; those given up meanwhile are named."""
-    kept, lost = Someone(), Someone()
-    for one in (kept, lost):
+    """Those still connected when it comes back stay; those that are being given up are named.
+
+    One that has been cleared, or that this Redis has lost, is nobody else's: it is written anew.
+    """
+    kept, lost, cleared = Someone(), Someone(), Someone()
+    for one in (kept, lost, cleared):
         await first.save(one.state(), is_connected=True)
     await second.orphans("nod_1", 60)
-    await let_pass(link, lost.id)
+    for one in (lost, cleared):
+        await let_pass(link, one.id)
     await second.orphans("nod_1", 60)
-    await second.forget(lost.id)
+    await second.forget(cleared.id)
     assert await first.refresh() == [lost.id]
     assert await link.command("HGET", _key(kept.id), "away") == b""
-    assert await members(link, "nod_1") == {kept.id}
+    assert await members(link, "nod_1") == {kept.id, cleared.id}
+    assert await first.save(cleared.state(), is_connected=True)
 
 
 async def test_every_key_of_a_client_ends_by_itself(first: RedisClients, link: RedisLink) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 import pytest
 
@@ -12,8 +15,10 @@ from tests.support.waiting import eventually
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.streams import StreamRecord
 from wsserver.stores.redis import PUBLISH, RedisLink
+from wsserver.stores.redis.bells import Bells
 from wsserver.stores.redis.link import Argument
 from wsserver.stores.redis.stream_format import pack_ending, pack_logprobs, stream_keys
+from wsserver.stores.redis.stream_log import RedisStreamLog
 from wsserver.stores.redis.streams import RedisStreams
 from wsserver_protocol.lifecycle import StopReason, StreamState
 
@@ -95,6 +100,36 @@ async def test_cancel_reaches_the_writer_by_a_bell(
     assert await other.cancel("s", STOPPED) == (False, StreamState.RUNNING)
     assert await writer.log.cancelled("s") == STOPPED
     assert record.cancel == STOPPED
+
+
+class DeafBells:
+    """Subscriptions on which nothing is ever heard."""
+
+    async def subscribe(self, *_: object) -> Callable[[], None]:
+        return lambda: None
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def test_a_cancel_right_after_the_claim_is_found(
+    log: RedisLogUnderTest, link: RedisLink
+) -> None:
+    """The bell may ring before the subscription stands: the writer looks once, without any text."""
+    await link.bells.close()
+    link.bells = cast(Bells, DeafBells())
+    # By one connection, one right behind the other: the look comes after both.
+    streams, writer = RedisStreams(link, "nod", retention=60), RedisStreamLog(link, retention=60)
+    cancelled: list[str] = []
+    writer.on_cancelled = lambda record, _: cancelled.append(record.stream_id)
+    for number in range(10):
+        stream_id = f"s{number}"
+        await log.create(StreamRecord(stream_id, "model", 0.0))
+        asked = streams.cancel(stream_id, STOPPED)
+        claim, _ = await asyncio.gather(writer.claim(stream_id), asked)
+        if claim is not None:
+            await eventually(partial(cancelled.__contains__, stream_id))
+    await writer.close()
 
 
 async def test_a_released_text_is_whole(log: RedisLogUnderTest) -> None:
@@ -224,6 +259,18 @@ async def test_every_step_may_run_twice(link: RedisLink) -> None:
         seen = await link.call("streams/read", keys, (0,))
         assert await link.call(f"streams/{name}", keys, (*args, PUBLISH)) == once, name
         assert await link.call("streams/read", keys, (0,)) == seen, name
+
+
+async def test_a_claim_asked_again_after_a_lost_tail_is_another(link: RedisLink) -> None:
+    """Readers were told where its text begins: if that is lost, too, they are told anew."""
+    keys = stream_keys("s")
+    await link.call("streams/create", keys, ("model", b"meta", PUBLISH))
+    await link.call("streams/claim", keys, ("w1", PUBLISH))
+    await link.call("streams/append", keys, (1, "w1", 0, "four", 1, b"", PUBLISH))
+    await link.call("streams/claim", keys, ("w2", PUBLISH))
+    await link.command("SET", keys[1], "fo")
+    _, (fence, claims, *_), text, _ = await link.call("streams/claim", keys, ("w2", PUBLISH))
+    assert (fence, claims, text) == (b"3", b"w1:0,w2:4,w2:2", b"fo")
 
 
 @pytest.mark.parametrize(("step", "args"), [("fill", ("w1", "all", 3)), ("end", ("w1", 60_000))])

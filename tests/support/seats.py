@@ -6,7 +6,7 @@ from wsserver.core.ask import Answer
 from wsserver.core.broadcast import Broadcast
 from wsserver.core.clients import Client
 from wsserver.core.identity import Identity
-from wsserver.core.rooms import RoomBounds, Rooms
+from wsserver.core.rooms import RoomBounds, RoomBroker, Rooms
 from wsserver.core.rooms.answering import RoomAnswers
 from wsserver.stores.memory.room_broker import MemoryRoomBroker
 from wsserver.stores.memory.room_state import MemoryRooms
@@ -54,7 +54,11 @@ def make_client(user: str, encoding: Encoding = Encoding.JSON) -> tuple[Client, 
 
 def make_rooms(shared: MemoryRooms | None = None) -> Rooms:
     """The rooms of a process: of its own, or shared with others."""
+    return rooms_over(MemoryRoomBroker(shared or MemoryRooms(RoomBounds())))
+
+
+def rooms_over(broker: RoomBroker) -> Rooms:
+    """The rooms of a process, where nobody asks the model."""
     return Rooms(
-        MemoryRoomBroker(shared or MemoryRooms(RoomBounds())),
-        RoomAnswers(find=lambda stream_id: None, stop=lambda answer, reason, by: None),
+        broker, RoomAnswers(find=lambda stream_id: None, stop=lambda answer, reason, by: None)
     )

@@ -194,6 +194,7 @@ class Application:
             sessions=sessions,
             telemetry=self.metrics,
             policy=edge_policy(config),
+            is_up=lambda: backend.fleet is None or backend.fleet().store_up,
             started_at=asyncio.get_running_loop().time(),
         )
         self.metrics.watch(self._snapshot)
@@ -254,6 +255,7 @@ class Application:
         return Snapshot(
             connections=len(self.listener.sockets),
             rooms=len(services.rooms),
+            fleet=None if self._backend.fleet is None else self._backend.fleet(),
             models=tuple(
                 ModelSnapshot(
                     id=model.id,

@@ -15,7 +15,7 @@ from wsserver.core.models import ModelDirectory, ModelRegistry
 from wsserver.core.models.waiting import LocalWaiting
 from wsserver.core.rooms import Presence, RoomBroker
 from wsserver.core.sessions.elsewhere import Elsewhere
-from wsserver.core.telemetry import Telemetry
+from wsserver.core.telemetry import FleetSnapshot, Telemetry
 from wsserver.engines.host import create_host
 from wsserver.engines.memory import estimate_memory
 from wsserver.model_setup import model_bounds, source_policy
@@ -46,6 +46,7 @@ class Backend:
         drained: Waits until this process makes no answers any more, and all have ended that were
             asked for here.
         is_shared: Whether other processes have answers that can be found.
+        fleet: What is known of the other processes; None: there are none.
         elsewhere: How turns of sessions go on where other processes make the answers.
         tasks: Run for the life of the process; each only ever ends by a fault.
     """
@@ -60,6 +61,7 @@ class Backend:
     make_clients: MakeClients
     drained: Callable[[], Awaitable[None]]
     is_shared: bool = False
+    fleet: Callable[[], FleetSnapshot] | None = None
     elsewhere: Elsewhere | None = None
     tasks: tuple[Task, ...] = ()
 

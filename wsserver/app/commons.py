@@ -51,7 +51,7 @@ class Commons:
     endings: Endings
 
     async def close(self) -> None:
-        """Take leave, and close the way."""
+        """Take leave, and close the way. Without Redis the leases end by themselves."""
         await self.queue.close()
         await self.streams.close()
         await self.broker.close()

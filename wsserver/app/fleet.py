@@ -23,6 +23,7 @@ from wsserver.core.shared.reaper import Reaper, clear_clients
 from wsserver.core.shared.turns import SharedTurns
 from wsserver.core.shared.work import end_unclaimed
 from wsserver.core.streams import Ending
+from wsserver.core.telemetry import FleetSnapshot
 from wsserver.stores.redis import RedisClients, RedisIdempotency
 from wsserver.stores.redis.calls import RedisCalls
 from wsserver.stores.redis.fleet import RedisFleet
@@ -103,10 +104,13 @@ class FleetGateway:
             make_clients=self._make_clients,
             drained=self._drained,
             is_shared=True,
+            fleet=lambda: FleetSnapshot(
+                store_up=commons.link.is_up, workers=len(self._fleet.workers)
+            ),
             elsewhere=SharedTurns(self._answers, self._order),
             tasks=(
                 *(commons.nodes.keep, commons.queue.keep, self._order.keep),
-                *(self._shared_clients.keep, self._reap),
+                *(self._shared_clients.keep, self._reap, self._answers.reap),
                 *(() if worker is None else worker.tasks),
             ),
         )
@@ -125,6 +129,8 @@ class FleetGateway:
             on_moved=on_moved,
             tell=self._tell,
         )
+
+        self._commons.nodes.on_lapsed = clients.lapsed
 
         async def clear(state: ClientState) -> None:
             client = state.revive()

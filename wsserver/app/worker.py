@@ -162,8 +162,7 @@ class WorkerProcess:
                 await self._work(commons, worker)
         finally:
             await calls.close()
-            with suppress(StoreUnavailable):  # its lease ends by itself
-                await commons.close()
+            await commons.close()
             await store.close()
         return 0
 

@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "serve",
         help="start the server",
-        description="Start the server. It prints the address of the chat page and of the\n"
+        description="Start the server. It prints the addresses of the pages and of the\n"
         "WebSocket, and runs until SIGTERM or Ctrl-C; then it drains.",
         epilog=SERVE_EPILOG,
         parents=[settings],

@@ -24,7 +24,6 @@ PAGE = 256
 
 DEFAULT_CONTEXT = 8192
 """What the ExLlama engines take at most where ``ctx`` is not given."""
-
 SERVER = ("host", "port")
 
 SETTINGS: Mapping[str, tuple[str, tuple[type, ...]]] = {
@@ -263,13 +262,14 @@ def _place_model(work: Translation, model: Mapping[str, Any]) -> None:
 
 
 def _place_draft(work: Translation, draft: Mapping[str, Any]) -> None:
-    name, mode = draft.get("draft_model_name"), draft.get("draft_mode", "model")
+    name = draft.get("draft_model_name")
     if name is not None:
         path = work.base / str(draft.get("draft_model_dir") or "models") / str(name)
-        if mode == "model" and path.exists():
+        needs_one = draft.get("draft_mode", "model") == "model"
+        if needs_one and path.exists():
             work.settings["draft_model"] = str(path)
             return
-        reason = f"there is no {path}" if mode == "model" else f"draft_mode = {_shown(mode)}"
+        reason = f"there is no {path}" if needs_one else "its draft_mode needs no model"
         work.leave("draft_model.draft_model_name", name, reason)
     if "ngram_draft" not in work.settings and (count := work.settings.pop("draft_tokens", None)):
         work.leave("draft_model.draft_num_tokens", count, "nothing is drafted")

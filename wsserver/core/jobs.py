@@ -108,6 +108,11 @@ class JobQueue(WorkQueue, Protocol):
         """The records of the jobs that wait, in order."""
 
 
+class LostHook(Protocol):
+    def __call__(self, record: StreamRecord) -> None:
+        """Told of a record."""
+
+
 class SharedJobQueue(WorkQueue, Protocol):
     """Waiting work of many processes, any of which may die at any moment.
 
@@ -115,9 +120,13 @@ class SharedJobQueue(WorkQueue, Protocol):
     is `settled`, and stays in the queue's keeping so long. When the lease of a process that died
     runs out, the job waits again, at the head: so there is always one who ends its answer.
 
+    ``on_lost`` is called for a followed record whose job is in nobody's keeping any more.
+
     Async methods raise `StoreUnavailable` when the store is away; `claim` returns None then, and
     the bell rings once it is back.
     """
+
+    on_lost: LostHook
 
     async def submit(self, job: Job, *, slots: int) -> int:
         """Add a job at its fair place and ring the model's bell. Again under its id: once.

@@ -34,12 +34,21 @@ class ModelSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSnapshot:
+    """What a process of a fleet knows of the others."""
+
+    store_up: bool  # whether what they share answered when last asked
+    workers: int  # that announce themselves
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """The whole server, as it stands now."""
 
     connections: int
     rooms: int
     models: tuple[ModelSnapshot, ...] = ()
+    fleet: FleetSnapshot | None = None  # None: a server alone
 
 
 SnapshotSource = Callable[[], Snapshot]

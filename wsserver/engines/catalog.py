@@ -25,11 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
+from wsserver.core.engine import ModelSpec
 from wsserver.engines.contract import Engine
 from wsserver.engines.folders import WeightFormat, quantization, weight_format
 
 SYNTHETIC_SCHEME: Final = "synthetic:"
 OPENAI_SCHEME: Final = "openai:"
+NO_ENGINE: Final = "unknown"
+"""Stands for the engine of a source that belongs to none; its load says why."""
 
 # Where a driver shows that this machine has a GPU: NVIDIA's own, under Windows, AMD's.
 _GPU_DEVICES: Final = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -153,19 +156,36 @@ def engine_for(source: str) -> str:
     )
 
 
+def obstacle(spec: ModelSpec) -> str | None:
+    """Why this machine can't load a model, whatever its files hold; None: it may try.
+
+    Cheap: looks for files and imports nothing.
+    """
+    if spec.engine in ENTRIES:
+        reason = probe(spec.engine)
+        return f"the engine {spec.engine} can't run here: {reason}" if reason else None
+    if spec.engine == NO_ENGINE:
+        try:
+            engine_for(spec.path or spec.source)
+        except LookupError as error:
+            return str(error)
+    return f"there is no engine {spec.engine!r}; there are {', '.join(ENTRIES)}"
+
+
 def probe(name: str) -> str | None:
     """Why the engine can't run on this machine, in words, or None if nothing speaks against it.
 
     Cheap: looks for files and imports nothing.
     """
-    if name not in ENTRIES:
-        return f"there is no such engine; there are {', '.join(ENTRIES)}"
     entry = ENTRIES[name]
     missing = [module for module in entry.requires if not _is_installed(module)]
+    has_gpu = not entry.needs_gpu or _sees_gpu()
     if missing:
         hint = f": pip install 'wsserver[server,{entry.extra}]'" if entry.extra else ""
-        return f"{' and '.join(missing)} not installed{hint}"
-    if entry.needs_gpu and not _sees_gpu():
+        # Told at once, and not after an installation of gigabytes.
+        also = "" if has_gpu else ", and this machine shows no NVIDIA GPU"
+        return f"{_listed(missing)} not installed{also}{hint}"
+    if not has_gpu:
         return "this machine shows no GPU: it needs one by NVIDIA, with its driver"
     lacking = entry.cpu_flags - flags if (flags := _cpu_flags()) is not None else frozenset()
     if lacking:
@@ -178,6 +198,11 @@ def create_engine(name: str) -> Engine:
     module, _, attribute = ENTRIES[name].factory.partition(":")
     factory = getattr(importlib.import_module(module), attribute)
     return cast(Engine, factory())
+
+
+def _listed(names: list[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _sees_gpu() -> bool:

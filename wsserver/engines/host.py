@@ -34,7 +34,7 @@ from wsserver.core.engine import (
     RequestRefused,
 )
 from wsserver.engines import failures, link
-from wsserver.engines.catalog import probe
+from wsserver.engines.catalog import obstacle
 from wsserver.engines.channel import Channel
 from wsserver.engines.loading import LoadEstimate
 from wsserver.engines.process import Child, own_directory, spawn
@@ -190,9 +190,9 @@ class ChildHost:
             self._end(how)
 
     async def _follow_child(self) -> str:
-        reason = await asyncio.to_thread(probe, self._spec.engine)
-        if reason is not None:
-            return f"({self._spec.engine}) can't run here: {reason}"
+        self._load_failure = await asyncio.to_thread(obstacle, self._spec)
+        if self._load_failure is not None:
+            return "was not started"
         async with own_directory() as directory:
             child = await spawn(directory, self._spec.gpus)
             self._process = child.process

@@ -90,6 +90,8 @@ class HttpPages:
     def _ready(self) -> HttpReply:
         if self._services.drain.is_on:
             return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, b"draining\n")
+        if not self._services.is_up():
+            return HttpReply(HTTPStatus.SERVICE_UNAVAILABLE, b"the shared store is away\n")
         models = self._services.models.all()
         is_ready = any(model.is_ready for model in models)
         states = ", ".join(f"{model.id} {model.status.value}" for model in models)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,6 +73,7 @@ class Services:
     telemetry: Telemetry
     policy: EdgePolicy
     started_at: float  # loop seconds
+    is_up: Callable[[], bool] = lambda: True  # what other processes share can be reached
     drain: Drain = field(default_factory=Drain)
 
     def require_open(self) -> None:

@@ -201,3 +201,9 @@ def _gauges(snapshot: Snapshot) -> Iterator[Metric]:
         slots.add_metric([model.id, "free"], model.slots - model.slots_busy)
         ready.add_metric([model.id], float(model.state == "ready"))
     yield from (connections, rooms, streams, queue, slots, ready)
+    if snapshot.fleet is not None:
+        store = gauge("store_up", "1 if the store that all processes share answers.")
+        store.add_metric([], float(snapshot.fleet.store_up))
+        workers = gauge("workers", "Workers of the fleet, as far as is known here.")
+        workers.add_metric([], snapshot.fleet.workers)
+        yield from (store, workers)

@@ -318,6 +318,10 @@ export class Rooms {
     if (!room) return;
     const thrownOut = frame.type === "room_user_left" && frame["clientId"] === this.#ownClientId();
     if (frame.type === "room_message") room.receiveEntry(frame as unknown as RoomEntry);
+    else if (frame.type === "room_joined") {
+      // A reply is taken by who asked. Unasked: the server had to begin the log anew.
+      if (frame["requestId"] === undefined) room.receiveJoined(frame as unknown as RoomJoined);
+    }
     else if (frame.type.startsWith("stream_")) room.receiveSeq(frame["seq"]);
     else if (frame.type === "room_left" || thrownOut) this.leave(room, frame);
     else room.receiveFrame(frame);

@@ -30,6 +30,17 @@ const joined = {
   settings: {},
 };
 
+const entry = (seq: number, text: string) => ({
+  seq,
+  messageId: `m-${seq}-${text}`,
+  role: "user",
+  clientId: "c-bob",
+  userId: "bob",
+  name: "bob",
+  text,
+  timestamp: 1,
+});
+
 async function enter(input: Entrance = {}): Promise<Room> {
   client = connect("ws://server/ws", { WebSocket: TestSocket, random: () => 1 });
   socket = TestSocket.last;
@@ -61,6 +72,29 @@ beforeEach(() => {
 afterEach(() => {
   client.close();
   vi.useRealTimers();
+});
+
+describe("a server that lost the log", () => {
+  it("replaces what the room has by an unasked room_joined", async () => {
+    const room = await enter();
+    socket.say({ type: "room_message", roomId: "lobby", ...entry(1, "lost") });
+    socket.say({
+      type: "room_joined",
+      roomId: "lobby",
+      participants: 1,
+      members: [member("me", { role: "owner" })],
+      epoch: "e2",
+      seq: 1,
+      recovered: false,
+      messages: [entry(1, "kept")],
+      activeStreams: [],
+      role: "owner",
+      settings: {},
+    });
+    expect(room.log.map((one) => one.text)).toEqual(["kept"]);
+    expect(room.participants).toBe(1);
+    expect(room.cursor).toEqual({ epoch: "e2", seq: 1 });
+  });
 });
 
 describe("running a room", () => {

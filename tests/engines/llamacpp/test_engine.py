@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
-from tests.engines.driver import running
+from tests.engines.driver import Driver, running
 from tests.tiny_models import CHATML, TinyModel, TinyModels, answer
 from wsserver.core.engine import (
     ChatMessage,
     FinishReason,
+    ModelLoadError,
     ModelSpec,
     RequestRefused,
     Sampling,
+    placed,
 )
+from wsserver.engines.llamacpp.server import has_gpu
 
 pytest.importorskip("xllamacpp", reason="llama.cpp's binding is not installed")
 
@@ -76,6 +79,14 @@ async def test_character_of_several_tokens_comes_whole(cycle: Path) -> None:
         cut = await driver.run("b", max_tokens=20)
         assert cut.text == answer(18)
         assert cut.tokens == 20
+
+
+async def test_placement_on_a_gpu_is_not_taken_for_the_cpu(cycle: Path) -> None:
+    """A model placed on GPUs is counted there: where there is none it does not load elsewhere."""
+    if has_gpu():
+        pytest.skip("llama.cpp sees a GPU here")
+    with pytest.raises(ModelLoadError, match="'gpus' asks for a GPU"):
+        await Driver(placed(spec_of(cycle), (0,))).load()
 
 
 async def test_model_is_described_from_its_file(cycle: Path) -> None:

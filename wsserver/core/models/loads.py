@@ -90,7 +90,9 @@ class Loads:
         At once, not at a task's first step: a request that its client sent after the unload must
         find the model going. Again with ``force``, it ends what a gentle unload waits for.
         """
+        model.used_at = asyncio.get_running_loop().time()
         if model.task is None:
+            model.status, model.reason = ModelStatus.UNLOADED, None  # a failure is put aside
             return
         model.is_unloading = True
         if model.pool is not None and model.is_ready:
@@ -124,6 +126,7 @@ class Loads:
         except ModelLoadError as error:
             model.status = ModelStatus.FAILED
             model.reason = str(error)
+            log.warning("model %s failed: %s", model.id, error)
             self._telemetry.model_load_failed(model.id)
             gone = Ending.error(
                 ErrorCode.MODEL_NOT_READY, f"Model {model.id!r} failed: {error}", retryable=True
@@ -150,7 +153,7 @@ class Loads:
         """
         async with self._in_turn:
             place = model.placement
-            each = place.memory or await self._estimate(model.spec)
+            each = max(place.memory or await self._estimate(model.spec), place.at_least)
             need = room_needed(each, place.of_each(), place.split)
             try:
                 going = self._capacity.take(model, need, makes_place=model.makes_place)

@@ -22,13 +22,15 @@ class Placement:
 
     ``gpus`` has the GPUs of each replica, or one entry for all of them; none: the engine's own
     choice. ``split``: the share of each GPU of a replica, for the engine. ``memory``: bytes that a
-    replica is counted with, 0 = as the engine estimates.
+    replica is counted with, 0 = as the engine estimates. ``at_least``: what a client says of that:
+    it may know of more than the estimate, but no client talks itself past the bound.
     """
 
     replicas: int = 1
     gpus: tuple[tuple[int, ...], ...] = ()
     split: tuple[float, ...] = ()
     memory: int = 0
+    at_least: int = 0
 
     def of_each(self) -> list[tuple[int, ...]]:
         """The GPUs of each replica."""
@@ -50,7 +52,7 @@ def with_options(placement: Placement, options: Mapping[str, Any]) -> Placement:
     if "gpus" in options and "placement" in options:
         raise _bad("placement", "cannot be given together with gpus")
     replicas, gpus = placement.replicas, placement.gpus
-    split, memory = placement.split, placement.memory
+    split, at_least = placement.split, placement.at_least
     if "placement" in options:
         given = options["placement"]
         if not isinstance(given, list) or not 1 <= len(given) <= MAX_REPLICAS:
@@ -64,12 +66,12 @@ def with_options(placement: Placement, options: Mapping[str, Any]) -> Placement:
         if len(gpus) > 1 and len(gpus) != replicas:
             raise _bad("replicas", f"must be {len(gpus)}, as many as placement has")
     if "memory" in options:
-        memory = _whole("memory", options["memory"], 0, 2**53 - 1)
+        at_least = _whole("memory", options["memory"], 0, 2**53 - 1)
     if "gpu_split" in options:
         split = _split(options["gpu_split"])
     if split and any(len(one) != len(split) for one in gpus or ((),)):
         raise _bad("gpu_split", "must have a share for each GPU of a replica")
-    return replace(placement, replicas=replicas, gpus=gpus, split=split, memory=memory)
+    return replace(placement, replicas=replicas, gpus=gpus, split=split, at_least=at_least)
 
 
 def _gpus(name: str, given: object) -> tuple[int, ...]:

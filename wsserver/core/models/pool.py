@@ -61,7 +61,8 @@ class Pool:
                     reason = task.exception()
                     if not isinstance(reason, ModelLoadError):
                         break  # a fault of ours ends them all
-                    log.warning("an engine of model %s is gone: %s", self._model_id, reason)
+                    if pending:  # else the model has failed, which is told elsewhere
+                        log.warning("a replica of model %s is gone: %s", self._model_id, reason)
                 else:
                     continue
                 break

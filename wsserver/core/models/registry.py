@@ -31,6 +31,9 @@ from wsserver.core.streams import RunnerLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, WireError
 
+MOST_REMEMBERED = 100
+"""Models that clients named and that are not loaded: so many are still told of."""
+
 
 class ModelRegistry:
     """All models by id, in the order in which they were named."""
@@ -179,10 +182,19 @@ class ModelRegistry:
             return model
         self._admit_load(admit, makes_place=makes_place)
         if model is None:
+            self._forget_some()
             model = self.add(resolved, model_id=name)
         model.spec, model.placement = self.sources.spec(resolved, name), resolved.placement
         self.load(model, makes_place=makes_place)
         return model
+
+    def _forget_some(self) -> None:
+        """Make place in the list: else it would grow with each name that a client thinks of."""
+        named = self.sources.configured
+        idle = [m for m in self._models.values() if m.is_idle and m.id not in named]
+        idle.sort(key=lambda model: model.used_at)
+        for model in idle[: max(0, len(idle) - MOST_REMEMBERED + 1)]:
+            del self._models[model.id]
 
     def _admit_load(self, admit: Admit, *, makes_place: bool) -> None:
         refusal = None if makes_place else self._capacity.refuse_one_more()

@@ -52,6 +52,7 @@ class WorkerModels:
         self._queued: dict[str, int] = {}
         self._counted_at = 0.0
         self._fingerprinting: set[asyncio.Task[None]] = set()
+        self._is_closing = False
 
     async def run(self) -> None:
         """Tell what changes, until cancelled."""
@@ -60,7 +61,8 @@ class WorkerModels:
         told_at = 0.0
         while True:
             picture = self.picture()
-            if picture != told or loop.time() - told_at >= RENEW_EVERY:
+            is_due = picture != told or loop.time() - told_at >= RENEW_EVERY
+            if is_due and not self._is_closing:  # who has taken leave is not to be missed again
                 try:
                     await self._voice.announce(picture)
                 except StoreUnavailable as error:
@@ -108,6 +110,7 @@ class WorkerModels:
 
     async def close(self) -> None:
         """Tell no more, and that this worker is gone."""
+        self._is_closing = True
         for task in self._fingerprinting:
             task.cancel()
         if self._fingerprinting:

@@ -206,8 +206,9 @@ class RoomBroker(Protocol):
     async def answer(self, room_id: str, draft: Draft) -> RoomEntry | None:
         """Add an answer to the log and close its ask (``draft.stream_id``). Atomic. Tells `Logged`.
 
-        Whoever accepted the ask calls this, once, before the answer's end is told. None if the
-        room has gone. If that process dies, whoever sees to its answers does.
+        Whoever ends the answer calls this, before its end is told, and again if it does not know
+        whether it has: a stream has one answer, and the second call returns its entry. None if
+        the room has gone.
         """
 
     async def set_state(self, room_id: str, user_key: str, state: Any, origin: Origin) -> None:

@@ -23,8 +23,10 @@ from wsserver.core.shared.leading import LedAnswers
 from wsserver.core.shared.led import store_away
 from wsserver.core.shared.meta import answer_of, unpack
 from wsserver.core.shared.ports import Ledger, SharedCache, SharedStreams
+from wsserver.core.shared.waiting import REAP_EVERY, given_up, reaped
 from wsserver.core.shared.work import end_unclaimed
 from wsserver.core.streams import Ending, StreamRecord
+from wsserver_protocol.errors import ErrorCode
 from wsserver_protocol.lifecycle import StopReason, StreamState
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ class SharedAnswers(LedAnswers):
         self._tasks: set[asyncio.Task[None]] = set()
         streams.on_end = self._mirror_ended
         streams.on_rewind = self._mirror_rewound
+        queue.on_lost = self.lost
 
     async def find(self, stream_id: str) -> Answer | None:
         known = self.retained(stream_id)
@@ -152,6 +155,21 @@ class SharedAnswers(LedAnswers):
             async with asyncio.timeout(RETRY_EVERY):
                 await asyncio.gather(*(event.wait() for event in told))
 
+    async def reap(self) -> None:
+        """Give work of dead workers back to the lines of all models, for ever.
+
+        Gateways do so, too: the only worker may have died, and its work waits for another.
+        """
+        while True:
+            await asyncio.sleep(REAP_EVERY)
+            for job in await reaped(self._queue, [model.id for model in self._models.all()]):
+                await self._end_here(job.stream_id, given_up())
+                self._queue.settled(job.stream_id)
+
+    def lost(self, record: StreamRecord) -> None:
+        """The store has lost an answer that waits: nobody else will end it."""
+        self._spawn(self._end_lost(record))
+
     async def closed(self) -> None:
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -163,7 +181,9 @@ class SharedAnswers(LedAnswers):
         while not record.is_ended:
             try:
                 found = await self._streams.cancel(stream_id, ending)
-                if found.state is StreamState.ENDED:
+                if found.state is StreamState.ENDED:  # or lost with all that the store had
+                    await asyncio.sleep(RETRY_EVERY)
+                    await self._end_lost(record, only_if_gone=True)
                     return
                 if await self._queue.remove(record.model_id, stream_id) is not None:
                     # Under a lease: should this process die now, a worker is given the job, has
@@ -173,6 +193,24 @@ class SharedAnswers(LedAnswers):
                 return
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_EVERY)
+
+    async def _end_lost(self, record: StreamRecord, *, only_if_gone: bool = False) -> None:
+        ending = record.cancel or Ending.error(
+            ErrorCode.STORE_UNAVAILABLE, "The store has lost this request.", retryable=True
+        )
+        while not record.is_ended:
+            try:
+                is_known = await self._streams.is_known(record.stream_id)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_EVERY)
+                continue
+            if is_known and not only_if_gone:
+                await self._end_here(record.stream_id, ending)
+            if is_known:
+                return
+            record.end_here(ending, asyncio.get_running_loop().time())
+            self._mirror_ended(record)
+            record.wake()
 
     async def _tell_viewers(self, answer: Answer) -> None:
         """Tell the others whether anyone looks here; end what nobody is left for."""
@@ -186,6 +224,9 @@ class SharedAnswers(LedAnswers):
 
     async def _tell_orphaned(self, answer: Answer) -> None:
         stream_id = answer.stream_id
+        led = self._led.get(stream_id)
+        while led is not None and not led.is_created and stream_id in self._led:
+            await led.changed.wait()  # nobody is told of what is in no log
         while not answer.record.is_ended:
             try:
                 if answer.record.watchers:

@@ -211,6 +211,7 @@ class LedAnswers(Answers):
             self._spawn(self._end_here(answer.stream_id, Ending.failed(store_away())))
             raise
         led.is_created = True
+        led.step()
         if led.job is None:  # its context is being made: that may take a while
             super().release(answer)
         while led.job is None and record.cancel is None:

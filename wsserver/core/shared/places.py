@@ -153,6 +153,10 @@ class FleetClients(Clients):
         if connection is not None:
             connection.close(CloseCode.RESUMED_ELSEWHERE, "resumed on another connection")
 
+    def lapsed(self) -> None:
+        """This process was believed dead, or the store has lost what it knew: say all again."""
+        self._spawn(self._say_again())
+
     def forget(self, client: Client) -> None:
         if client.client_id in self._clients:
             self._drop(client)
@@ -204,6 +208,21 @@ class FleetClients(Clients):
                         self._spawn(self._away(client))
                     self._saved[client.client_id] = state
         self._writing = None
+
+    async def _say_again(self) -> None:
+        lost: list[str] = []
+
+        async def refresh() -> None:
+            lost.extend(await self._shared.refresh())
+
+        await self._until_written(refresh)
+        for client_id in lost:
+            self.moved(client_id)
+        self._saved.clear()
+        for client in list(self._clients.values()):
+            self.touched(client)
+            if client.connection is None:
+                await self._away(client)
 
     async def _away(self, client: Client) -> None:
         async def tell() -> None:

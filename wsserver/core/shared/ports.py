@@ -55,6 +55,9 @@ class SharedStreams(Protocol):
             KeyError: If there is no mirror here.
         """
 
+    async def is_known(self, stream_id: str) -> bool:
+        """Whether the log has an answer, ended or not."""
+
     async def cancel(self, stream_id: str, ending: Ending) -> Cancelled:
         """Ask for an end, durably; the first one asked of a living answer counts."""
 

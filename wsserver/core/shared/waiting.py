@@ -18,8 +18,9 @@ from wsserver_protocol.errors import ErrorCode
 
 log = logging.getLogger(__name__)
 
-REAP_EVERY = 5.0
-"""Seconds between looks for work whose worker has died."""
+REAP_EVERY = 1.0
+"""Seconds between looks for work whose worker has died: what its answers' readers wait, on average
+half of this, beyond its lease."""
 
 LOOKS_AFTER = (0.5, 2.0)
 """Seconds from the end of a model after which its line is emptied. Not at once: another worker that
@@ -95,14 +96,8 @@ class SharedWaiting:
         while True:
             await asyncio.sleep(REAP_EVERY)
             models = self.registry.all() if self.registry is not None else []
-            for model in models:
-                try:
-                    given_up = [] if model.is_idle else await self._queue.reap(model.id)
-                except StoreUnavailable as error:
-                    log.warning("dead workers' answers can't be looked for: %s", error)
-                    break
-                for job in given_up:
-                    self._spawn(self._end(job, _given_up()))
+            for job in await reaped(self._queue, [m.id for m in models if not m.is_idle]):
+                self._spawn(self._end(job, given_up()))
 
     async def close(self) -> None:
         """End nothing more: what waits now waits for other workers."""
@@ -162,7 +157,20 @@ class SharedWaiting:
             log.error("waiting work could not be ended", exc_info=fault)
 
 
-def _given_up() -> Ending:
+async def reaped(queue: SharedJobQueue, model_ids: Sequence[str]) -> list[Job]:
+    """Put dead workers' work back in its lines; returns what is given up, for the caller to end."""
+    jobs: list[Job] = []
+    for model_id in model_ids:
+        try:
+            jobs += await queue.reap(model_id)
+        except StoreUnavailable as error:
+            log.warning("dead workers' answers can't be looked for: %s", error)
+            break
+    return jobs
+
+
+def given_up() -> Ending:
+    """How an answer ends that several workers have died of."""
     return Ending.error(
         ErrorCode.GENERATION_FAILED,
         "Every worker that made this answer died.",

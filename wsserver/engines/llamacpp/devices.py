@@ -44,6 +44,15 @@ def asking_for_gpu(given: dict[str, Any]) -> list[str]:
     return asking + [key for key in _OF_GPUS if key in given]
 
 
+def no_gpu(asking: str) -> ModelLoadError:
+    """The failure of a load that asks for a GPU, by a setting, where llama.cpp sees none."""
+    return ModelLoadError(
+        f"{asking!r} asks for a GPU, and llama.cpp sees none here: either the installed"
+        " xllamacpp is a build for the CPU (docs/engines.md names those for GPUs), or the GPU's"
+        " driver does not answer; leave the setting out to run on the CPU"
+    )
+
+
 def choose_placement(given: dict[str, Any], *, has_gpu: bool) -> Placement:
     """The placement that the settings ask for; they are well-formed already.
 
@@ -52,11 +61,7 @@ def choose_placement(given: dict[str, Any], *, has_gpu: bool) -> Placement:
     """
     asking = asking_for_gpu(given)
     if asking and not has_gpu:
-        raise ModelLoadError(
-            f"{asking[0]!r} asks for a GPU, and llama.cpp sees none here: either the installed "
-            "xllamacpp is a build for the CPU (docs/engines.md names those for GPUs), or the GPU's "
-            "driver does not answer; leave the setting out to run on the CPU"
-        )
+        raise no_gpu(asking[0])
     default = Placement()
     return Placement(
         gpu_layers=given.get("gpu_layers", default.gpu_layers),

@@ -40,6 +40,7 @@ from wsserver.engines.link import Count, Counted, CountRefused
 from wsserver.engines.llamacpp.answer import Answer
 from wsserver.engines.llamacpp.api import LocalApi
 from wsserver.engines.llamacpp.companions import check_draft
+from wsserver.engines.llamacpp.devices import no_gpu
 from wsserver.engines.llamacpp.gguf import GgufError, Metadata, has_llguidance, read_metadata
 from wsserver.engines.llamacpp.sampling import SamplingLimits, completion_body
 from wsserver.engines.llamacpp.server import has_gpu, open_server, server_parameters
@@ -96,6 +97,8 @@ class LlamaCppEngine:
             raise ModelLoadError(str(error)) from error
         size = os.stat(spec.path).st_size
         machine = Machine(usable_cores(), free_memory(), has_gpu())
+        if spec.gpus and not machine.has_gpu:
+            raise no_gpu("gpus")
         self._settings = settings = choose_settings(spec.settings, metadata, size, machine)
         if settings.draft is not None:
             check_draft(settings.draft, spec.path, metadata)

@@ -157,7 +157,7 @@ class StreamView(BaseView):
         piece = record.transcript.piece(self.cursor, single=one_by_one)
         self.cursor = piece.end
         if piece.end == len(record.transcript):
-            self._next_at = now + self._interval
+            self._next_at = self._next_beat(now)
             self.is_behind = False
         if self._every and self.request_id is not None:
             before = piece.position - piece.tokens
@@ -191,6 +191,20 @@ class StreamView(BaseView):
             ),
             what=(piece.start, piece.end),
         )
+
+    def _next_beat(self, now: float) -> float:
+        """When to send the next piece: on the answer's beat, not on one of our own.
+
+        Watchers who each waited from their own last piece would drift apart and want other pieces
+        of one text; so they want the same ones, and each is encoded once.
+        """
+        if not self._interval:
+            return now
+        record = self.answer.record
+        start = record.first_token_at or record.accepted_at
+        beat = start + ((now - start) // self._interval + 1) * self._interval
+        # Sent a little before a beat: the one after it, so that pieces keep their distance.
+        return beat if beat - now > self._interval / 2 else beat + self._interval
 
     def _terminal(self, ending: Ending) -> bytes:
         def make() -> bytes:

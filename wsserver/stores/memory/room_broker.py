@@ -162,7 +162,10 @@ class MemoryRoomBroker:
         if room is None or draft.stream_id is None:
             return None
         listening = room.processes()
-        room.asks.pop(draft.stream_id, None)
+        if room.asks.pop(draft.stream_id, None) is None:
+            logged = room.answer_of(draft.stream_id)
+            if logged is not None:
+                return logged
         entry = room.append(draft, self._shared.clock())
         self._shared.tell(room, Logged(entry=entry), listening)
         return entry

@@ -96,6 +96,10 @@ class RoomState:
     def owners(self) -> list[str]:
         return [key for key, member in self.members.items() if member.role is Role.OWNER]
 
+    def answer_of(self, stream_id: str) -> RoomEntry | None:
+        """The answer of a stream, if it is logged, and kept."""
+        return next((e for e in self.entries if _is_answer(e, stream_id)), None)
+
     def append(self, draft: Draft, now: int) -> RoomEntry:
         """Give an entry its place."""
         self.seq += 1
@@ -142,6 +146,10 @@ class RoomState:
         """Drop entries from before a time, in milliseconds since the epoch."""
         while self.entries and self.entries[0].timestamp < oldest:
             self.entries.popleft()
+
+
+def _is_answer(entry: RoomEntry, stream_id: str) -> bool:
+    return entry.stream_id == stream_id and entry.role == "assistant"
 
 
 class MemoryRooms:

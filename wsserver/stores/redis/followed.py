@@ -95,8 +95,8 @@ class Followed:
         opened = self.opened
         return opened.done() and opened.exception() is None and opened.result()
 
-    async def listen(self) -> None:
-        """Hear all bells from now on.
+    async def listen(self) -> Callable[[], None]:
+        """Hear all bells from now on. Returns what ends that; `close` does, too.
 
         Raises:
             StoreUnavailable: If Redis is away.
@@ -106,6 +106,7 @@ class Followed:
         if self._is_closed:
             leave()
         self._leave = leave
+        return leave
 
     def begin_new(self) -> None:
         """The answer was created just now, and every bell since was heard: nothing is to read."""

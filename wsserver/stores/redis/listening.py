@@ -7,13 +7,44 @@ about it, and every few seconds: what it does must be cheap when there is nothin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis.bells import Bells
 
 RETRY_SECONDS = 1.0
 """Between two attempts to subscribe while Redis is away."""
+
+T = TypeVar("T")
+
+
+async def hear_and_ask(
+    subscribing: Coroutine[Any, Any, Callable[[], None]], asking: Coroutine[Any, Any, T]
+) -> tuple[Callable[[], None], T]:
+    """Subscribe and ask side by side: they go by two connections, and each waits for its reply.
+
+    What rings between the step and the subscription is not heard.
+
+    Returns:
+        What ends the subscription, and the reply. If either fails nothing is subscribed.
+
+    Raises:
+        StoreUnavailable: As the two do.
+    """
+    hearing = asyncio.get_running_loop().create_task(subscribing)
+    try:
+        reply = await asking
+        return await hearing, reply
+    except BaseException:
+        hearing.cancel()
+        hearing.add_done_callback(_unsubscribe)
+        raise
+
+
+def _unsubscribe(hearing: asyncio.Task[Callable[[], None]]) -> None:
+    if not hearing.cancelled() and hearing.exception() is None:
+        hearing.result()()
 
 
 class Listening:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from wsserver.core.engine import TokenLogprob
@@ -22,6 +23,7 @@ from wsserver.core.ids import new_id
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.streams import Claim, Ending, Fenced, StreamRecord
 from wsserver.stores.redis.link import PUBLISH, RedisLink
+from wsserver.stores.redis.stream_claim import RETRY_SECONDS, claim
 from wsserver.stores.redis.stream_format import (
     Asked,
     Rung,
@@ -29,24 +31,16 @@ from wsserver.stores.redis.stream_format import (
     ending_of,
     pack_ending,
     stream_keys,
-    writer_channel,
 )
-from wsserver.stores.redis.stream_writing import Claimant, Near, Nearby, Writing, claimed
+from wsserver.stores.redis.stream_writing import Near, Nearby, Writing
 from wsserver_protocol.lifecycle import StopReason, StreamStep
 
 FLUSH_SECONDS = 0.04
 """Between two writings of an answer's text: at 60 tokens a second 420 for 1,000 tokens. At 25 ms it
 would be 670, each with 250 bytes that are not text, for 7 ms less delay on average."""
 
-RETRY_SECONDS = 0.25
-"""Between two tries while Redis is away."""
-
-CLAIM_SECONDS = 10.0
-"""For a claim while Redis is away: less than the lease of the job, which is another's then."""
-
 AWAY_SECONDS, MAX_UNSENT = 60.0, 4 * 1024 * 1024
 """How long, and how many bytes of text, an answer can do without Redis."""
-
 
 CLOSE_SECONDS = 5.0
 """For what is still to be written when the process ends."""
@@ -85,7 +79,7 @@ class RedisStreamLog:
         self.on_cancelled: Callable[[StreamRecord, Ending], None] = lambda _, __: None
         self.on_fenced: Callable[[str], None] = lambda _: None
         self.on_lost: Callable[[StreamRecord], None] = lambda _: None
-        link.on_up.append(self._flush_soon)
+        link.on_up.append(self._look_at_all)
 
     def __len__(self) -> int:
         """Answers that are written here, those with an end that is not written yet included."""
@@ -98,16 +92,16 @@ class RedisStreamLog:
 
     async def claim(self, stream_id: str) -> Claim | None:
         """Become the writer. None when ended, cancelled or gone, or Redis stays away."""
-        claimant = Claimant(stream_id, new_id("wri"))
-        loop = asyncio.get_running_loop()
-        until = loop.time() + CLAIM_SECONDS
-        while True:
-            try:
-                return await self._claim(claimant)
-            except StoreUnavailable:
-                if loop.time() > until:
-                    return None
-                await asyncio.sleep(RETRY_SECONDS)
+        writing = await claim(self._link, stream_id, lambda data: self._hear(stream_id, data))
+        if writing is None:
+            return None
+        before = self._writings.pop(stream_id, None)
+        if before is not None:
+            before.leave()
+        self._writings[stream_id] = writing
+        self._spawn(self._look_for_cancel(writing))
+        transcript = writing.record.transcript
+        return Claim(writing.writer.fence, transcript.text, transcript.generated)
 
     async def cancelled(self, stream_id: str) -> Ending | None:
         """The end that was asked for an answer.
@@ -181,35 +175,22 @@ class RedisStreamLog:
             self._flushing.cancel()
         for writing in list(self._writings.values()):
             self._forget(writing)
-        self._link.on_up.remove(self._flush_soon)
+        self._link.on_up.remove(self._look_at_all)
 
     @property
     def _is_busy(self) -> bool:
         writings = self._writings.values()
         return bool(self._tasks) or any(w.writer.is_finishing for w in writings)
 
-    async def _claim(self, claimant: Claimant) -> Claim | None:
-        stream_id = claimant.stream_id
-        # First: an end that is asked for after the claim must be heard, also before any text.
-        leave = await self._link.bells.subscribe(
-            writer_channel(stream_id), lambda data: self._hear(stream_id, data), lambda: None
-        )
-        try:
-            args = (claimant.writer, PUBLISH)
-            reply = await self._link.call("streams/claim", stream_keys(stream_id), args)
-        except BaseException:
-            leave()
-            raise
-        if reply[0] != b"ok":
-            leave()
-            return None
-        before = self._writings.pop(stream_id, None)
-        if before is not None:
-            before.leave()
-        writing = claimed(claimant, reply, asyncio.get_running_loop().time(), leave)
-        self._writings[stream_id] = writing
-        transcript = writing.record.transcript
-        return Claim(writing.writer.fence, transcript.text, transcript.generated)
+    async def _look_for_cancel(self, writing: Writing) -> None:
+        """An end may have been asked for between the claim and its bell's first hearing.
+
+        Until there is text nothing else would tell; but the first token need not wait for this.
+        """
+        with suppress(StoreUnavailable):  # the first reply after that says it, too
+            ending = await self.cancelled(writing.record.stream_id)
+            if ending is not None and self._writings.get(writing.record.stream_id) is writing:
+                self._note_cancel(writing, ending)
 
     def _hear(self, stream_id: str, data: bytes) -> None:
         writing = self._writings.get(stream_id)
@@ -221,13 +202,17 @@ class RedisStreamLog:
             case Rung(bell) if bell.fence > writing.writer.fence:
                 self._fence_off(writing)
 
-    # Writing.
-
     def _writable(self, stream_id: str, fence: int) -> Writing:
         writing = self._writings.get(stream_id)
         if writing is None or writing.writer.fence != fence or writing.record.is_ended:
             raise Fenced(stream_id)
         return writing
+
+    def _look_at_all(self) -> None:
+        """Redis is back, maybe with less than it had: what it lost it gets back now."""
+        for writing in self._writings.values():
+            writing.is_in_doubt = True
+        self._flush_soon()
 
     def _flush_soon(self) -> None:
         if self._flushing is not None:
@@ -250,19 +235,19 @@ class RedisStreamLog:
     def _send(self, writing: Writing) -> None:
         if writing.away_since is not None and not self._link.is_up:
             self._hold_back(writing)
-        elif not writing.is_sending and writing.writer.next_operation() is not None:
+        elif not writing.is_sending and writing.next_operation() is not None:
             writing.is_sending = True
             self._spawn(self._write(writing))
 
     async def _write(self, writing: Writing) -> None:
         """Write until there is nothing more that is urgent."""
         try:
-            while (operation := writing.writer.next_operation()) is not None:
+            while (operation := writing.next_operation()) is not None:
                 reply = await self._link.call(*writing.call_for(operation, self._retention))
                 if reply[0] in (b"gone", b"behind"):
                     operation = writing.writer.rest
                     reply = await self._link.call(*writing.call_to_restore())
-                writing.away_since = None
+                writing.away_since, writing.is_in_doubt = None, False
                 writing.replied(operation, reply)
                 if not self._go_on(writing, reply):
                     break

@@ -6,7 +6,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.streams import StreamRecord
@@ -16,12 +16,10 @@ from wsserver.stores.redis.link import PUBLISH, Argument
 from wsserver.stores.redis.stream_format import (
     Logprobs,
     Rung,
-    logprobs_of,
     pack_ending,
     pack_logprobs,
     stream_keys,
 )
-from wsserver_protocol.lifecycle import StreamStep
 
 Call = tuple[str, list[str], list[Argument]]
 """A script, its keys, its arguments."""
@@ -42,13 +40,6 @@ class Near(Protocol):
         """Tell it of text that Redis may not have yet."""
 
 
-class Claimant(NamedTuple):
-    """Who claims what: ``writer`` is never used again, so that a claim repeated is the same."""
-
-    stream_id: str
-    writer: str
-
-
 class Writing:
     """What stands between a runner and the log.
 
@@ -61,6 +52,7 @@ class Writing:
         is_unwanted: Redis said last that its asker is gone and nobody looks.
         is_orphan: Its end was asked for because of that.
         away_since: Loop time of the first failure in a row.
+        is_in_doubt: Redis may have lost the answer.
     """
 
     __slots__ = (
@@ -71,6 +63,7 @@ class Writing:
         "_needs_all_keys",
         "_rung",
         "away_since",
+        "is_in_doubt",
         "is_lost",
         "is_orphan",
         "is_sending",
@@ -95,6 +88,7 @@ class Writing:
         self.leave = leave
         self.is_sending = self.is_lost = self.is_unwanted = self.is_orphan = False
         self.away_since: float | None = None
+        self.is_in_doubt = False
         self._id = own
         self._keys = stream_keys(record.stream_id)
         self._needs_all_keys = False  # for the next append
@@ -124,6 +118,13 @@ class Writing:
             self.record.logprobs.append((len(transcript), logprobs))
         self.writer.write(text.encode(), tokens)
         return len(transcript)
+
+    def next_operation(self) -> Append | Finish | None:
+        """What to send now; in doubt, be it nothing, to learn whether the answer is there."""
+        operation = self.writer.next_operation()
+        if operation is None and self.is_in_doubt and not self.writer.is_over:
+            return self.writer.rest
+        return operation
 
     def fresh(self) -> Rung | None:
         """What was made since the mirrors here were rung last."""
@@ -203,17 +204,3 @@ class Nearby:
             rung = writing.fresh()
             if rung is not None:
                 near.ring(writing.record.stream_id, rung)
-
-
-def claimed(claimant: Claimant, reply: list[Any], now: float, leave: Callable[[], None]) -> Writing:
-    """The writing that a claim began: ``reply`` is the script's, ``now`` loop time."""
-    (fence, claims, tokens, model, meta, attempts), text, logprobs = reply[1:]
-    record = StreamRecord(claimant.stream_id, model.decode(), now)
-    record.transcript.restore(text.decode(), int(tokens))
-    record.logprobs = list(logprobs_of(logprobs))
-    record.attempts = int(attempts)
-    record.fence = int(fence)
-    record.claimed_at = now
-    record.take(StreamStep.RUN)
-    writer = LogWriter(record.fence, text, int(tokens))
-    return Writing(record, writer, own=claimant.writer, claims=claims, meta=meta, leave=leave)

@@ -19,6 +19,7 @@ from wsserver.core.streams import Ending, StreamRecord
 from wsserver.core.streams.follower import NOTHING, Cursor
 from wsserver.stores.redis.followed import Followed
 from wsserver.stores.redis.link import PUBLISH, RedisLink
+from wsserver.stores.redis.listening import hear_and_ask
 from wsserver.stores.redis.stream_format import Rung, pack_ending, stream_keys
 from wsserver_protocol.lifecycle import StreamState
 
@@ -70,10 +71,13 @@ class RedisStreams:
             StoreUnavailable: If Redis is away. Nothing is left here; the log may have it.
         """
         followed = self._add(record, meta)
+        args = (record.model_id, meta, PUBLISH)
         try:
-            await followed.listen()
-            args = (record.model_id, meta, PUBLISH)
-            await self._link.call("streams/create", stream_keys(record.stream_id), args)
+            # Side by side: before this returns nobody knows the answer who could ring.
+            await hear_and_ask(
+                followed.listen(),
+                self._link.call("streams/create", stream_keys(record.stream_id), args),
+            )
             followed.begin_new()
         except BaseException:
             self._drop(followed)
@@ -155,6 +159,14 @@ class RedisStreams:
             until = asyncio.get_running_loop().time() + PLACE_SECONDS
             stands = await followed.placed(cursor, since, until)
         return stands
+
+    async def is_known(self, stream_id: str) -> bool:
+        """Whether the log has an answer, ended or not.
+
+        Raises:
+            StoreUnavailable: If Redis is away.
+        """
+        return bool(await self._link.command("EXISTS", stream_keys(stream_id)[0]))
 
     async def cancel(self, stream_id: str, ending: Ending) -> Cancelled:
         """Ask for an end, durably; the first one asked of a living answer counts.

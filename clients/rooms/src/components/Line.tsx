@@ -12,11 +12,16 @@ export function Line({ state, entry, joined }: { state: RoomState; entry: Entry;
     <article class={joined ? "line joined" : "line"} data-testid="entry" data-role="user" data-seq={entry.seq}>
       {joined ? <h2 class="hidden">{name}</h2> : <Heading name={name} own={isOwn} timestamp={entry.timestamp} />}
       <div class={asks ? "said asked" : "said"}>
-        {asks && <span class="tag">asks</span>} {entry.text ?? "…"}
+        {asks && <Asks />}
+        {entry.text ?? "…"}
       </div>
       {entry.data !== undefined && <pre class="data" tabIndex={0}>{JSON.stringify(entry.data, null, 2)}</pre>}
     </article>
   );
+}
+
+function Asks() {
+  return <><span class="tag">asks</span>{" "}</>;
 }
 
 interface HeadingProps {
@@ -68,7 +73,7 @@ export function OutgoingLine({ item }: { item: Outgoing }) {
   return (
     <article class="line pending" data-testid="outgoing" data-state={error === null ? "sending" : "failed"}>
       <h2 class="hidden">You</h2>
-      <div class="said">{kind === "ask" && <span class="tag">asks</span>} {text}</div>
+      <div class="said">{kind === "ask" && <Asks />}{text}</div>
       {error === null ? (
         <p class="facts">
           Sending … {cancel && <button type="button" class="link" onClick={cancel}>Don't send</button>}

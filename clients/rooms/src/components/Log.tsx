@@ -30,7 +30,7 @@ export function Log({ state }: { state: RoomState }) {
           return <Line key={item.key} state={state} entry={entry} joined={item.joined} />;
         })}
         {open.map((answer, index) => (
-          <LiveAnswer key={answer.streamId} state={state} open={answer} ahead={index} />
+          <LiveAnswer key={answer.streamId} state={state} open={answer} ahead={ahead(state, index)} />
         ))}
         {outgoing.value.map((item) => <OutgoingLine key={item.key} item={item} />)}
         {epoch === "" && <p class="notice" role="status">Entering …</p>}
@@ -39,4 +39,10 @@ export function Log({ state }: { state: RoomState }) {
       <LogAnnouncer state={state} />
     </section>
   );
+}
+
+/** How many answers the one at `index` has to wait for. */
+function ahead({ open, endings, settings }: RoomState, index: number): number {
+  if (settings.whenBusy === "parallel") return 0;
+  return open.slice(0, index).filter(({ streamId }) => !(streamId in endings)).length;
 }

@@ -11,7 +11,7 @@ local ENTRIES, AGE, KEEP = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5
 local KNOWN, CHANNEL = tonumber(ARGV[#ARGV - 2]), ARGV[#ARGV - 1]
 
 local LIFE = 86400000 -- of a room that no process says anything of
-local CHANGES_KEPT, DONE_KEPT, ANSWERS_KEPT = 1024, 256, 1024
+local CHANGES_KEPT, DONE_KEPT, ANSWERS_KEPT = 512, 256, 1024
 local CHANGES_SHOWN = 64 -- with a reply, to who is behind
 local ORPHANS_LIFE = 60000
 local PAGE = 100 -- entries that are read at once
