@@ -270,21 +270,25 @@ class Device:
                 self._token, self._is_known = reply["resumeToken"], True
                 self._note(f"resumed {reply['clientId']}")
                 self._resumed(reply)
+                await self._name_myself()  # the gateway before may have died before it told of it
                 return
             self._refused_resume(reply)
             if reply["code"] != "resume_expired":
                 raise Gone
         self._token, self._is_known, self._present = connected["resumeToken"], False, 0.0
-        request_id = self.new_id()
-        await self._send({"type": "authenticate", "requestId": request_id, "userId": self.user})
-        while (await self._receive()).get("requestId") != request_id:
-            pass
+        await self._name_myself()
         for pending in self._pending.values():
             pending.has_started = False  # the same request again, under its id
         asked_again = {p.asked.stream_id for p in self._pending.values() if p.asked is not None}
         for stream_id in open_views:
             if stream_id not in asked_again:
                 await self._look(self.screen.view(stream_id))
+
+    async def _name_myself(self) -> None:
+        request_id = self.new_id()
+        await self._send({"type": "authenticate", "requestId": request_id, "userId": self.user})
+        while (reply := await self._receive()).get("requestId") != request_id:
+            self._take(reply)
 
     def _note_absence(self) -> None:
         """Who was away for longer than the window may find his answers stopped."""
