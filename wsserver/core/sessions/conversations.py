@@ -187,9 +187,12 @@ class Conversations:
             ahead.follow()
             self._tell_start(turn, context)
             over = asyncio.ensure_future(ahead.over())
-            await _first_of(turn.ended.wait(), over)
-            if over.done():
-                over.result()  # it can't be told whether they have ended: the turn ends
+            try:
+                await _first_of(turn.ended.wait(), over)
+                if over.done():
+                    over.result()  # it can't be told whether they have ended: the turn ends
+            finally:
+                over.cancel()  # of a turn that was stopped nobody asks any more
             if turn.ended.is_set():
                 return
             if building is None:
