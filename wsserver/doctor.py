@@ -221,14 +221,14 @@ async def _ask_redis(url: str) -> tuple[tuple[int, ...], float]:
     """Its version, and the seconds of a round trip."""
     link = RedisLink.open(url)
     try:
-        told = (await link.command("INFO", "server")).decode()
+        told = await link.command("INFO", "server")
         began = time.perf_counter()
         await link.ping()
         seconds = time.perf_counter() - began
     finally:
         await link.close()
-    found = re.search(r"^redis_version:([\d.]+)", told, re.MULTILINE)
-    return tuple(map(int, found[1].split("."))) if found else (), seconds
+    version = re.match(r"[\d.]+", told["redis_version"])
+    return tuple(map(int, version[0].split("."))) if version else (), seconds
 
 
 def _programs() -> Iterator[Finding]:

@@ -19,6 +19,9 @@ TOKENS, RATE, MANY = 1000, 60, 50
 FIRST_TOKENS = 200
 SOURCE = f"synthetic:?tps={RATE}&ttft_ms=0&slots=64"
 IDLE_SECONDS = 5.0
+SEEN_SECONDS = 6.0
+"""After which each step that comes by itself has come once: its first call carries its text."""
+
 LIMIT = ("--set", "limits.max_concurrent_streams=20000")
 
 
@@ -26,8 +29,8 @@ def redis() -> dict[str, Any]:
     """A 1,000-token answer at 60 tokens a second: calls and bytes of Redis, processor, delay.
 
     One answer alone and 50 at once, over one gateway and one worker, each a process of its own;
-    and the same over one embedded server. What the fleet does without answers is taken off. With
-    50, half the readers are at a second gateway in a further run: what one more gateway costs. The
+    and the same over one embedded server. What the fleet does without answers is taken off. Then
+    50 answers are watched at a second gateway besides: what one more gateway costs. The
     steps are counted in a run of their own, because counting them is dear.
     """
     with wsserver("--model", f"m={SOURCE}", *LIMIT) as server:
@@ -72,7 +75,8 @@ async def _embedded(server: Running) -> dict[str, Any]:
 async def _over_redis(fleet: Fleet) -> dict[str, Any]:
     gateways, workers = fleet.gateways, fleet.workers
     urls = [gateway.url for gateway in gateways]
-    await _answers(urls, 1, tokens=30)  # the scripts are there
+    await _answers(urls, 1, tokens=30)
+    await asyncio.sleep(SEEN_SECONDS)
     idle = await _idle(fleet)
     figures: dict[str, Any] = {"idle_per_second": _rates(idle)}
     for name, answers in (("alone", 1), ("many", MANY)):
@@ -102,6 +106,7 @@ async def _over_redis(fleet: Fleet) -> dict[str, Any]:
 
 async def _watched(fleet: Fleet) -> dict[str, Any]:
     """Each answer is read at both gateways: asked for at one, attached to at the other."""
+    await asyncio.sleep(SEEN_SECONDS)
     idle = await _idle(fleet)
     before = fleet.counts()
     urls = [gateway.url for gateway in fleet.gateways]

@@ -23,6 +23,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=120.0, help="of blows and of asking")
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--every", type=float, default=4.0, help="seconds between blows")
+    parser.add_argument("--window", type=float, default=12.0, help="seconds a place is kept")
     parser.add_argument(
         "--faults",
         default=",".join(usual),
@@ -40,14 +41,14 @@ def main() -> int:
     if unknown := [kind for kind in kinds if kind not in FAULTS]:
         print(f"no such fault: {', '.join(unknown)}; there are: {', '.join(FAULTS)}")
         return 2
-    plan = Plan(given.seed, given.seconds, given.clients, kinds, given.every)
+    plan = Plan(given.seed, given.seconds, given.clients, kinds, given.every, given.window)
     print(f"seed {plan.seed}, {plan.clients} clients, {plan.seconds:g} s", flush=True)
     result = run(plan, given.logs).result()
     print(json.dumps(result, indent=2))
     if given.save:
         document = {
             "command": f"python -m scripts.chaos --seed {plan.seed} --seconds {plan.seconds:g} "
-            f"--clients {plan.clients} --every {plan.every:g}",
+            f"--clients {plan.clients} --every {plan.every:g} --window {plan.window:g}",
             "date": datetime.now(UTC).date().isoformat(),
             "machine": machine(),
             "result": result,

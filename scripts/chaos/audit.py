@@ -59,11 +59,12 @@ async def tasks(fleet: Fleet) -> dict[str, float]:
 
 
 async def watch_again(around: Surroundings, book: Book) -> None:
-    """Have every answer told once more, from its beginning, to a new client of its user."""
+    """Have every answer's end told once more, from its beginning, to a new client of its user."""
     since = time.monotonic() - RETAINED_SECONDS
     by_user: dict[str, list[Asked]] = defaultdict(list)
     for asked in book.answers.values():
-        if asked.began > since and not book.may_have_lost(asked):
+        # Whose asker is gone for good may still run, and would, for whoever looks at it now.
+        if asked.end is not None and asked.began > since and not book.may_have_lost(asked):
             by_user[asked.user].append(asked)
     await asyncio.gather(*(_watch_all(around, user, all) for user, all in by_user.items()))
 
@@ -125,7 +126,9 @@ def _compare(book: Book, turns: list[Asked], messages: list[Frame]) -> None:
         end = asked.end or {}
         if asked.stream_id is None or end.get("saved") is False:
             continue  # refused, or said to be missing
-        if asked_times[asked.prompt] != 1:
+        if asked_times[asked.prompt] == 2:
+            book.known["a question is twice in its history"] += 1
+        elif asked_times[asked.prompt] != 1:
             book.wrong(f"a question is {asked_times[asked.prompt]} times in its history", asked)
         answer = answers.get(asked.message_id or "")
         if answer is None:

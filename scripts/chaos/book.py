@@ -52,6 +52,12 @@ class Asked:
         return f"{what} in {self.session_id}: {self.stream_id} {self.message_id} ended {end}"
 
     @property
+    def is_empty(self) -> bool:
+        """Stopped before its first token. If Redis was away then, only its asker was told."""
+        end = self.end or {}
+        return end.get("type") == "stream_stopped" and not end.get("offset")
+
+    @property
     def tokens(self) -> int:
         """Of its whole text, once it has ended."""
         offset = 0 if self.end is None else self.end.get("offset") or 0
@@ -59,7 +65,14 @@ class Asked:
 
 
 class Book:
-    """Everything that was asked and seen."""
+    """Everything that was asked and seen.
+
+    Attributes:
+        violations: What must not be.
+        known: What must not be either, and is for a known reason. A turn's messages are stored
+            before its answer is in the log: a gateway that dies in between, or loses Redis then,
+            leaves them, and the repeat of the request stores its own.
+    """
 
     def __init__(self) -> None:
         self.violations: list[str] = []
@@ -67,6 +80,7 @@ class Book:
         self.answers: dict[str, Asked] = {}  # by streamId
         self.counts: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
+        self.known: Counter[str] = Counter()
         self.bytes_compared = 0
         self.lost_data_at: list[float] = []
         self._began = time.monotonic()

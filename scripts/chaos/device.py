@@ -86,6 +86,7 @@ class Device:
         self._sent_ids: set[str] = set()
         self._pending: dict[str, Pending] = {}
         self._looks: dict[str, View] = {}
+        self._shown: set[str] = set()  # views that the greeting of this connection has taken up
         self._socket: ClientConnection | None = None
         self._rules = Rules(around.book, self._sent_ids)
         self._token: str | None = None
@@ -252,12 +253,13 @@ class Device:
             if not pending.has_started:
                 await self._send_pending(pending)
         for view in self.screen.open:
-            if view.state == "unseen":  # asked for while this connection was greeted
+            if view.stream_id not in self._shown:  # asked for while this connection was greeted
                 await self._look(view)
 
     async def _take_up(self, connected: Frame) -> None:
         """Resume; where that can't be, become the user anew and look at what is open."""
         open_views = {view.stream_id: view.have for view in self.screen.open}
+        self._shown = set(self.screen.views)
         if self._token is not None:
             resume = {"type": "resume", "resumeToken": self._token, "streams": open_views}
             request_id = resume["requestId"] = self.new_id()
@@ -268,21 +270,25 @@ class Device:
                 self._token, self._is_known = reply["resumeToken"], True
                 self._note(f"resumed {reply['clientId']}")
                 self._resumed(reply)
+                await self._name_myself()  # the gateway before may have died before it told of it
                 return
             self._refused_resume(reply)
             if reply["code"] != "resume_expired":
                 raise Gone
         self._token, self._is_known, self._present = connected["resumeToken"], False, 0.0
-        request_id = self.new_id()
-        await self._send({"type": "authenticate", "requestId": request_id, "userId": self.user})
-        while (await self._receive()).get("requestId") != request_id:
-            pass
+        await self._name_myself()
         for pending in self._pending.values():
             pending.has_started = False  # the same request again, under its id
         asked_again = {p.asked.stream_id for p in self._pending.values() if p.asked is not None}
         for stream_id in open_views:
             if stream_id not in asked_again:
                 await self._look(self.screen.view(stream_id))
+
+    async def _name_myself(self) -> None:
+        request_id = self.new_id()
+        await self._send({"type": "authenticate", "requestId": request_id, "userId": self.user})
+        while (reply := await self._receive()).get("requestId") != request_id:
+            self._take(reply)
 
     def _note_absence(self) -> None:
         """Who was away for longer than the window may find his answers stopped."""
@@ -386,7 +392,7 @@ class Device:
         book.errors[frame["code"]] += 1
         if frame["code"] not in EXCUSES:
             asked = book.answers.get(view.stream_id)
-            if asked is None or not book.may_have_lost(asked):
+            if asked is None or not (book.may_have_lost(asked) or asked.is_empty):
                 self._wrong("can't look at an answer", asked, frame)
             view.end()
             return

@@ -114,7 +114,7 @@ class Person:
 
     async def _stop_later(self, asked: Asked) -> None:
         await asyncio.sleep(self._rng.uniform(0, 6))
-        while asked.end is None:
+        while asked.end is None and asked in self._asked:
             asked.may_stop = True
             if asked.stream_id is not None:
                 device = self._rng.choice(self.devices)
@@ -174,8 +174,10 @@ class Person:
         """Go for good, and come back as another client."""
         device = self.devices.pop()
         self.left.append(device)
-        for asked in self._asked:
+        own = [a for a in self._asked if a.request_id.startswith(f"{device.name}-")]
+        for asked in own:
             asked.may_stop = True  # what nobody waits for is stopped
+        self._asked = [a for a in self._asked if a.end is not None or a not in own]
         device.vanish()
         if not self.devices:
             self._begin_device()

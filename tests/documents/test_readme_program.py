@@ -26,11 +26,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         command, stdout=subprocess.PIPE, text=True, cwd=folder, env=env
     ) as process:
         assert process.stdout is not None
-        shown = "".join(process.stdout.readline() for _ in range(2))
-        found = re.search(r"ws://[\d.]+:\d+", shown)
-        assert found, shown
-        yield found[0]
-        process.send_signal(signal.SIGINT)
+        try:
+            lines = iter(process.stdout.readline, "")
+            found = next(filter(None, (re.search(r"ws://[\d.]+:\d+", line) for line in lines)))
+            yield found[0]
+        finally:
+            process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
 
 

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(
 USUAL = [kind for kind in FAULTS if kind not in LOSING]
 
 
+@pytest.mark.timeout(300)  # a minute where nothing else runs
 def test_a_storm_is_not_noticed(tmp_path: Path) -> None:
     """Every kind of fault once, under forty clients that stream, stop, drop, resume and talk: no
     wrong byte, one end for each request, and nothing left behind."""

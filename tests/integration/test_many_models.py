@@ -67,7 +67,8 @@ async def test_two_kinds_serve_while_a_third_loads_and_one_is_killed(
                 assert (end["type"], end["totalTokens"]) == ("stream_complete", TOKENS)
                 assert wire.copy(start["streamId"]).text == wanted[name]
         assert wire.of_type("stream_rewind") == []
-        assert (await wire.until("model_loaded", seconds=30))["model"]["id"] == "third"
+        if "third" not in (frame["model"]["id"] for frame in wire.of_type("model_loaded")):
+            await wire.until("model_loaded", seconds=30)
         reply = await wire.ask("generate", prompt="x", model="third", options={"maxTokens": 3})
         assert reply["result"]["text"] == "1 2 3 "
         models = (await wire.ask("models"))["models"]

@@ -56,12 +56,16 @@ async def test_one_reaper_at_a_time(link: RedisLink) -> None:
     assert await other.may_reap()
 
 
-async def test_a_node_that_leaves_needs_no_burial(link: RedisLink) -> None:
-    """An orderly end leaves nothing behind."""
+async def test_a_node_that_leaves_is_dead_at_once(link: RedisLink) -> None:
+    """An orderly end is known without waiting for the lease; what is left of it is cleared."""
     node, other = RedisNodes(link), RedisNodes(link)
     await node.beat()
     await other.beat()
     await node.leave()
+    assert await other.all() == ([other.node_id], [node.node_id])
+    await other.bury(node.node_id)
+    assert await other.all() == ([other.node_id], [])
+    await node.leave()  # twice is like once
     assert await other.all() == ([other.node_id], [])
 
 

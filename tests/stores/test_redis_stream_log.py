@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import cast
 
 import pytest
 
 from tests.contracts.stream_log import COMPLETE, STOPPED, LogUnderTest, SharedStreamLogContract
+from tests.support.redis import RedisProcess
 from tests.support.redis_streams import RedisLogUnderTest, Writer, begun, shows
 from tests.support.waiting import eventually
 from wsserver.core.engine import TokenLogprob
@@ -130,6 +132,26 @@ async def test_a_cancel_right_after_the_claim_is_found(
         if claim is not None:
             await eventually(partial(cancelled.__contains__, stream_id))
     await writer.close()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_what_is_made_during_a_writing_is_written(
+    redis_server: RedisProcess, ends: bool
+) -> None:
+    """Text and an end that come while Redis takes its time over earlier text need no other push."""
+    redis_server.ask("FLUSHALL")
+    async with AsyncExitStack() as stack:
+        log = RedisLogUnderTest(redis_server.url, stack)
+        record, writer, fence = await begun(log)
+        redis_server.freeze()
+        offset = writer.log.append("s", fence, 0, "first", 1)
+        await eventually(lambda: writer.log._writings["s"].is_sending)
+        offset = writer.log.append("s", fence, offset, " last", 1)
+        if ends:
+            writer.log.finish("s", fence, offset, COMPLETE)
+        await eventually(lambda: writer.log._flushing is None)
+        redis_server.thaw()
+        await eventually(lambda: shows(record, "first last") and record.is_ended is ends)
 
 
 async def test_a_released_text_is_whole(log: RedisLogUnderTest) -> None:

@@ -91,7 +91,7 @@ class Worker:
         self._registry.keeper = self._answers
         self._log.on_finished = queue.settled
         self._log.on_cancelled = self._answers.cancelled
-        self._log.on_fenced = self._answers.fenced
+        self._log.on_fenced = self._fenced
         self._log.on_lost = self._lost
         voice = RedisAnnouncing(link, node)
         self._models = WorkerModels(node, self._registry, voice, self._waiting.count)
@@ -119,6 +119,15 @@ class Worker:
         except TimeoutError:
             log.warning("not everything was written: other workers take it up by its leases")
         await self._registry.close()
+
+    def _fenced(self, stream_id: str) -> None:
+        """Another worker has taken an answer over, perhaps after its engine here was done with it.
+
+        Held on to, its job would be given back to the queue as soon as the other one has settled
+        it, and stay there for ever.
+        """
+        self._answers.fenced(stream_id)
+        self._queue.abandon("", "", stream_id)
 
     def _lost(self, record: StreamRecord) -> None:
         """Redis was away for too long for an answer."""

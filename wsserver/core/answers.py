@@ -258,7 +258,7 @@ class Answers(ABC):
         oldest = asyncio.get_running_loop().time() - self._retention
         while self._ended:
             first = next(iter(self._ended.values()))
-            if (first.record.ended_at or 0.0) >= oldest:
+            if (first.record.ended_at or 0.0) > oldest:
                 return
             del self._ended[first.stream_id]
 

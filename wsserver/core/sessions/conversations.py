@@ -129,7 +129,8 @@ class Conversations:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            log.error("%d answers could not be stored before the end", len(self._tasks))
+            if self._elsewhere is None:  # else their makers go on, and keep them
+                log.error("%d answers could not be stored before the end", len(self._tasks))
             await asyncio.wait(self._tasks)
 
     # A turn's way ------------------------------------------------------------------------------
@@ -186,9 +187,12 @@ class Conversations:
             ahead.follow()
             self._tell_start(turn, context)
             over = asyncio.ensure_future(ahead.over())
-            await _first_of(turn.ended.wait(), over)
-            if over.done():
-                over.result()  # it can't be told whether they have ended: the turn ends
+            try:
+                await _first_of(turn.ended.wait(), over)
+                if over.done():
+                    over.result()  # it can't be told whether they have ended: the turn ends
+            finally:
+                over.cancel()  # of a turn that was stopped nobody asks any more
             if turn.ended.is_set():
                 return
             if building is None:

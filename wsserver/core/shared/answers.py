@@ -70,6 +70,7 @@ class SharedAnswers(LedAnswers):
         self._store = store
         self._tasks: set[asyncio.Task[None]] = set()
         streams.on_end = self._mirror_ended
+        streams.on_gone = self.lost
         streams.on_rewind = self._mirror_rewound
         queue.on_lost = self.lost
 
@@ -91,10 +92,14 @@ class SharedAnswers(LedAnswers):
         answer = answer_of(unpack(data), record)
         if record.ending is not None and record.ending.facts is not None:
             record.learn(record.ending.facts)
-        known_as = self._ended if record.is_ended else self._answers
-        known_as[stream_id] = answer
-        if record.is_ended:
-            self._streams.release(stream_id)
+        if not record.is_ended:
+            self._answers[stream_id] = answer
+            return answer
+        self._streams.release(stream_id)
+        now = asyncio.get_running_loop().time()
+        if now - (record.ended_at or now) >= self._retention:
+            return None  # the log keeps it a little longer, for mirrors that missed the end
+        self._ended[stream_id] = answer
         return answer
 
     async def place(self, answer: Answer, offset: int) -> int:

@@ -26,7 +26,9 @@ def continue_answer(call: Call) -> Reply | Coroutine[None, None, Reply]:
         return _begin(call, lambda: _in_session(call, wish, None))
     stream_id = request.stream_id or ""
     former = services.answers.retained(stream_id)
-    return _of_unknown(call, stream_id) if former is None else _of(call, former)
+    if former is None or former.record.ending is None:
+        return _of_elsewhere(call, stream_id)
+    return _of(call, former)
 
 
 def _of(call: Call, former: Answer) -> Reply | Coroutine[None, None, Reply]:
@@ -47,11 +49,14 @@ def _of(call: Call, former: Answer) -> Reply | Coroutine[None, None, Reply]:
     return _begin(call, lambda: _in_session(call, wish, former, former.stream_id))
 
 
-async def _of_unknown(call: Call, stream_id: str) -> Reply:
+async def _of_elsewhere(call: Call, stream_id: str) -> Reply:
     """Go on with another process's stream, or with a gone one where a session keeps its text."""
     connection = call.connection
-    former = await connection.services.answers.find(stream_id)
+    answers = connection.services.answers
+    former = await answers.find(stream_id)
     if former is not None:
+        if former.record.ending is None:  # its end may have been told elsewhere, and not here yet
+            await answers.place(former, len(former.record.transcript) + 1)
         reply = _of(call, former)
         return await reply if isinstance(reply, Coroutine) else reply
     owner = connection.client.identity.key

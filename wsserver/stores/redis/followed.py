@@ -30,6 +30,10 @@ from wsserver.stores.redis.stream_format import (
 )
 from wsserver_protocol.lifecycle import StreamState
 
+GONE_SECONDS = 10.0
+"""For which the log must not know an answer to be taken for gone. A writer that has it writes it
+again as soon as it reaches Redis."""
+
 _FRESH = Reading(
     fence=0,
     bases=(),
@@ -72,6 +76,7 @@ class Followed:
         patience: float,
         on_rewind: Callable[[int], None],
         on_end: Callable[[], None],
+        on_gone: Callable[[], None],
     ) -> None:
         self.record = record
         self.meta = meta
@@ -88,6 +93,8 @@ class Followed:
         self._reading: set[asyncio.Task[None]] = set()
         self._changes: set[asyncio.Future[None]] = set()
         self._is_closed = False
+        self._on_gone = on_gone
+        self._missed_since: float | None = None  # the log does not know it
 
     @property
     def is_open(self) -> bool:
@@ -202,12 +209,18 @@ class Followed:
             self.mirror.follower.read_failed(self._now())
             self._watch()
             return
-        if look is None:
-            self._do(self.mirror.follower.read(number, None, self._now()))
-        else:
+        if look is not None:
             self._take(number, look)
+            return
+        now = self._now()
+        self._do(self.mirror.follower.read(number, None, now))
+        if self._missed_since is None:
+            self._missed_since = now
+        elif now - self._missed_since >= GONE_SECONDS:
+            self._on_gone()
 
     def _take(self, number: int, look: Look) -> None:
+        self._missed_since = None
         if look.cancel is not None and self.record.cancel is None:
             self.record.cancel = look.cancel
         seen = look.claims.split(",") if look.claims else []

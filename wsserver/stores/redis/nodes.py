@@ -117,7 +117,11 @@ class RedisNodes:
         return await self._link.bells.subscribe(_inbox(self.node_id), take, doubt)
 
     async def leave(self) -> None:
-        """End in order: nobody needs to clean up after this node."""
+        """End in order: at once, not when the lease runs out.
+
+        It counts as dead all the same. Its clients have their windows, in which they may come back
+        elsewhere; of those that don't, somebody must clear what they leave.
+        """
         await self._link.call("nodes/leave", KEYS, (self.node_id,))
 
 

@@ -23,7 +23,7 @@ All keys carry the answer's hash tag, ``{g:<streamId>}``, so that each step is a
 | ``alive`` | when (ms) its keys' time is next prolonged |
 
 A living answer's keys last an hour from the last sign of life, prolonged at most once a minute; an
-ended one's last for the retention.
+ended one's last for the retention, and 15 s at least.
 
 Bells come at ``wsserver:b:{g:<streamId>}``: a letter and fields between bars, the last one raw.
 
@@ -86,6 +86,15 @@ class Look(NamedTuple):
     cancel: Ending | None
     model_id: str
     meta: bytes
+
+
+LEAST_KEPT_SECONDS = 15.0
+"""Ended answers are kept for so long at least: a mirror that missed the end must still find it."""
+
+
+def kept_ms(retention: float) -> int:
+    """Milliseconds for which an ended answer is kept, where ``retention`` seconds are wished."""
+    return round(max(retention, LEAST_KEPT_SECONDS) * 1000)
 
 
 def stream_keys(stream_id: str) -> list[str]:

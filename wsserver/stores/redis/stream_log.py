@@ -29,6 +29,7 @@ from wsserver.stores.redis.stream_format import (
     Rung,
     bell_of,
     ending_of,
+    kept_ms,
     pack_ending,
     stream_keys,
 )
@@ -69,7 +70,7 @@ class RedisStreamLog:
         near: Near | None = None,
     ) -> None:
         self._link = link
-        self._retention = round(retention * 1000)
+        self._retention = kept_ms(retention)
         self._nearby = Nearby(near)
         self._writings: dict[str, Writing] = {}
         self._flushing: asyncio.TimerHandle | asyncio.Handle | None = None

@@ -20,7 +20,7 @@ from wsserver.core.streams.follower import NOTHING, Cursor
 from wsserver.stores.redis.followed import Followed
 from wsserver.stores.redis.link import PUBLISH, RedisLink
 from wsserver.stores.redis.listening import hear_and_ask
-from wsserver.stores.redis.stream_format import Rung, pack_ending, stream_keys
+from wsserver.stores.redis.stream_format import Rung, kept_ms, pack_ending, stream_keys
 from wsserver_protocol.lifecycle import StreamState
 
 KEPT_SECONDS = 30.0
@@ -44,6 +44,7 @@ class RedisStreams:
 
     Attributes:
         on_end: See the port.
+        on_gone: See the port.
         on_rewind: See the port.
     """
 
@@ -52,12 +53,13 @@ class RedisStreams:
     ) -> None:
         self._link = link
         self._node = node
-        self._retention = round(retention * 1000)
+        self._retention = kept_ms(retention)
         self._patience = patience
         self._followed: dict[str, Followed] = {}
         self._viewed: set[str] = set()
         self._renewing: asyncio.Task[None] | None = None
         self.on_end: Callable[[StreamRecord], None] = lambda record: None
+        self.on_gone: Callable[[StreamRecord], None] = lambda record: None
         self.on_rewind: Callable[[StreamRecord, int], None] = lambda record, offset: None
 
     def __len__(self) -> int:
@@ -254,6 +256,7 @@ class RedisStreams:
             patience=self._patience,
             on_rewind=lambda offset: self.on_rewind(record, offset),
             on_end=lambda: self._ended(followed),
+            on_gone=lambda: self.on_gone(record),
         )
         return followed
 
