@@ -168,7 +168,8 @@ class LedAnswers(Answers):
             await self._give_up(led, Ending.failed(store_away()))
         finally:
             self._led.pop(answer.stream_id, None)
-            self._ledger.remove(answer.stream_id)
+            if not led.may_be_created:
+                self._ledger.remove(answer.stream_id)
             led.step()
         if record.watchers and not record.is_ended:
             self._spawn(self._tell_viewers(answer))
@@ -207,8 +208,8 @@ class LedAnswers(Answers):
         try:
             await self._streams.create(record, meta)
         except StoreUnavailable:
-            # The log may have it all the same; nobody would ever end it there.
-            self._spawn(self._end_here(answer.stream_id, Ending.failed(store_away())))
+            led.may_be_created = True
+            self._spawn(self._end_there(answer.stream_id))
             raise
         led.is_created = True
         led.step()
@@ -220,6 +221,11 @@ class LedAnswers(Answers):
             await self._give_up(led, record.cancel or Ending.failed(store_away()))
             return
         await self._line_up(led, led.job)
+
+    async def _end_there(self, stream_id: str) -> None:
+        """The log may have an answer that was refused here: nobody else would ever end it."""
+        await self._end_here(stream_id, Ending.failed(store_away()))
+        self._ledger.remove(stream_id)
 
     def _is_being_kept(self, led: Led) -> bool:
         """Whether a session finds a place for it, which it gets however soon it is stopped."""
