@@ -168,9 +168,10 @@ class LedAnswers(Answers):
             await self._give_up(led, Ending.failed(store_away()))
         finally:
             self._led.pop(answer.stream_id, None)
-            if not led.may_be_created:
-                self._ledger.remove(answer.stream_id)
             led.step()
+        # Not where this process ends before: then whoever clears what it leaves ends the answer.
+        if not led.may_be_created:
+            self._ledger.remove(answer.stream_id)
         if record.watchers and not record.is_ended:
             self._spawn(self._tell_viewers(answer))
         if led.is_in_line and record.cancel is not None:
@@ -209,7 +210,8 @@ class LedAnswers(Answers):
             await self._streams.create(record, meta)
         except StoreUnavailable:
             led.may_be_created = True
-            self._spawn(self._end_there(answer.stream_id))
+            away = Ending.failed(store_away())
+            self._spawn(self._end_there(answer.stream_id, record.cancel or away))
             raise
         led.is_created = True
         led.step()
@@ -222,9 +224,9 @@ class LedAnswers(Answers):
             return
         await self._line_up(led, led.job)
 
-    async def _end_there(self, stream_id: str) -> None:
+    async def _end_there(self, stream_id: str, ending: Ending) -> None:
         """The log may have an answer that was refused here: nobody else would ever end it."""
-        await self._end_here(stream_id, Ending.failed(store_away()))
+        await self._end_here(stream_id, ending)
         self._ledger.remove(stream_id)
 
     def _is_being_kept(self, led: Led) -> bool:
