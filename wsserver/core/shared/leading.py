@@ -205,7 +205,8 @@ class LedAnswers(Answers):
         # it or repeats it elsewhere is to find its end.
         is_kept = led.kept is not None or answer.ask.room_id is not None
         meta = pack(answer, led.kept, with_input=not is_kept)
-        self._ledger.add(answer.stream_id)
+        # Waited for: an answer in the log that nobody is known to lead would stay there, queued.
+        await self._ledger.add(answer.stream_id)
         try:
             await self._streams.create(record, meta)
         except StoreUnavailable:
