@@ -21,7 +21,8 @@ import redis.asyncio as redis_client
 
 from scripts.chaos import truth
 from scripts.chaos.book import Asked, Book, Frame
-from scripts.chaos.device import Device, Surroundings
+from scripts.chaos.client import Surroundings
+from scripts.chaos.device import Device
 from scripts.chaos.fleet import Fleet, Member
 
 PATIENCE = 60.0

@@ -11,7 +11,8 @@ from typing import Any
 from zlib import crc32
 
 from scripts.chaos.book import Asked, Frame
-from scripts.chaos.device import Device, Gone, Surroundings
+from scripts.chaos.client import Gone, Surroundings
+from scripts.chaos.device import Device
 
 MOST_AT_ONCE = 3
 """Answers that one person has running."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from scripts.chaos import audit
 from scripts.chaos.book import Book
-from scripts.chaos.device import Surroundings
+from scripts.chaos.client import Surroundings
 from scripts.chaos.faults import Blows
 from scripts.chaos.fleet import Fleet
 from scripts.chaos.links import Links

@@ -168,8 +168,10 @@ class LedAnswers(Answers):
             await self._give_up(led, Ending.failed(store_away()))
         finally:
             self._led.pop(answer.stream_id, None)
-            self._ledger.remove(answer.stream_id)
             led.step()
+        # Not where this process ends before: then whoever clears what it leaves ends the answer.
+        if not led.may_be_created:
+            self._ledger.remove(answer.stream_id)
         if record.watchers and not record.is_ended:
             self._spawn(self._tell_viewers(answer))
         if led.is_in_line and record.cancel is not None:
@@ -203,12 +205,14 @@ class LedAnswers(Answers):
         # it or repeats it elsewhere is to find its end.
         is_kept = led.kept is not None or answer.ask.room_id is not None
         meta = pack(answer, led.kept, with_input=not is_kept)
-        self._ledger.add(answer.stream_id)
+        # Waited for: an answer in the log that nobody is known to lead would stay there, queued.
+        await self._ledger.add(answer.stream_id)
         try:
             await self._streams.create(record, meta)
         except StoreUnavailable:
-            # The log may have it all the same; nobody would ever end it there.
-            self._spawn(self._end_here(answer.stream_id, Ending.failed(store_away())))
+            led.may_be_created = True
+            away = Ending.failed(store_away())
+            self._spawn(self._end_there(answer.stream_id, record.cancel or away))
             raise
         led.is_created = True
         led.step()
@@ -220,6 +224,11 @@ class LedAnswers(Answers):
             await self._give_up(led, record.cancel or Ending.failed(store_away()))
             return
         await self._line_up(led, led.job)
+
+    async def _end_there(self, stream_id: str, ending: Ending) -> None:
+        """The log may have an answer that was refused here: nobody else would ever end it."""
+        await self._end_here(stream_id, ending)
+        self._ledger.remove(stream_id)
 
     def _is_being_kept(self, led: Led) -> bool:
         """Whether a session finds a place for it, which it gets however soon it is stopped."""

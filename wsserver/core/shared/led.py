@@ -25,6 +25,7 @@ class Led:
     job: Job | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # set at each step, replaced
     is_created: bool = False
+    may_be_created: bool = False  # the store did not say whether it is in the log
     is_in_line: bool = False
     is_admitted: bool = False
 

@@ -176,10 +176,14 @@ class TurnOrder(Protocol):
 
 
 class Ledger(Protocol):
-    """What this process leads into line, known to the others should it die. Never waits."""
+    """What this process leads into line, known to the others should it die."""
 
-    def add(self, stream_id: str) -> None:
-        """This process leads an answer; before the answer is in the log."""
+    async def add(self, stream_id: str) -> None:
+        """This process leads an answer: known once it returns, before the answer is in the log.
+
+        Raises:
+            StoreUnavailable: If it can't be made known.
+        """
 
     def remove(self, stream_id: str) -> None:
-        """It does so no longer: the answer is in line, or over."""
+        """It does so no longer: the answer is in line, or over. Never waits."""

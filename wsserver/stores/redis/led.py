@@ -26,9 +26,13 @@ class RedisLedger:
         self._link = link
         self._node = node
 
-    def add(self, stream_id: str) -> None:
-        """This node leads an answer; before the answer is in the log."""
-        self._link.insist("led/add", [_key(self._node)], (stream_id, IDLE_MS))
+    async def add(self, stream_id: str) -> None:
+        """This node leads an answer; before the answer is in the log.
+
+        Raises:
+            StoreUnavailable: If Redis is away.
+        """
+        await self._link.call("led/add", [_key(self._node)], (stream_id, IDLE_MS))
 
     def remove(self, stream_id: str) -> None:
         """It does so no longer: the answer is in line, or over."""
