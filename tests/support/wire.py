@@ -99,6 +99,10 @@ class Wire:
         except TimeoutError:
             raise AssertionError(f"no {kinds} {fields} came: {self.summary()}") from None
 
+    async def seen(self, kind: str, seconds: float = PATIENCE) -> Frame:
+        """The newest frame of a type: one that has come, else the next one."""
+        return come[-1] if (come := self.of_type(kind)) else await self.until(kind, seconds=seconds)
+
     async def ask(self, kind: str, *, seconds: float = PATIENCE, **fields: Any) -> Frame:
         """Send a request and return its one reply: the first frame with its requestId."""
         request_id = fields.setdefault("requestId", self.new_id())
