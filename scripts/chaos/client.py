@@ -176,8 +176,8 @@ class Client:
             self._note(f"connected to {address} as {connected['clientId']}")
             await self._take_up(connected)
         self._is_greeted.set()
+        self.away_since = None
         self._note("greeted")
-        self._note_absence()
         for pending in list(self._pending.values()):
             if not pending.has_started:
                 await self._send_pending(pending)
@@ -187,6 +187,7 @@ class Client:
 
     async def _take_up(self, connected: Frame) -> None:
         """Resume; where that can't be, become the user anew and look at what is open."""
+        self._note_absence()
         open_views = {view.stream_id: view.have for view in self.screen.open}
         self._shown = set(self.screen.views)
         if self._token is not None:
@@ -226,7 +227,6 @@ class Client:
                 for pending in self._pending.values():
                     if pending.asked is not None:
                         pending.asked.may_stop = True
-            self.away_since = None
 
     def _resumed(self, reply: Frame) -> None:
         book = self._around.book
