@@ -222,11 +222,11 @@ class Client:
 
     def _note_absence(self) -> None:
         """Who was away for longer than the window may find his answers stopped."""
-        if self.away_since is not None:
-            if time.monotonic() - self.away_since > self._around.window - 2:
-                for pending in self._pending.values():
-                    if pending.asked is not None:
-                        pending.asked.may_stop = True
+        now = time.monotonic()
+        if now - (self.away_since or now) > self._around.window - 2:
+            for pending in self._pending.values():
+                if pending.asked is not None:
+                    pending.asked.may_stop = True
 
     def _resumed(self, reply: Frame) -> None:
         book = self._around.book

@@ -108,13 +108,9 @@ class Device(Client):
     def _settle_others(self, frame: Frame) -> None:
         """Who repeated another client's request is, after a resume, one who watches: no requestId
         comes with its end."""
+        stream_id = frame.get("streamId")
         for pending in list(self._pending.values()):
-            asked = pending.asked
-            if (
-                pending.has_started
-                and asked is not None
-                and asked.stream_id == frame.get("streamId")
-            ):
+            if stream_id is not None and pending.asked and pending.asked.stream_id == stream_id:
                 self._settle(pending, frame)
 
     def _refused_look(self, view: View, frame: Frame) -> None:
@@ -127,8 +123,7 @@ class Device(Client):
                 self._wrong("can't look at an answer", asked, frame)
             view.end()
             return
-        loop = asyncio.get_running_loop()
-        loop.call_later(0.5, lambda: loop.create_task(self._look_again(view)))
+        self._look_later(view)
 
     def _settle(self, pending: Pending, frame: Frame) -> None:
         del self._pending[pending.fields["requestId"]]
@@ -139,8 +134,15 @@ class Device(Client):
             book.refused(asked, frame)
         elif asked is not None and frame.get("code", "store_unavailable") not in EXCUSES:
             self._wrong("a repeat was refused", asked, frame)
+        if asked is not None and asked.stream_id in self.screen.views and "code" in frame:
+            self._look_later(self.screen.view(asked.stream_id))  # the repeat was refused, not it
         if not pending.reply.done():
             pending.reply.set_result(frame)
+
+    def _look_later(self, view: View) -> None:
+        loop = asyncio.get_running_loop()
+        if not view.is_ended:
+            loop.call_later(0.5, lambda: loop.create_task(self._look_again(view)))
 
 
 def _resume_reading(transport: Any) -> None:
