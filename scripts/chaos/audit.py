@@ -43,20 +43,13 @@ COUNTED = (
 )
 """What every gateway must count none of."""
 
-MORE_DESCRIPTORS, MORE_TASKS = 12, 12
+MORE_DESCRIPTORS = 12
 """How many more there may be than before the first client: connections to Redis come and go."""
 
 
 async def descriptors(fleet: Fleet) -> dict[str, int]:
     """Open files and sockets of each member."""
     return {member.name: member.descriptors() for member in fleet.members}
-
-
-async def tasks(fleet: Fleet) -> dict[str, float]:
-    """Asyncio tasks of each gateway."""
-    members = fleet.of("gateway", "both")
-    found = await asyncio.gather(*(_metrics(member) for member in members))
-    return {m.name: _value(text, "wsserver_tasks") for m, text in zip(members, found, strict=True)}
 
 
 async def watch_again(around: Surroundings, book: Book) -> None:
