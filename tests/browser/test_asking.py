@@ -177,6 +177,7 @@ async def test_the_model_picker_chooses_who_answers(
     await expect(options.nth(1)).to_have_attribute("aria-selected", "true")
     await page.page.keyboard.press("Escape")
     await page.ask("count")
+    await expect(page.answers.last).to_contain_text("1 2")  # an answer without text has no figures
     await page.stop.click()
     await page.ends("stopped")
     await expect(page.page.get_by_test_id("figures")).to_contain_text("two")
