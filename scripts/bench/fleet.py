@@ -133,7 +133,7 @@ class Fleet:
         """
         names = _step_names()
         seen: Counter[str] = Counter()
-        with self.redis.monitor() as monitor:  # type: ignore[no-untyped-call]
+        with self.redis.monitor() as monitor:  # type: ignore[no-untyped-call]  # the library is
             yield seen
             mark = "steps-end"
             self.redis.echo(mark)

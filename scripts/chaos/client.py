@@ -11,6 +11,7 @@ import itertools
 import json
 import random
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class Surroundings:
     recoveries: Recoveries
 
 
-class Client:
+class Client(ABC):
     """A client that comes back until it is closed. What it does with what comes is a subclass's."""
 
     def __init__(self, around: Surroundings, user: str, name: str, rng: random.Random) -> None:
@@ -101,9 +102,9 @@ class Client:
         """A requestId that nobody has used."""
         return f"{self.name}-{next(self._ids)}"
 
+    @abstractmethod
     def take(self, frame: Frame) -> None:
         """What is to be done with a frame."""
-        raise NotImplementedError
 
     async def tell(self, kind: str, **fields: Any) -> None:
         """Send a control message whose own reply is of no interest."""

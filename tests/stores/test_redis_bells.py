@@ -66,7 +66,7 @@ async def test_leaving_and_coming_back_misses_nothing(link: RedisLink) -> None:
         leave()
         again = await ear.listen(link)
         await link.publish(CHANNEL, str(number).encode())
-        await eventually(lambda: len(ear.heard) == number + 1)  # noqa: B023
+        await eventually(lambda: len(ear.heard) == number + 1)  # noqa: B023  # waited for here
         again()
     assert ear.doubts == 0
 

@@ -151,7 +151,7 @@ async def test_what_comes_during_a_slow_writing_is_written_too(tmp_path: Path) -
             await eventually(lambda: log._flushing is None)
             server.thaw()
             text += f"{word}then {word}"
-            await eventually(lambda: record.transcript.text == text)  # noqa: B023
+            await eventually(lambda: record.transcript.text == text)  # noqa: B023  # waited for here
         await eventually(lambda: finished == ["s"])
         await log.close()
         await streams.close()

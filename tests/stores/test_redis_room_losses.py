@@ -81,7 +81,7 @@ async def test_an_empty_redis_is_filled_again(fleet: Fleet, redis: RedisProcess)
     redis.forget()
     redis.start()
     for given, role in ((ada_seat, Role.OWNER), (bob_seat, Role.MEMBER)):
-        await eventually(lambda g=given: _of(g, events.RoomJoined) != [])  # type: ignore[misc]
+        await eventually(lambda g=given: _of(g, events.RoomJoined) != [])  # type: ignore[misc]  # bound early
         (seen,) = _of(given, events.RoomJoined)
         assert (seen.recovered, seen.role, seen.messages, seen.settings) == (
             False,

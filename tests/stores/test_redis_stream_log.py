@@ -207,7 +207,7 @@ async def test_an_answer_for_nobody_is_ended_by_its_writer(
     while record.cancel is None:
         offset = writer.log.append("s", fence, offset, "x", 1)
         shown = offset
-        await eventually(lambda: len(record.transcript) >= shown)  # noqa: B023
+        await eventually(lambda: len(record.transcript) >= shown)  # noqa: B023  # waited for here
     assert record.cancel.stop_reason is StopReason.DISCONNECT
 
 

@@ -245,7 +245,7 @@ class Chat:
             await asyncio.wait({task})
         finally:
             task.cancel()
-            with contextlib.suppress(NotImplementedError, RuntimeError):
+            with contextlib.suppress(NotImplementedError, RuntimeError):  # as above
                 loop.remove_signal_handler(signal.SIGINT)
         if task.cancelled():
             self.screen.mark("interrupted")

@@ -29,12 +29,12 @@ def tokens(text: str) -> tuple[int, ...]:
 
 def said(text: str, end: End | None = None, **fields: object) -> Event:
     """A step that brought these words."""
-    return Event("a", Stage.TOKENS, tokens=tokens(text), end=end, **fields)  # type: ignore[arg-type]
+    return Event("a", Stage.TOKENS, tokens=tokens(text), end=end, **fields)  # type: ignore[arg-type]  # by name
 
 
 def answer(own_stops: tuple[str, ...] = (), **sampling: object) -> Answer:
     """An answer to a prompt of ten tokens."""
-    job = EngineJob(job_id="a", raw="x", sampling=Sampling(**sampling))  # type: ignore[arg-type]
+    job = EngineJob(job_id="a", raw="x", sampling=Sampling(**sampling))  # type: ignore[arg-type]  # by name
     return Answer(job, 10, VOCABULARY, own_stops)
 
 

@@ -150,5 +150,5 @@ class BellLine:
 
     async def _end(self) -> None:
         with suppress(*FAULTS):  # what can't be closed in an orderly way is broken
-            await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+            await self._pubsub.aclose()  # type: ignore[no-untyped-call]  # the library is
             await self._redis.aclose()
