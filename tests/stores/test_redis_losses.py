@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from tests.support.redis_streams import RedisLogUnderTest, Writer, begun, shows
 from tests.support.waiting import eventually
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.streams import StreamRecord
-from wsserver.stores.redis import RedisLink, stream_log
-from wsserver.stores.redis.stream_format import stream_keys
+from wsserver.stores.redis import RedisLink, followed, stream_log
+from wsserver.stores.redis.stream_format import LEAST_KEPT_SECONDS, stream_keys
 from wsserver.stores.redis.stream_log import RedisStreamLog
 from wsserver.stores.redis.streams import RedisStreams
 from wsserver_protocol.lifecycle import FinishReason
@@ -55,6 +56,31 @@ async def test_a_lost_answer_is_given_back(log: RedisLogUnderTest, other: RedisS
         [(10, entries)],
     )
     assert record.fence == mirror.fence == fence
+
+
+async def test_an_answer_that_nobody_gives_back_is_told_gone(
+    log: RedisLogUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis lost an answer that no writer has: its mirror says so, and not before its time."""
+    monkeypatch.setattr(followed, "GONE_SECONDS", 0.3)
+    gone: list[StreamRecord] = []
+    log.streams.on_gone = gone.append
+    record = StreamRecord("s", "m", asyncio.get_running_loop().time())
+    await log.streams.create(record, b"meta")
+    await log.link.command("DEL", *stream_keys("s"))
+    assert gone == []
+    await eventually(lambda: gone[:1] == [record])
+
+
+async def test_an_ended_answer_stays_for_mirrors_that_missed_it(log: RedisLogUnderTest) -> None:
+    """With no retention at all the end can still be read for as long as a mirror may need."""
+    streams = RedisStreams(log.link, "nod_short", retention=0)
+    record = StreamRecord("s", "m", asyncio.get_running_loop().time())
+    await streams.create(record, b"meta")
+    assert await streams.end("s", COMPLETE)
+    left = int(await log.link.command("PTTL", stream_keys("s")[0]))
+    await streams.close()
+    assert 5_000 < left <= LEAST_KEPT_SECONDS * 1000
 
 
 async def test_a_lost_claim_is_made_good(log: RedisLogUnderTest) -> None:
