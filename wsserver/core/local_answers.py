@@ -18,7 +18,7 @@ from wsserver.core.intake import Intake
 from wsserver.core.jobs import Job, JobQueue, QueueFull
 from wsserver.core.limits import Limits
 from wsserver.core.models import ModelDirectory
-from wsserver.core.models.fallbacks import bind, select
+from wsserver.core.models.fallbacks import chosen
 from wsserver.core.results import ending_word
 from wsserver.core.streams import Ending, Fenced, StreamLog, StreamRecord
 from wsserver.core.telemetry import Telemetry
@@ -67,9 +67,7 @@ class LocalAnswers(Answers):
         record = answer.record
         if answer.is_closing or record.cancel is not None:
             return
-        model, requested = select(self._models, record.model_id, None)
-        if requested is not None:
-            bind(record, model, record.requested_model or requested)
+        chosen(self._models, record, None)
         try:
             self._intake.line_up(answer, make_job(record, answer.ask, messages, raw, prior))
         except QueueFull:

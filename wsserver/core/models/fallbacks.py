@@ -75,6 +75,20 @@ def bind(record: StreamRecord, model: ModelView, requested: str | None) -> None:
         record.take(StreamStep.QUEUE)
 
 
+def chosen(
+    models: ModelDirectory, record: StreamRecord, options: GenerationOptions | None
+) -> ModelView:
+    """The model that is to make an answer now: its own, or a fallback, which is bound to it then.
+
+    Raises:
+        WireError: As for `select`.
+    """
+    model, requested = select(models, record.model_id, options)
+    if requested is not None:
+        bind(record, model, record.requested_model or requested)
+    return model
+
+
 async def loaded_model(
     models: ModelDirectory, record: StreamRecord, options: GenerationOptions
 ) -> tuple[ModelView, ModelInfo]:
@@ -84,9 +98,7 @@ async def loaded_model(
         WireError: ``model_not_ready`` if none of them does.
     """
     while True:
-        model, requested = select(models, record.model_id, options)
-        if requested is not None:
-            bind(record, model, record.requested_model or requested)
+        model = chosen(models, record, options)
         if model.is_ready and model.info is not None:
             return model, model.info
         await model.settled.wait()

@@ -26,7 +26,7 @@ from wsserver.core.cache import cache_key, is_deterministic
 from wsserver.core.engine import ChatMessage
 from wsserver.core.jobs import Job, QueueFull, SharedJobQueue
 from wsserver.core.models import ModelDirectory, ModelView
-from wsserver.core.models.fallbacks import bind, others, select
+from wsserver.core.models.fallbacks import bind, chosen, others
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.admission import Admission
 from wsserver.core.shared.endings import Endings
@@ -94,9 +94,7 @@ class LedAnswers(Answers):
         if led is None or answer.record.cancel is not None:
             return
         record = answer.record
-        model, requested = select(self._models, record.model_id, None)
-        if requested is not None:
-            bind(record, model, record.requested_model or requested)
+        chosen(self._models, record, None)
         led.job = make_job(record, answer.ask, messages, raw, prior)
         led.step()
 
