@@ -170,7 +170,6 @@ class Run:
             ),
             "bytes_compared": book.bytes_compared,
             "recovery": self.recoveries.summary(),
-            "known_flaws": dict(sorted(book.known.items())),
             "violations": len(book.violations),
         }
 

@@ -88,6 +88,7 @@ class Conversations:
             answer.closing.append(partial(self._close, turn))
         else:
             answer.on_end.append(lambda ended: _kept_elsewhere(turn, ended))
+            answer.on_dropped.append(turn.ended.set)
         task = asyncio.get_running_loop().create_task(self._lead(turn))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -240,7 +241,7 @@ class Conversations:
             dropped_messages=context.dropped if context is not None else None,
         )
         if self._elsewhere is not None:
-            self._elsewhere.keep(turn.answer, *turn.key, spot.message)
+            self._elsewhere.keep(turn.answer, *turn.key, spot.message, spot.instead_of)
         self._answers.release(turn.answer)
 
     def _enqueue(self, turn: Turn, building: asyncio.Task[Context]) -> None:
@@ -294,15 +295,20 @@ class Conversations:
     async def _store_rows(self, turn: Turn) -> None:
         store, (owner, session_id) = self._store, turn.key
         assert turn.spot is not None
+        instead_of = turn.spot.instead_of
         if turn.is_stored or not turn.spot.appended:
-            await in_time(store.revise(owner, session_id, turn.message()))
+            message = turn.message()
+            await in_time(store.revise(owner, session_id, message, instead_of=instead_of))
         else:
             title = title_from(turn.wish.new) if turn.spot.end is None else None
             rows = turn.rows()
             await in_time(store.append(owner, session_id, rows, wall_ms(), title=title))
-            # An append whose outcome was not known may have put in an older state of the answer.
-            if turn.spot.message != replace(rows[-1], lease=turn.spot.message.lease):
-                await in_time(store.revise(owner, session_id, turn.message()))
+            # An append whose outcome was not known may have put in an older state of the answer,
+            # and who was to make it before may have put in his own.
+            as_begun = replace(rows[-1], lease=turn.spot.message.lease)
+            if turn.spot.message != as_begun or instead_of:
+                message = turn.message()
+                await in_time(store.revise(owner, session_id, message, instead_of=instead_of))
         turn.is_stored = True
         turn.placed.set()
 
