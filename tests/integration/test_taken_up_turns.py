@@ -214,3 +214,47 @@ async def test_a_gateway_that_was_only_slow(
     third = await two.stream("third", sessionId="s", options={"maxTokens": 5})
     assert (await two.end_of(third["streamId"], 5))["type"] == "stream_complete"
     assert (await one.ask("metrics"))["data"]["system"]["activeStreams"] == 0
+
+
+async def test_a_turn_that_was_told_of_is_not_refused_any_more(
+    there: ServerProcess, start_gated: StartGated, connect: Connect
+) -> None:
+    """Redis goes away while it waits for the turn before it: it ends with an error, and whoever
+    sends it again is told that end. It is not run once more."""
+    here, gate = await start_gated()
+    one, two = [await ada_on(connect, server) for server in (here, there)]
+    await two.ask("open_session", sessionId="s")
+    first = await two.stream("first", sessionId="s", options={"maxTokens": 100_000})
+    body: Frame = {"prompt": "second", "sessionId": "s", "requestId": "told"}
+    start = await one.ask("stream", **body)
+    assert start["type"] == "stream_start"
+    gate.shut_at("turns/ahead")
+    await gate.shut.wait()
+    await eventually(lambda: b"wsserver_store_up 0.0" in here.get("/metrics")[2])
+    gate.open()
+    end = await one.end_of(start["streamId"])
+    assert (end["type"], end["code"]) == ("stream_error", "store_unavailable")
+    again = await two.ask("stream", **body)
+    assert again["streamId"] == start["streamId"]
+    assert (await two.end_of(start["streamId"]))["code"] == "store_unavailable"
+    await two.send(type="stop_stream", streamId=first["streamId"])
+    await two.end_of(first["streamId"])
+    assert [said[1] for said in await said(two) if said[0] == "user"] == ["first", "second"]
+
+
+async def test_a_stopped_turn_that_was_not_kept_says_so(
+    there: ServerProcess, start_gated: StartGated, connect: Connect
+) -> None:
+    """Redis goes away when its messages are to be stored, and then it is stopped."""
+    here, gate = await start_gated()
+    one = await ada_on(connect, here)
+    await one.ask("open_session", sessionId="s")
+    gate.shut_at("sessions/append")
+    await one.send(type="stream", prompt="first", sessionId="s", requestId="r")
+    await gate.shut.wait()
+    await one.send(type="stop_stream", requestId="r")
+    end = await one.until("stream_stopped", requestId="r")
+    assert end["saved"] is False
+    gate.open()
+    await eventually(lambda: here.get("/readyz")[0] == 200)
+    assert await said(one) == []
