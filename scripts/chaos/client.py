@@ -220,6 +220,11 @@ class Client(ABC):
         await self._send({"type": "authenticate", "requestId": request_id, "userId": self.user})
         while (reply := await self._receive()).get("requestId") != request_id:
             self.take(reply)
+        if reply["type"] == "error":  # Redis is away: nobody else could know the name
+            self._around.book.errors[reply["code"]] += 1
+            if reply["code"] != "store_unavailable":
+                self._wrong("a name was refused", reply)
+            raise Gone
 
     def _note_absence(self) -> None:
         """Who was away for longer than the window may find his answers stopped."""
