@@ -206,8 +206,9 @@ class Client(ABC):
             self._refused_resume(reply)
             if reply["code"] != "resume_expired":
                 raise Gone
-        self._token, self._is_known, self._present = connected["resumeToken"], False, 0.0
-        await self._name_myself()
+        self._token, self._is_known, self._present = None, False, 0.0
+        await self._name_myself()  # else its place is nobody's that the streams are of
+        self._token = connected["resumeToken"]
         for pending in self._pending.values():
             pending.has_started = False  # the same request again, under its id
         asked_again = {p.asked.stream_id for p in self._pending.values() if p.asked is not None}
