@@ -70,6 +70,7 @@ class SharedAnswers(LedAnswers):
         self._store = store
         self._tasks: set[asyncio.Task[None]] = set()
         streams.on_end = self._mirror_ended
+        streams.on_cancel = self._mirror_cancelled
         streams.on_gone = self.lost
         streams.on_rewind = self._mirror_rewound
         queue.on_lost = self.lost
@@ -264,6 +265,12 @@ class SharedAnswers(LedAnswers):
         self._has_ended(answer)
         self._admission.settle(answer)
         self._streams.release(record.stream_id)
+
+    def _mirror_cancelled(self, record: StreamRecord) -> None:
+        """Someone elsewhere asked for its end; before it is in line its leader does that."""
+        led = self._led.get(record.stream_id)
+        if led is not None:
+            led.step()
 
     def _mirror_rewound(self, record: StreamRecord, offset: int) -> None:
         answer = self.retained(record.stream_id)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from wsserver.core.sessions.store import StoreUnavailable
-from wsserver.core.streams import StreamRecord
+from wsserver.core.streams import Ending, StreamRecord
 from wsserver.core.streams.doorbells import Claimed, Reading
 from wsserver.core.streams.follower import Cursor, Follower, Rewind, Step
 from wsserver.core.streams.mirror import Mirror
@@ -76,6 +76,7 @@ class Followed:
         patience: float,
         on_rewind: Callable[[int], None],
         on_end: Callable[[], None],
+        on_cancel: Callable[[], None],
         on_gone: Callable[[], None],
     ) -> None:
         self.record = record
@@ -93,6 +94,7 @@ class Followed:
         self._reading: set[asyncio.Task[None]] = set()
         self._changes: set[asyncio.Future[None]] = set()
         self._is_closed = False
+        self._on_cancel = on_cancel
         self._on_gone = on_gone
         self._missed_since: float | None = None  # the log does not know it
 
@@ -186,8 +188,8 @@ class Followed:
         match bell_of(data):
             case Rung() as rung:
                 self.ring(rung)
-            case Asked(ending) if self.record.cancel is None:
-                self.record.cancel = ending
+            case Asked(ending):
+                self._take_cancel(ending)
             case Restored():
                 self.doubt()
 
@@ -221,8 +223,8 @@ class Followed:
 
     def _take(self, number: int, look: Look) -> None:
         self._missed_since = None
-        if look.cancel is not None and self.record.cancel is None:
-            self.record.cancel = look.cancel
+        if look.cancel is not None:
+            self._take_cancel(look.cancel)
         seen = look.claims.split(",") if look.claims else []
         known = self._claims or []
         if any(one != other for one, other in zip(known, seen, strict=False)):
@@ -232,6 +234,11 @@ class Followed:
             self._claims = seen
         self._keep_logprobs(look.reading.fence, look.logprobs)
         self._do(self.mirror.follower.read(number, look.reading, self._now()))
+
+    def _take_cancel(self, ending: Ending) -> None:
+        if self.record.cancel is None:
+            self.record.cancel = ending
+            self._on_cancel()
 
     def _know_claim(self, claim: Claimed, writer: str) -> bool:
         """Note a claim of the next fence. False if it is not the one that is known."""

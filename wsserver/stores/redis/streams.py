@@ -53,6 +53,7 @@ class RedisStreams:
 
     Attributes:
         on_end: See the port.
+        on_cancel: See the port.
         on_gone: See the port.
         on_rewind: See the port.
     """
@@ -68,6 +69,7 @@ class RedisStreams:
         self._viewed: set[str] = set()
         self._renewing: asyncio.Task[None] | None = None
         self.on_end: Callable[[StreamRecord], None] = lambda record: None
+        self.on_cancel: Callable[[StreamRecord], None] = lambda record: None
         self.on_gone: Callable[[StreamRecord], None] = lambda record: None
         self.on_rewind: Callable[[StreamRecord, int], None] = lambda record, offset: None
 
@@ -277,6 +279,7 @@ class RedisStreams:
             patience=self._patience,
             on_rewind=lambda offset: self.on_rewind(record, offset),
             on_end=lambda: self._ended(followed),
+            on_cancel=lambda: self.on_cancel(record),
             on_gone=lambda: self.on_gone(record),
         )
         return followed
