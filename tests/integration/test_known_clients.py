@@ -152,3 +152,19 @@ async def test_a_connection_that_is_lost_in_a_resume_leaves_the_client_away(
     again = await connect(to=there)
     resumed = await again.ask("resume", resumeToken=first.connected["resumeToken"])
     assert resumed["type"] == "resumed"
+
+
+async def test_a_room_that_was_entered_or_left_is_so_everywhere(
+    there: ServerProcess, start_gated: StartGated, connect: Connect
+) -> None:
+    """The gateway is killed as soon as it has said so: whoever resumes is where it was told to
+    be."""
+    here, _ = await start_gated()
+    first = await connect(to=here)
+    for room_id in ("left", "entered"):
+        assert (await first.ask("join_room", roomId=room_id))["type"] == "room_joined"
+    assert (await first.ask_until("leave_room", roomId="left"))["type"] == "room_left"
+    here.kill()
+    back = await connect(to=there)
+    resumed = await back.ask("resume", resumeToken=first.connected["resumeToken"])
+    assert [room["roomId"] for room in resumed["rooms"]] == ["entered"]

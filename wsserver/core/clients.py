@@ -77,6 +77,7 @@ class Client:
         self.takes = 0  # how often it has come back, where that is known to other processes, too
         self.connection: Attached | None = None
         self.room_ids: list[str] = []  # in the order joined
+        self.joining: str | None = None  # the room that it is entering
         self.lane = Lane()  # its work on rooms
         self.session_ids: list[str] = []  # in the order of their last use here
         self.answers: dict[str, Answer] = {}  # what it asked for and has not ended, by streamId

@@ -27,13 +27,15 @@ class ClientState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     @classmethod
     def of(cls, client: Client) -> ClientState:
-        """A client of this process as it stands."""
+        """A client of this process as it stands. A room that it enters counts: whoever takes the
+        client up enters it, and nobody was told of it before that is known."""
+        joining = () if client.joining in (None, *client.room_ids) else (client.joining,)
         return cls(
             client_id=client.client_id,
             identity=client.identity,
             tokens=tuple(client.tokens),
             name=client.name,
-            rooms=tuple(client.room_ids),
+            rooms=(*client.room_ids, *joining),
             sessions=tuple(client.session_ids),
             streams=tuple(client.answers),
             batches=tuple(client.batches),
