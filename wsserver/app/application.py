@@ -38,6 +38,7 @@ from wsserver.gateway.handlers import HANDLERS
 from wsserver.gateway.http import HttpPages
 from wsserver.gateway.listener import Heartbeat, Listener
 from wsserver.gateway.services import Services
+from wsserver.gateway.views import Audiences
 from wsserver.observe.logging import log_to
 from wsserver.observe.metrics import Metrics
 from wsserver.observe.runtime import watch_collector, watch_loop
@@ -192,6 +193,7 @@ class Application:
             limit_policy=limit_policy(config),
             idempotency=Idempotency(config.idempotency.retention_seconds),
             sessions=sessions,
+            audiences=Audiences(self.metrics),
             telemetry=self.metrics,
             policy=edge_policy(config),
             is_up=lambda: backend.fleet is None or backend.fleet().store_up,
