@@ -109,8 +109,8 @@ class FleetGateway:
             ),
             elsewhere=SharedTurns(self._answers, self._order),
             tasks=(
-                *(commons.nodes.keep, commons.queue.keep, self._order.keep),
-                *(self._shared_clients.keep, self._reap, self._answers.reap),
+                *(commons.nodes.keep, commons.queue.keep, commons.mourner.run),
+                *(self._shared_clients.keep, self._order.keep, self._reap, self._answers.reap),
                 *(() if worker is None else worker.tasks),
             ),
         )
