@@ -63,6 +63,7 @@ class FleetGateway:
             admission=Admission(
                 RedisIdempotency(link, config.idempotency.retention_seconds),
                 commons.limits,
+                commons.streams,
                 node=node,
                 nodes=commons.nodes.alive,
             ),
