@@ -100,6 +100,11 @@ class LogWriter:
         return self._ending is not None and not self.is_over
 
     @property
+    def has_more(self) -> bool:
+        """Whether there is an operation to send."""
+        return not self.is_over and (self._held < len(self._text) or self._ending is not None)
+
+    @property
     def rest(self) -> Append:
         """What the log does not have, be it nothing."""
         data = bytes(self._text[self._held :])
@@ -124,6 +129,10 @@ class LogWriter:
         if self._ending is not None:
             return Finish(self.fence, len(self._text), self._ending)
         return None
+
+    def taken(self, length: int) -> None:
+        """The log took what it was sent, and has so many bytes now."""
+        self._held = length
 
     def replied(self, operation: Append | Finish, reply: Reply) -> None:
         """The log answered."""

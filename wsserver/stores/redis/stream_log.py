@@ -16,12 +16,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.ids import new_id
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.streams import Claim, Ending, Fenced, StreamRecord
+from wsserver.core.streams.writer import Append, Finish
 from wsserver.stores.redis.link import PUBLISH, RedisLink
 from wsserver.stores.redis.stream_claim import RETRY_SECONDS, claim
 from wsserver.stores.redis.stream_format import (
@@ -33,7 +35,7 @@ from wsserver.stores.redis.stream_format import (
     pack_ending,
     stream_keys,
 )
-from wsserver.stores.redis.stream_writing import Near, Nearby, Writing
+from wsserver.stores.redis.stream_writing import Call, Near, Nearby, Writing
 from wsserver_protocol.lifecycle import StopReason, StreamStep
 
 FLUSH_SECONDS = 0.04
@@ -181,7 +183,7 @@ class RedisStreamLog:
     @property
     def _is_busy(self) -> bool:
         writings = self._writings.values()
-        return bool(self._tasks) or any(w.writer.is_finishing for w in writings)
+        return bool(self._tasks) or any(w.is_sending or w.writer.is_finishing for w in writings)
 
     async def _look_for_cancel(self, writing: Writing) -> None:
         """An end may have been asked for between the claim and its bell's first hearing.
@@ -236,33 +238,44 @@ class RedisStreamLog:
     def _send(self, writing: Writing) -> None:
         if writing.away_since is not None and not self._link.is_up:
             self._hold_back(writing)
-        elif not writing.is_sending and writing.next_operation() is not None:
-            writing.is_sending = True
-            self._spawn(self._write(writing))
+        elif not writing.is_sending:
+            self._write(writing)
 
-    async def _write(self, writing: Writing) -> None:
-        """Write until there is nothing more that is urgent."""
-        try:
-            while (operation := writing.next_operation()) is not None:
-                reply = await self._link.call(*writing.call_for(operation, self._retention))
-                if reply[0] in (b"gone", b"behind"):
-                    operation = writing.writer.rest
-                    reply = await self._link.call(*writing.call_to_restore())
-                writing.away_since, writing.is_in_doubt = None, False
-                writing.replied(operation, reply)
-                if not self._go_on(writing, reply):
-                    break
-        except StoreUnavailable:
-            self._hold_back(writing)
-        finally:
-            writing.is_sending = False
-        if self._is_here(writing) and writing.writer.next_operation() is not None:
+    def _write(self, writing: Writing) -> None:
+        """Send what there is, if there is any: one operation at a time."""
+        operation = writing.next_operation()
+        writing.is_sending = operation is not None
+        if operation is not None:
+            self._post(writing, operation, writing.call_for(operation, self._retention))
+
+    def _post(self, writing: Writing, operation: Append | Finish, call: Call) -> None:
+        self._link.post(*call, partial(self._replied, writing, operation))
+
+    def _replied(self, writing: Writing, operation: Append | Finish, reply: Any) -> None:
+        """Redis answered, or did not: write on if that is urgent."""
+        writing.is_sending = False
+        if isinstance(reply, StoreUnavailable):
+            if self._is_here(writing):
+                self._hold_back(writing)
+            return
+        if not isinstance(reply, int) and reply[0] in (b"gone", b"behind"):
+            writing.is_sending = True
+            self._post(writing, writing.writer.rest, writing.call_to_restore())
+            return
+        writing.replied(operation, reply)
+        if not self._is_here(writing):
+            return  # released meanwhile
+        if self._go_on(writing, reply):
+            self._write(writing)
+        elif writing.writer.has_more:
             # Came while the last reply was awaited; there may be no further one to bring it along.
             self._flush_in_time()
 
-    def _go_on(self, writing: Writing, reply: list[Any]) -> bool:
+    def _go_on(self, writing: Writing, reply: int | list[Any]) -> bool:
         """After a reply; whether to write on at once."""
         writer, record = writing.writer, writing.record
+        if isinstance(reply, int):
+            return writer.is_finishing
         if writer.is_over:
             if writer.is_fenced:
                 self._fence_off(writing)

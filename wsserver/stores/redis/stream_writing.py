@@ -137,8 +137,13 @@ class Writing:
         bell = Appended(self.writer.fence, start, data, transcript.generated)
         return Rung(bell, self._logprobs(start, end))
 
-    def replied(self, operation: Append | Finish, reply: list[Any]) -> None:
-        """Redis answered: a verdict and the length of its text."""
+    def replied(self, operation: Append | Finish, reply: int | list[Any]) -> None:
+        """Redis answered: a verdict and the length of its text, or that alone where all is well."""
+        self.away_since, self.is_in_doubt = None, False
+        if isinstance(reply, int):
+            self.is_unwanted = self._needs_all_keys = False
+            self.writer.taken(reply)
+            return
         length = reply[1] if len(reply) > 1 else 0
         self.writer.replied(operation, Reply(length, _REFUSALS[reply[0]]))
         wish = reply[3] if len(reply) > 3 else 0
