@@ -20,23 +20,21 @@ from functools import partial
 from typing import Any
 
 from wsserver.core.engine import TokenLogprob
-from wsserver.core.ids import new_id
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.streams import Claim, Ending, Fenced, StreamRecord
-from wsserver.core.streams.writer import Append, Finish
-from wsserver.stores.redis.link import PUBLISH, RedisLink
-from wsserver.stores.redis.stream_claim import RETRY_SECONDS, claim
+from wsserver.core.streams.writer import Operation
+from wsserver.stores.redis.link import RedisLink
+from wsserver.stores.redis.stream_claim import RETRY_SECONDS, ask_for_end, claim, give_back
 from wsserver.stores.redis.stream_format import (
     Asked,
     Rung,
     bell_of,
     ending_of,
     kept_ms,
-    pack_ending,
     stream_keys,
 )
 from wsserver.stores.redis.stream_writing import Call, Near, Nearby, Writing
-from wsserver_protocol.lifecycle import StopReason, StreamStep
+from wsserver_protocol.lifecycle import StreamStep
 
 FLUSH_SECONDS = 0.04
 """Between two writings of an answer's text: at 60 tokens a second 420 for 1,000 tokens. At 25 ms it
@@ -136,6 +134,22 @@ class RedisStreamLog:
             self._flush_in_time()
         return length
 
+    async def seal(self, stream_id: str, fence: int, ending: Ending) -> None:
+        """Decide how an answer ends whose text is whole, before anything is told of it elsewhere.
+
+        From now on its text is what it is: no claim is granted any more, and whoever is given its
+        job ends it so. Waits for Redis as long as that is away.
+
+        Raises:
+            Fenced: If it is another writer's to decide.
+        """
+        writing = self._writable(stream_id, fence)
+        writing.record.cancel = ending  # nobody's wish comes before it any more
+        writing.writer.seal(ending)
+        writing.sealed = asyncio.get_running_loop().create_future()
+        self._flush_soon()
+        await writing.sealed
+
     def finish(self, stream_id: str, fence: int, total: int, ending: Ending) -> None:
         """End the answer at ``total`` bytes. Written once all text is; `on_finished` tells.
 
@@ -163,7 +177,7 @@ class RedisStreamLog:
         self._forget(writing)
         writing.record.attempts += 1
         writing.record.take(StreamStep.QUEUE)
-        self._spawn(self._release(writing))
+        self._spawn(give_back(self._link, writing, AWAY_SECONDS))
 
     async def close(self) -> None:
         """Wait until every end and release is written, at most `CLOSE_SECONDS`."""
@@ -248,10 +262,10 @@ class RedisStreamLog:
         if operation is not None:
             self._post(writing, operation, writing.call_for(operation, self._retention))
 
-    def _post(self, writing: Writing, operation: Append | Finish, call: Call) -> None:
+    def _post(self, writing: Writing, operation: Operation, call: Call) -> None:
         self._link.post(*call, partial(self._replied, writing, operation))
 
-    def _replied(self, writing: Writing, operation: Append | Finish, reply: Any) -> None:
+    def _replied(self, writing: Writing, operation: Operation, reply: Any) -> None:
         """Redis answered, or did not: write on if that is urgent."""
         writing.is_sending = False
         if isinstance(reply, StoreUnavailable):
@@ -265,6 +279,8 @@ class RedisStreamLog:
         writing.replied(operation, reply)
         if not self._is_here(writing):
             return  # released meanwhile
+        if writing.writer.is_sealed and writing.sealed is not None and not writing.sealed.done():
+            writing.sealed.set_result(None)
         if self._go_on(writing, reply):
             self._write(writing)
         elif writing.writer.has_more:
@@ -303,24 +319,9 @@ class RedisStreamLog:
         if self._flushing is None:
             self._flushing = loop.call_later(RETRY_SECONDS, self._flush)
 
-    async def _release(self, writing: Writing) -> None:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + AWAY_SECONDS
-        while loop.time() < until:
-            try:
-                reply = await self._link.call(*writing.call_to_release())
-                if reply[0] != b"short":  # fenced: it was done before, or someone was faster
-                    return
-                writing.replied(writing.writer.rest, reply)
-            except StoreUnavailable:
-                await asyncio.sleep(RETRY_SECONDS)
-
     async def _end_orphan(self, writing: Writing) -> None:
-        """Nobody wants the answer: its asker is gone, and who looked died without a word."""
-        ending = pack_ending(Ending.stopped(StopReason.DISCONNECT, "server"))
-        keys = stream_keys(writing.record.stream_id)
         try:
-            await self._link.call("streams/cancel", keys, (ending, new_id("can"), PUBLISH))
+            await ask_for_end(self._link, writing.record.stream_id)
         except StoreUnavailable:
             writing.is_orphan = False  # the next reply says it again
 
@@ -340,6 +341,8 @@ class RedisStreamLog:
     def _forget(self, writing: Writing) -> None:
         del self._writings[writing.record.stream_id]
         writing.leave()
+        if writing.sealed is not None and not writing.sealed.done():
+            writing.sealed.set_exception(Fenced(writing.record.stream_id))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
