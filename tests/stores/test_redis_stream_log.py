@@ -16,7 +16,7 @@ from tests.support.redis_streams import RedisLogUnderTest, Writer, begun, shows
 from tests.support.waiting import eventually
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.shared.ports import Barred
-from wsserver.core.streams import Fenced, StreamRecord
+from wsserver.core.streams import StreamRecord
 from wsserver.stores.redis import PUBLISH, RedisLink
 from wsserver.stores.redis.bells import Bells
 from wsserver.stores.redis.link import Argument
@@ -289,30 +289,6 @@ async def test_every_step_may_run_twice(link: RedisLink) -> None:
         seen = await link.call("streams/read", keys, (0,))
         assert await link.call(f"streams/{name}", given, (*args, PUBLISH)) == once, name
         assert await link.call("streams/read", keys, (0,)) == seen, name
-
-
-async def test_what_is_sealed_is_whole(log: RedisLogUnderTest, link: RedisLink) -> None:
-    """Once its end is decided an answer has all its text, nobody claims it any more, and whoever is
-    to end it in the writer's place knows how; the writer ends it all the same."""
-    record, writer, fence = await begun(log)
-    writer.log.append("s", fence, 0, "four", 1)
-    await writer.log.seal("s", fence, COMPLETE)
-    assert await link.command("GET", stream_keys("s")[1]) == b"four"
-    successor = RedisStreamLog(link, retention=60.0)
-    assert await successor.claim("s") is None
-    assert await successor.cancelled("s") == COMPLETE
-    assert not record.is_ended
-    writer.log.finish("s", fence, 4, COMPLETE)
-    await eventually(lambda: record.is_ended)
-
-
-async def test_who_slept_seals_nothing(log: RedisLogUnderTest, link: RedisLink) -> None:
-    """A writer that another has followed learns it before it tells anyone of its end."""
-    _, writer, fence = await begun(log)
-    await link.call("streams/claim", stream_keys("s"), ("w2", PUBLISH))
-    with pytest.raises(Fenced):
-        await writer.log.seal("s", fence, COMPLETE)
-    assert await writer.log.cancelled("s") is None
 
 
 async def test_what_is_barred_never_begins(link: RedisLink, other: RedisStreams) -> None:
