@@ -113,11 +113,13 @@ async def test_a_gateway_without_a_worker_is_not_ready(
     here, there = start_pair()
     wire = await connect(to=there)
     assert there.get("/readyz")[0] == 200
-    assert b"wsserver_workers 2.0" in metrics(there)
+    assert b"wsserver_workers 1.0" in metrics(there)  # who loads nothing at its start is none
     assert here.stop() == 0
     await eventually(lambda: there.get("/readyz")[0] == 503, 10)
     assert there.get("/healthz")[0] == 200
-    assert b"wsserver_workers 1.0" in metrics(there)
+    assert b"wsserver_workers 0.0" in metrics(there)
+    refused = await wire.ask("load_model", source="synthetic:")
+    assert (refused["type"], refused["code"]) == ("model_load_error", "model_not_ready")
     error = await wire.ask("stream", prompt="x")
     assert (error["type"], error["code"], error["retryable"]) == (
         "stream_error",

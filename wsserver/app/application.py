@@ -113,8 +113,9 @@ class Application:
         from wsserver.app.worker import Worker
 
         commons = open_commons(config, self.metrics, self._store, self._lifeline)
-        # With several processes a supervisor has started a worker beside the gateways.
-        has_engines = config.server.processes == 1
+        # With several processes a supervisor has started a worker beside the gateways; and who has
+        # nothing to load is a gateway alone: what clients load belongs to the hosts with engines.
+        has_engines = config.server.processes == 1 and bool(config.models.start)
         worker = Worker(config, commons, self.metrics) if has_engines else None
         try:
             yield await FleetGateway(config, commons, worker).start()
