@@ -20,7 +20,6 @@ from wsserver.app.backend import Backend, embedded
 from wsserver.app.policies import edge_policy, limit_policy
 from wsserver.config import Config
 from wsserver.config.handover import Lifeline
-from wsserver.core.batches import Batches
 from wsserver.core.clients import Client
 from wsserver.core.departures import Departures
 from wsserver.core.idempotency import Idempotency
@@ -158,7 +157,7 @@ class Application:
     def _build(self) -> None:
         config, backend = self.config, self._backend
         answers, models, broker = backend.answers, backend.models, backend.broker
-        batches = Batches(answers, backend.limits)
+        batches = backend.batches
         rooms = Rooms(
             broker,
             RoomAnswers(
@@ -183,7 +182,7 @@ class Application:
             models=models,
             rooms=rooms,
             room_asks=RoomAsks(rooms, answers, RoomContexts(broker, models)),
-            clients=backend.make_clients(config.resume.window_seconds, gone, rooms.vacate),
+            clients=backend.make_clients(config.resume.window_seconds, gone, departures.moved),
             limits=backend.limits,
             limit_policy=limit_policy(config),
             idempotency=Idempotency(config.idempotency.retention_seconds),

@@ -130,7 +130,7 @@ class Admission:
         key = answer.ask.owner.limit_key
         if not answer.ask.is_patient:  # a batch was charged as a whole
             await self._limits.admit(key, 1)
-        while True:
+        while answer.record.cancel is None:  # who is to end anyway needs none
             try:
                 await self._limits.begin(key, answer.stream_id)
                 return
