@@ -193,6 +193,7 @@ class Application:
             started_at=asyncio.get_running_loop().time(),
         )
         self.metrics.watch(self._snapshot)
+        self.metrics.name_models(models.is_configured)
         pages = HttpPages(self.services, self.metrics.render)
         self.listener = Listener(self.services, Dispatcher(HANDLERS), pages)
 

@@ -65,6 +65,7 @@ class FleetGateway:
             admission=Admission(
                 self._repeats,
                 commons.limits,
+                telemetry=commons.telemetry,
                 node=node,
                 nodes=commons.nodes.alive,
             ),
@@ -95,7 +96,7 @@ class FleetGateway:
                 log.warning("this gateway waits for Redis: %s", error)
                 await asyncio.sleep(RETRY_EVERY)
         commons, worker = self._commons, self._worker
-        limits = DeferredLimits(commons.limits)
+        limits = DeferredLimits(commons.limits, commons.telemetry)
         return Backend(
             answers=self._answers,
             batches=SharedBatches(self._answers, limits, self._repeats),

@@ -13,8 +13,10 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 
 from wsserver.core.ask import Answer, Claim
+from wsserver.core.limits import limit_of
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.ports import Repeats, SharedLimits
+from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, WireError
 
 PLACE_RETRY_EVERY = 0.2
@@ -31,6 +33,7 @@ class Admission:
     Args:
         repeats: What requests became.
         limits: Places and allowances.
+        telemetry: Told what they refuse.
         node: This process.
         nodes: All processes that live.
     """
@@ -40,11 +43,13 @@ class Admission:
         repeats: Repeats,
         limits: SharedLimits,
         *,
+        telemetry: Telemetry,
         node: str,
         nodes: Callable[[], Awaitable[Collection[str]]],
     ) -> None:
         self._repeats = repeats
         self._limits = limits
+        self._telemetry = telemetry
         self._node = node
         self._nodes = nodes
 
@@ -95,7 +100,8 @@ class Admission:
     async def _begin(self, answer: Answer, claim: Claim | None) -> None:
         try:
             await self._take_place(answer)
-        except WireError:
+        except WireError as error:
+            self._telemetry.rate_limited(limit_of(error))
             if claim is not None:
                 await self._repeats.settle(claim.identity_key, claim.request_id, None)
             raise
