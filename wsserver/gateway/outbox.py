@@ -122,6 +122,15 @@ class Outbox:
         elif self._link.is_writable:
             self._alarm.set(0.0)
 
+    def send_now(self, payload: bytes) -> None:
+        """As for `send`, without waiting for more where nothing waits: for what goes to many, of
+        whom each would have a turn of the loop to itself."""
+        if self._closed or self._control or not self._link.is_writable:
+            self.send(payload)
+            return
+        self._on_sent(len(payload))
+        self._link.write([payload])
+
     def push(self, frames: Shared) -> bool:
         """Send at once what others get, too, behind the control frames. False if the socket is
         full, or closed."""
