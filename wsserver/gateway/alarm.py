@@ -1,45 +1,54 @@
-"""A callback with one timer, which is only ever moved forward."""
+"""Callbacks at a time, for as many as a gateway has connections.
+
+A timer of the loop's own for each piece of each stream costs as much as making the piece. So what is
+due within the same millisecond, which is as exactly as the loop knows the time, shares one.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
+from itertools import islice
+
+AT_ONCE = 64
+"""Alarms that ring in one turn of the loop: between two turns frames are read, however many
+streams have the same beat."""
+
+_SOON = 0
+"""The millisecond of what is due in any case. No other one is as early."""
 
 
-class Alarm:
-    """Runs a callback once, at the earliest of the times that it was set to."""
+class Clock:
+    """Rings the alarms of one loop."""
 
-    __slots__ = ("_at", "_callback", "_loop", "_timer")
-
-    def __init__(self, callback: Callable[[], None]) -> None:
-        self._callback = callback
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.Handle | None = None
-        self._at = 0.0
+        self._set: dict[int, list[Alarm]] = {}  # by the millisecond in which they ring
+        self._order: list[int] = []  # of these, a heap
+        self._timer: asyncio.Handle | None = None  # for the first of these
+        self._ringing: Iterator[tuple[int, Alarm]] = iter(())
 
-    def set(self, when: float) -> None:
-        """Have the callback run at ``when`` (loop time; in the past: soon), or earlier."""
+    def add(self, alarm: Alarm, when: float) -> int:
+        """Have an alarm ring at ``when`` (loop time), or soon; returns the millisecond."""
+        now = self._loop.time()
+        # Up to a microsecond early: a whole millisecond is seldom one as a float.
+        at = _SOON if when <= now else max(int(when * 1000 + 0.999), int(now * 1000) + 1)
+        alarms = self._set.get(at)
+        if alarms is None:
+            self._set[at] = [alarm]
+            heappush(self._order, at)
+            if self._order[0] == at:
+                self._arm()
+        else:
+            alarms.append(alarm)
+        return at
+
+    def _arm(self) -> None:
         if self._timer is not None:
-            if self._at <= when:
-                return
             self._timer.cancel()
-        if when <= self._loop.time():
-            self._at = 0.0
+        first = self._order[0]
+        if first == _SOON:
             self._timer = self._loop.call_soon(self._ring)
         else:
-            self._at = when
-            self._timer = self._loop.call_at(when, self._ring)
-
-    @property
-    def is_set(self) -> bool:
-        return self._timer is not None
-
-    def cancel(self) -> None:
-        """Run it no more, until it is set again."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _ring(self) -> None:
-        self._timer = None
-        self._callback()
+            self._timer = self._loop.call_at(first / 1000, self._ring)

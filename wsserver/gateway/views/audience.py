@@ -21,7 +21,7 @@ from wsserver.core.telemetry import Telemetry
 from wsserver.gateway.alarm import Alarm
 from wsserver.gateway.framing import Shared
 from wsserver.gateway.outbox import WRITE_BATCH_BYTES
-from wsserver.gateway.views.pieces import end_frame, next_beat, piece_frame
+from wsserver.gateway.views.pieces import end_for_all, next_beat, piece_for_all
 from wsserver.gateway.views.stream import StreamView
 from wsserver_protocol.codec import Encoding
 
@@ -169,13 +169,13 @@ class Audience:
                 break
             piece = record.transcript.piece(self._cursor, single=not self._interval)
             self._cursor = piece.end
-            payloads.append(piece_frame(self.answer, self._encoding, piece))
+            payloads.append(piece_for_all(self.answer, self._encoding, piece))
             size += len(payloads[-1])
             if piece.end == len(record.transcript):
                 self._next_at = next_beat(record, self._interval, now)
         is_last = record.ending is not None and self._cursor == len(record.transcript)
         if record.ending is not None and is_last:
-            payloads.append(end_frame(self.answer, self._encoding, record.ending))
+            payloads.append(end_for_all(self.answer, self._encoding, record.ending))
         if not payloads:
             return None
         frames = Shared(payloads, is_text=self._encoding.is_text)
