@@ -33,6 +33,7 @@ from wsserver.core.sessions.services import SessionServices
 from wsserver.core.sessions.store import SessionError
 from wsserver.core.streams import Ending
 from wsserver.core.telemetry import ModelSnapshot, Snapshot
+from wsserver.gateway.alarm import Clock
 from wsserver.gateway.dispatch import Dispatcher
 from wsserver.gateway.handlers import HANDLERS
 from wsserver.gateway.http import HttpPages
@@ -181,6 +182,7 @@ class Application:
             if client.session_ids:  # some of them may be of the time before it took a name
                 sessions.upkeep.forget(Identity.anonymous(client.client_id, "").key)
 
+        clock = Clock(asyncio.get_running_loop())
         self.services = Services(
             answers=answers,
             batches=batches,
@@ -193,7 +195,8 @@ class Application:
             limit_policy=limit_policy(config),
             idempotency=Idempotency(config.idempotency.retention_seconds),
             sessions=sessions,
-            audiences=Audiences(self.metrics),
+            audiences=Audiences(clock, self.metrics),
+            clock=clock,
             telemetry=self.metrics,
             policy=edge_policy(config),
             is_up=lambda: backend.fleet is None or backend.fleet().store_up,

@@ -62,6 +62,7 @@ class Connection:
         self.unreadable: list[float] = []  # loop times of the last unreadable frames
         self.outbox = Outbox(
             link,
+            services.clock,
             send_timeout=policy.send_timeout,
             on_stalled=self._stalled,
             on_sent=self._sent,

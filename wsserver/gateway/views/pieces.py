@@ -78,4 +78,5 @@ def next_beat(record: StreamRecord, interval: float, now: float) -> float:
     start = record.first_token_at or record.accepted_at
     beat = start + ((now - start) // interval + 1) * interval
     # Sent a little before a beat: the one after it, so that pieces keep their distance.
-    return beat if beat - now > interval / 2 else beat + interval
+    # A whole millisecond, as the loop has them: a timer may not ring a moment before it.
+    return round(beat if beat - now > interval / 2 else beat + interval, 3)
