@@ -14,8 +14,8 @@ AT_ONCE = 64
 """Alarms that ring in one turn of the loop: between two turns frames are read, however many
 streams have the same beat."""
 
-_SOON = 0
-"""The millisecond of what is due already: before all others."""
+SOON, NEVER = 0, -1
+"""Milliseconds that are none: of what is due already, and of what is not to ring."""
 
 
 class Clock:
@@ -32,7 +32,7 @@ class Clock:
         """Have an alarm ring at ``when`` (loop time), or soon; returns the millisecond of that."""
         now = self._loop.time()
         if when <= now:
-            at = _SOON
+            at = SOON
         else:
             # What is less than a microsecond off is meant: few milliseconds are whole as floats.
             at = max(int(when * 1000 + 0.999), int(now * 1000) + 1)
@@ -50,7 +50,7 @@ class Clock:
         if self._timer is not None:
             self._timer.cancel()
         first = self._order[0]
-        if first == _SOON:
+        if first == SOON:
             self._timer = self._loop.call_soon(self._ring)
         else:
             self._timer = self._loop.call_at(first / 1000, self._ring)
@@ -85,32 +85,32 @@ class Clock:
 
 
 class Alarm:
-    """Runs a callback once, at the earliest of the times that it was set to."""
+    """Runs a callback once, at the earliest of the times that it was set to.
 
-    __slots__ = ("_at", "_callback", "_clock", "_when")
+    Attributes:
+        at: The millisecond in which it rings; `SOON`, or `NEVER` while it is not set.
+    """
+
+    __slots__ = ("_callback", "_clock", "_when", "at")
 
     def __init__(self, clock: Clock, callback: Callable[[], None]) -> None:
         self._clock = clock
         self._callback = callback
-        self._at = -1  # the millisecond in which it rings; -1: it is not set
+        self.at = NEVER
         self._when = 0.0
 
     def set(self, when: float) -> None:
         """Have the callback run at ``when`` (loop time; in the past: soon), or earlier."""
-        if self._at < 0 or when < self._when:
+        if self.at == NEVER or when < self._when:
             self._when = when
-            self._at = self._clock.add(self, when)
-
-    @property
-    def is_set(self) -> bool:
-        return self._at >= 0
+            self.at = self._clock.add(self, when)
 
     def cancel(self) -> None:
         """Run it no more, until it is set again."""
-        self._at = -1
+        self.at = NEVER
 
     def ring(self, at: int) -> None:
         """Run the callback, unless it was moved or cancelled since it was set to ``at``."""
-        if self._at == at:
-            self._at = -1
+        if self.at == at:
+            self.at = NEVER
             self._callback()
