@@ -33,6 +33,7 @@ from wsserver.core.sessions.store import SessionError
 from wsserver.core.stopping import Stopping
 from wsserver.core.streams import Ending
 from wsserver.core.telemetry import ModelSnapshot, Snapshot
+from wsserver.gateway.alarm import Clock
 from wsserver.gateway.dispatch import Dispatcher
 from wsserver.gateway.handlers import HANDLERS
 from wsserver.gateway.http import HttpPages
@@ -176,6 +177,7 @@ class Application:
             if client.session_ids:  # some of them may be of the time before it took a name
                 sessions.upkeep.forget(Identity.anonymous(client.client_id, "").key)
 
+        clock = Clock(asyncio.get_running_loop())
         self.services = Services(
             answers=answers,
             batches=batches,
@@ -188,7 +190,8 @@ class Application:
             limit_policy=limit_policy(config),
             idempotency=Idempotency(config.idempotency.retention_seconds),
             sessions=sessions,
-            audiences=Audiences(self.metrics),
+            audiences=Audiences(clock, self.metrics),
+            clock=clock,
             telemetry=self.metrics,
             policy=edge_policy(config),
             is_up=lambda: backend.fleet is None or backend.fleet().store_up,
