@@ -23,6 +23,7 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 from websockets.typing import Subprotocol
 
 from scripts.chaos.book import Asked, Book, Frame
+from scripts.chaos.pace import Pace
 from scripts.chaos.recovery import Recoveries
 from scripts.chaos.rules import Rules
 from scripts.chaos.screen import Screen, View
@@ -66,6 +67,7 @@ class Surroundings:
     addresses: list[str]
     window: float
     recoveries: Recoveries
+    pace: Pace
 
 
 class Client(ABC):

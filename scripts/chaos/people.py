@@ -14,8 +14,9 @@ from scripts.chaos.book import Asked, Frame
 from scripts.chaos.client import Gone, Surroundings
 from scripts.chaos.device import Device
 
-MOST_AT_ONCE = 3
-"""Answers that one person has running."""
+MOST_AT_ONCE = 2
+"""Things that one person waits for. Whoever waits asks for nothing more: a fleet that is slow slows
+people down, and what waits in it stays bounded."""
 
 ENDLESS = 20_000
 """Tokens of an answer that is not meant to come to its end."""
@@ -57,7 +58,7 @@ class Person:
             self._vanish: 2,
         }
         while time.monotonic() < until:
-            await asyncio.sleep(self._rng.uniform(0.1, 2.0))
+            await asyncio.sleep(self._around.pace.pause(self._rng))
             (deed,) = self._rng.choices(list(deeds), list(deeds.values()))
             with suppress(Gone):
                 await deed()
@@ -104,6 +105,8 @@ class Person:
             self._ask(self._new("generate", self._rng.choice((5, 30, 80))))
 
     async def _batch(self) -> None:
+        if not self._is_free():
+            return
         prompts = [f"{self.name} wants {number}" for number in range(3)]
         self._spawn(self.device.ask("batch", prompts=prompts, options={"maxTokens": 15}))
 
@@ -167,6 +170,8 @@ class Person:
         self._ask(asked)
 
     async def _small_talk(self) -> None:
+        if not self._is_free():
+            return
         kind = self._rng.choice(("get_status", "models", "ping", "count_tokens"))
         fields: Frame = {"text": "one two three"} if kind == "count_tokens" else {}
         self._spawn(self.device.ask(kind, **fields))
@@ -192,7 +197,7 @@ class Person:
         self.devices.append(Device(self._around, self.name, name, rng))
 
     def _is_free(self) -> bool:
-        return sum(asked.end is None for asked in self._asked) < MOST_AT_ONCE
+        return len(self._work) < MOST_AT_ONCE
 
     def _new(self, kind: str, limit: int, session_id: str | None = None) -> Asked:
         request_id = self.device.new_id()

@@ -17,6 +17,7 @@ from tests.core.test_runner import counted
 from tests.support.core import Core
 from tests.support.virtual_time import pass_time, until, virtual
 from wsserver.core.ask import Answer
+from wsserver.gateway.framing import Shared
 from wsserver.gateway.outbox import MAX_CONTROL_FRAMES, Outbox
 from wsserver.gateway.views import StreamView, started
 from wsserver_protocol.codec import Encoding
@@ -46,6 +47,9 @@ class Network:
     @property
     def unsent_bytes(self) -> int:
         return self.unsent
+
+    def write_shared(self, frames: Shared) -> None:
+        self.write(list(frames.payloads))
 
     def write(self, payloads: list[bytes]) -> None:
         """Take frames, as far as the sender minds the mark."""

@@ -63,6 +63,7 @@ class FleetGateway:
             admission=Admission(
                 RedisIdempotency(link, config.idempotency.retention_seconds),
                 commons.limits,
+                commons.streams,
                 node=node,
                 nodes=commons.nodes.alive,
             ),
@@ -109,8 +110,8 @@ class FleetGateway:
             ),
             elsewhere=SharedTurns(self._answers, self._order),
             tasks=(
-                *(commons.nodes.keep, commons.queue.keep, self._order.keep),
-                *(self._shared_clients.keep, self._reap, self._answers.reap),
+                *(commons.nodes.keep, commons.queue.keep, commons.mourner.run),
+                *(self._shared_clients.keep, self._order.keep, self._reap, self._answers.reap),
                 *(() if worker is None else worker.tasks),
             ),
         )
@@ -135,7 +136,7 @@ class FleetGateway:
         async def clear(state: ClientState) -> None:
             client = state.revive()
             for stream_id in state.streams:
-                answer = await self._answers.find(stream_id)
+                answer = await self._answers.look_up(stream_id)
                 if answer is not None and not answer.record.is_ended:
                     client.begin(answer)
             on_gone(client)

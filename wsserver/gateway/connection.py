@@ -112,6 +112,9 @@ class Connection:
         interval = answer.ask.options.token_interval
         if interval is None:
             interval = self.services.policy.token_interval_ms
+        company = None
+        if request_id is None:
+            company = self.services.audiences.of(answer, self.encoding, interval / 1000)
         view = StreamView(
             answer,
             self.outbox,
@@ -120,6 +123,7 @@ class Connection:
             request_id=request_id,
             interval=interval / 1000,
             is_of_all=is_of_all,
+            company=company,
             on_done=self._view_done,
         )
         self._views[answer.stream_id] = view

@@ -17,6 +17,7 @@ from wsserver.core.rooms import Rooms
 from wsserver.core.rooms.asks import RoomAsks
 from wsserver.core.sessions.services import SessionServices
 from wsserver.core.telemetry import Telemetry
+from wsserver.gateway.views import Audiences
 from wsserver_protocol.errors import ErrorCode, WireError
 
 
@@ -70,6 +71,7 @@ class Services:
     limit_policy: LimitPolicy
     idempotency: Idempotency
     sessions: SessionServices
+    audiences: Audiences
     telemetry: Telemetry
     policy: EdgePolicy
     started_at: float  # loop seconds

@@ -219,7 +219,9 @@ class RoomBroker(Protocol):
         """
 
     async def configure(self, room_id: str, changes: RoomSettings, by: str, origin: Origin) -> None:
-        """Replace those settings that are given. Atomic. Tells `Configured`.
+        """Replace those settings that are given; an empty text takes one away. Atomic.
+
+        Tells `Configured`.
 
         A room that becomes one for the invited remembers the roles of all who are there.
 

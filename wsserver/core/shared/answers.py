@@ -75,13 +75,21 @@ class SharedAnswers(LedAnswers):
         queue.on_lost = self.lost
 
     async def find(self, stream_id: str) -> Answer | None:
+        try:
+            return await self.look_up(stream_id)
+        except StoreUnavailable:
+            raise store_away() from None
+
+    async def look_up(self, stream_id: str) -> Answer | None:
+        """As `find`, for who asks on nobody's behalf.
+
+        Raises:
+            StoreUnavailable: If it can't be told.
+        """
         known = self.retained(stream_id)
         if known is not None:
             return known
-        try:
-            opened = await self._streams.open(stream_id)
-        except StoreUnavailable:
-            raise store_away() from None
+        opened = await self._streams.open(stream_id)
         if opened is None:
             return None
         known = self.retained(stream_id)  # another one has looked for it meanwhile
@@ -252,7 +260,7 @@ class SharedAnswers(LedAnswers):
         if answer is None:
             return
         self._has_ended(answer)
-        self._spawn(self._admission.settle(answer))
+        self._admission.settle(answer)
         self._streams.release(record.stream_id)
 
     def _mirror_rewound(self, record: StreamRecord, offset: int) -> None:

@@ -185,12 +185,10 @@ class MemoryRoomBroker:
         room = self._shared.require(room_id)
         room.require_seat(origin)
         given = {
-            name: value
+            name: None if value == "" else value
             for name in RoomSettings.__struct_fields__
             if (value := getattr(changes, name)) is not None
         }
-        if given.get("system_prompt") == "":
-            given["system_prompt"] = None
         settings = msgspec.structs.replace(room.settings, **given)
         if settings.access is Access.INVITED and room.settings.access is not Access.INVITED:
             room.roles |= {key: member.role for key, member in room.members.items()}

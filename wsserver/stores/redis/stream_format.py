@@ -8,6 +8,7 @@ All keys carry the answer's hash tag, ``{g:<streamId>}``, so that each step is a
 | ``…:t`` | string | its text, UTF-8 |
 | ``…:p`` | list | log probabilities, only if asked for: ``<end offset>|`` and MessagePack |
 | ``…:v`` | sorted set | nodes where someone looks at it, by the time (ms) until which we know |
+| ``…:x`` | string | there if it must not begin: its maker was taken for dead; alone, for a day |
 
 | field | holds |
 |---|---|
@@ -100,6 +101,11 @@ def kept_ms(retention: float) -> int:
 def stream_keys(stream_id: str) -> list[str]:
     """The keys of an answer, in the order of the scripts."""
     return [f"wsserver:{{g:{stream_id}}}:{letter}" for letter in "mtpv"]
+
+
+def beginning_keys(stream_id: str) -> list[str]:
+    """The keys of an answer's beginning: those, and the one that bars it."""
+    return [*stream_keys(stream_id), f"wsserver:{{g:{stream_id}}}:x"]
 
 
 def channel(stream_id: str) -> str:

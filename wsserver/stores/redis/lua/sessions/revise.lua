@@ -1,4 +1,5 @@
--- ARGV: 4 message, 5 size, 6 head, 7 content, 8 stream
+-- ARGV: 4 message, 5 size, 6 head, 7 content, 8 stream, then, where it is to be refused to whoever
+-- has been replaced, 'fenced' and the streams that this one replaces
 if not is_alive() then
     return {'none'}
 end
@@ -8,6 +9,13 @@ if redis.call('HEXISTS', TREE, message) == 0 then
 end
 local before = cjson.decode(redis.call('HGET', HEADS, message))['stream_id']
 if type(before) == 'string' and before ~= stream then
+    local is_replaced = ARGV[9] ~= 'fenced'
+    for index = 10, #ARGV do
+        is_replaced = is_replaced or ARGV[index] == before
+    end
+    if not is_replaced then
+        return {'taken up'}
+    end
     redis.call('HDEL', STREAMS, before)
 end
 if stream ~= '' then
