@@ -2,9 +2,9 @@
 
 The engine is never kept waiting. What it makes is taken at once into a buffer (`LogWriter`), and
 goes out with that of all other answers of this process in one writing: the first text of an answer
-in the same tick, later text every `FLUSH_SECONDS`. Mirrors in this very process see it before. So
-whether a write was refused is known a little later: the next one raises `Fenced`, and `on_fenced`
-is called before.
+in the same tick, later text some 25 times a second (`text_tick`). Mirrors in this very process see
+it before. So whether a write was refused is known a little later: the next one raises `Fenced`, and
+`on_fenced` is called before.
 
 While Redis is away text is held back, and viewers in this process are rung past it; after
 `AWAY_SECONDS` or `MAX_UNSENT` bytes the answer's owner is told to end it. What Redis lost of an
@@ -34,11 +34,8 @@ from wsserver.stores.redis.stream_format import (
     stream_keys,
 )
 from wsserver.stores.redis.stream_writing import Call, Near, Nearby, Writing
+from wsserver.stores.redis.text_tick import FLUSH_SECONDS, TextTick
 from wsserver_protocol.lifecycle import StreamStep
-
-FLUSH_SECONDS = 0.04
-"""Between two writings of an answer's text: at 60 tokens a second 420 for 1,000 tokens. At 25 ms it
-would be 670, each with 250 bytes that are not text, for 7 ms less delay on average."""
 
 AWAY_SECONDS, MAX_UNSENT = 60.0, 4 * 1024 * 1024
 """How long, and how many bytes of text, an answer can do without Redis."""
@@ -73,8 +70,7 @@ class RedisStreamLog:
         self._retention = kept_ms(retention)
         self._nearby = Nearby(near)
         self._writings: dict[str, Writing] = {}
-        self._flushing: asyncio.TimerHandle | asyncio.Handle | None = None
-        self._flushed_at = 0.0
+        self._tick = TextTick(self._flush)
         self._tasks: set[asyncio.Task[None]] = set()
         self.on_finished: Callable[[str], None] = lambda _: None
         self.on_cancelled: Callable[[StreamRecord, Ending], None] = lambda _, __: None
@@ -129,9 +125,9 @@ class RedisStreamLog:
         self._nearby.show(writing)
         if record.first_token_at is None:
             record.first_token_at = asyncio.get_running_loop().time()
-            self._flush_soon()
+            self._tick.soon()
         else:
-            self._flush_in_time()
+            self._tick.in_time()
         return length
 
     async def seal(self, stream_id: str, fence: int, ending: Ending) -> None:
@@ -147,7 +143,7 @@ class RedisStreamLog:
         writing.record.cancel = ending  # nobody's wish comes before it any more
         writing.writer.seal(ending)
         writing.sealed = asyncio.get_running_loop().create_future()
-        self._flush_soon()
+        self._tick.soon()
         await writing.sealed
 
     def finish(self, stream_id: str, fence: int, total: int, ending: Ending) -> None:
@@ -165,7 +161,7 @@ class RedisStreamLog:
         record.ended_at = asyncio.get_running_loop().time()
         record.take(StreamStep.END)
         writing.writer.finish(ending)
-        self._flush_soon()
+        self._tick.soon()
 
     def release(self, stream_id: str, fence: int) -> None:
         """Give the claim back after an engine died; text that is not written yet goes first.
@@ -184,12 +180,11 @@ class RedisStreamLog:
         loop = asyncio.get_running_loop()
         until = loop.time() + CLOSE_SECONDS
         while self._is_busy and loop.time() < until:
-            self._flush_soon()
+            self._tick.soon()
             await asyncio.sleep(FLUSH_SECONDS)
         for task in self._tasks:
             task.cancel()
-        if self._flushing is not None:
-            self._flushing.cancel()
+        self._tick.stop()
         for writing in list(self._writings.values()):
             self._forget(writing)
         self._link.on_up.remove(self._look_at_all)
@@ -229,23 +224,10 @@ class RedisStreamLog:
         """Redis is back, maybe with less than it had: what it lost it gets back now."""
         for writing in self._writings.values():
             writing.is_in_doubt = True
-        self._flush_soon()
-
-    def _flush_soon(self) -> None:
-        if self._flushing is not None:
-            self._flushing.cancel()
-        self._flushing = asyncio.get_running_loop().call_soon(self._flush)
-
-    def _flush_in_time(self) -> None:
-        """At the next text tick."""
-        if self._flushing is None:
-            loop = asyncio.get_running_loop()
-            self._flushing = loop.call_at(self._flushed_at + FLUSH_SECONDS, self._flush)
+        self._tick.soon()
 
     def _flush(self) -> None:
-        """Write what there is, of all answers, in one tick."""
-        self._flushing = None
-        self._flushed_at = asyncio.get_running_loop().time()
+        """Write what there is, of all answers, in one writing."""
         for writing in list(self._writings.values()):
             self._send(writing)
 
@@ -285,7 +267,7 @@ class RedisStreamLog:
             self._write(writing)
         elif writing.writer.has_more:
             # Came while the last reply was awaited; there may be no further one to bring it along.
-            self._flush_in_time()
+            self._tick.in_time()
 
     def _go_on(self, writing: Writing, reply: int | list[Any]) -> bool:
         """After a reply; whether to write on at once."""
@@ -316,8 +298,7 @@ class RedisStreamLog:
         if (is_too_long or writing.writer.unsent > MAX_UNSENT) and not writing.is_lost:
             writing.is_lost = True
             self.on_lost(writing.record)
-        if self._flushing is None:
-            self._flushing = loop.call_later(RETRY_SECONDS, self._flush)
+        self._tick.at(loop.time() + RETRY_SECONDS)
 
     async def _end_orphan(self, writing: Writing) -> None:
         try:
