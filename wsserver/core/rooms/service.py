@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from wsserver.core.ask import Answer
@@ -256,6 +257,7 @@ class Rooms:
                 stream_id,
                 connection.join_stream,
                 while_=lambda: client.connection is connection and client.client_id in room.clients,
+                is_open=partial(room.is_asked, stream_id),
             )
 
     # Talking -----------------------------------------------------------------------------------
