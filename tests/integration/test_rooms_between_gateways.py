@@ -85,3 +85,22 @@ async def test_an_ask_that_no_redis_admits_holds_nothing_up(
     start = await ada.stream(roomId="r", options={"maxTokens": 5})
     assert (await ada.end_of(start["streamId"]))["type"] == "stream_complete"
     assert [entry["seq"] for entry in await log_of(ada)] == [1, 2, 3]
+
+
+async def test_what_is_said_again_elsewhere_is_said_once(
+    pair: tuple[ServerProcess, ServerProcess], connect: Connect
+) -> None:
+    """Sent again under its id, from another client on another gateway: its sender is told the same
+    entry, the others nothing; something else under that id is refused."""
+    here, there = pair
+    ada, bob = await member(connect, here, "ada"), await member(connect, here, "bob")
+    again = await member(connect, there, "ada")
+    first = await ada.ask("room_message", requestId="same", roomId="r", text="once")
+    told = await again.ask_until("room_message", requestId="same", roomId="r", text="once")
+    assert told == first
+    other = await again.ask("room_message", requestId="same", roomId="r", text="twice")
+    assert (other["type"], other["code"]) == ("error", "duplicate_request")
+    await again.ask_until("room_message", roomId="r", text="and on")
+    await bob.until("room_message", text="and on")
+    assert [frame["text"] for frame in bob.of_type("room_message")] == ["once", "and on"]
+    assert [entry["text"] for entry in await log_of(bob)] == ["once", "and on"]
