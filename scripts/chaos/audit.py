@@ -25,7 +25,7 @@ from scripts.chaos.client import Surroundings
 from scripts.chaos.device import Device
 from scripts.chaos.fleet import Fleet, Member
 
-PATIENCE = 60.0
+PATIENCE = 75.0
 """Seconds for the last lease to run out and the last of the dead to be buried."""
 
 LOOK_EVERY = 0.5
@@ -183,6 +183,8 @@ async def _work(client: redis_client.Redis) -> list[str]:
             r"wsserver:\{n:.*:led", name
         ):
             found.append(name)
+        elif re.fullmatch(r"wsserver:\{r:.*:[oca]", name):
+            found.append(f"{name} is not empty")  # members, seats, open questions
         elif re.fullmatch(r"wsserver:\{t:.*:leases", name):
             leases = await client.hvals(name)
             if any(float(lease) > 1000 * time.time() for lease in leases):

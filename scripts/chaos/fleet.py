@@ -19,13 +19,25 @@ from typing import Any
 
 from scripts.bench.harness import ROOT
 from scripts.chaos.links import Links
+from scripts.chaos.member import WORD
 from tests.support.redis import RedisProcess
-from wsserver.config import Config, Data, Limits, Log, ModelEntry, Models, Redis, Resume, Server
+from wsserver.config import (
+    Config,
+    Data,
+    Limits,
+    Log,
+    ModelEntry,
+    Models,
+    Redis,
+    Resume,
+    Rooms,
+    Server,
+)
 from wsserver.config.handover import pack
 
 SOURCE = "synthetic:?tps={tps}&ttft_ms=0&slots={slots}"
 
-READY_SECONDS, END_SECONDS = 60.0, 30.0
+READY_SECONDS, END_SECONDS, ASK_SECONDS = 60.0, 30.0, 5.0
 
 
 class Member:
@@ -49,6 +61,7 @@ class Member:
         self._config = config
         self._process: asyncio.subprocess.Process | None = None
         self._hearing: asyncio.Task[None] | None = None
+        self._told: asyncio.Future[dict[str, int]] = asyncio.Future()
 
     @property
     def pid(self) -> int:
@@ -69,7 +82,7 @@ class Member:
         self.is_ready.clear()
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "wsserver.cli.member"),
+                *(sys.executable, "-m", "scripts.chaos.member"),
                 "worker" if self.role == "worker" else "gateway",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -107,6 +120,16 @@ class Member:
             self._process.stdin.close()
         return code
 
+    async def tasks(self) -> dict[str, int]:
+        """Tasks of its event loop: how many of each chain of awaits. Empty if it does not say."""
+        self._told = asyncio.get_running_loop().create_future()
+        self.signal(signal.SIGUSR1)
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await self._told
+        except TimeoutError:
+            return {}
+
     def descriptors(self) -> int:
         """Open files and sockets."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
@@ -126,6 +149,8 @@ class Member:
         async for line in process.stdout:
             if line.startswith((b"WebSocket", b"Worker")):
                 self.is_ready.set()
+            elif line.startswith(WORD.encode()) and not self._told.done():
+                self._told.set_result(json.loads(line[len(WORD) :]))
 
 
 class Fleet:
@@ -155,6 +180,7 @@ class Fleet:
             log=Log(format="json"),
             resume=Resume(window_seconds=window),
             limits=Limits(max_concurrent_streams=1000),
+            rooms=Rooms(keep_seconds=600.0),
             models=Models(start=("m",) if has_engine else (), model=(entry,)),
         )
         member = Member(name, role, folder, config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import socket
 import time
@@ -13,11 +14,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from scripts.chaos import audit
+from scripts.chaos import audit, room_audit
 from scripts.chaos.book import Book
 from scripts.chaos.client import Surroundings
 from scripts.chaos.faults import Blows
 from scripts.chaos.fleet import Fleet
+from scripts.chaos.guests import HOMES, rooms_for
 from scripts.chaos.links import Links
 from scripts.chaos.pace import Pace
 from scripts.chaos.people import Person
@@ -57,12 +59,15 @@ class Run:
 
     plan: Plan
     folder: Path
-    book: Book = field(default_factory=Book)
+    book: Book = field(init=False)
     faults: Counter[str] = field(default_factory=Counter)
     recoveries: Recoveries = field(default_factory=Recoveries)
     people: list[Person] = field(default_factory=list)
     bells: tuple[int, int] = (0, 0)
     busy: float = 0.0  # share of the processors' time, in the storm
+
+    def __post_init__(self) -> None:
+        self.book = Book(self.plan.window)
 
     async def go(self) -> None:
         """All of it. Whatever is wrong is in ``book.violations`` in the end."""
@@ -97,8 +102,10 @@ class Run:
             *(self.book, fleet.addresses, plan_.window, self.recoveries), Pace(plan_.clients)
         )
         rng = random.Random(plan_.seed)
+        rooms = rooms_for(plan_.clients)
         self.people = [
-            Person(self.around, f"p{n}", random.Random(rng.random())) for n in range(plan_.clients)
+            Person(self.around, f"p{n}", rng.sample(rooms, HOMES), random.Random(rng.random()))
+            for n in range(plan_.clients)
         ]
         until = time.monotonic() + plan_.seconds
         living = [asyncio.create_task(person.live(until)) for person in self.people]
@@ -107,7 +114,7 @@ class Run:
         self.busy = self.around.pace.busy_on_average
         _say("healed; waiting for every request's end")
         await fleet.ready()
-        await self._settle()
+        await self._settle(fleet)
 
     async def _break(self, fleet: Fleet) -> None:
         blows = Blows(fleet, self.book, random.Random(self.plan.seed), self._on_death, self.faults)
@@ -119,11 +126,19 @@ class Run:
             striking.append(asyncio.create_task(blows.strike(blow.kind)))
         await asyncio.gather(*striking)
 
-    async def _settle(self) -> None:
+    async def _tell_tasks(self, fleet: Fleet) -> None:
+        """Keep beside the logs what each member is waiting for, where someone waits for ever."""
+        for member in fleet.members:
+            tasks = json.dumps(await member.tasks(), indent=1, sort_keys=True)
+            (self.folder / f"{member.name}.tasks").write_text(tasks)
+
+    async def _settle(self, fleet: Fleet) -> None:
         settling = [asyncio.create_task(person.settle()) for person in self.people]
         _, late = await asyncio.wait(settling, timeout=SETTLE_SECONDS)
         for task in late:
             task.cancel()
+        if late:
+            await self._tell_tasks(fleet)
         for person, task in zip(self.people, settling, strict=True):
             for device in person.devices if task in late else ():
                 device.complain()
@@ -134,6 +149,7 @@ class Run:
         _say("looking at every answer again")
         await audit.watch_again(self.around, self.book)
         await audit.histories(self.around, self.book)
+        await room_audit.rooms(self.people, self.book)
         await asyncio.gather(*(person.close() for person in self.people))
         _say("waiting until nothing is left")
         await audit.nothing_is_left(fleet, self.book, before)
@@ -174,6 +190,12 @@ class Run:
                 device.connections for p in self.people for device in (*p.devices, *p.left)
             ),
             "bytes_compared": book.bytes_compared,
+            "rooms": {
+                "rooms": len(rooms_for(self.plan.clients)),
+                "messages": len(book.rooms.said),
+                "questions": sum(asked.room_id is not None for asked in book.asked.values()),
+                "entries_compared": book.rooms.entries_compared,
+            },
             "processors_busy": round(self.busy, 2),
             "recovery": self.recoveries.summary(),
             "known_flaws": dict(sorted(book.known.items())),
