@@ -12,12 +12,15 @@ import os
 import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from scripts.bench.harness import ROOT
+from scripts.chaos import descriptors
 from scripts.chaos.links import Links
 from scripts.chaos.member import WORD
 from tests.support.redis import RedisProcess
@@ -54,6 +57,7 @@ class Member:
         self.name = name
         self.role = role
         self.port = config.server.port if role != "worker" else None
+        self.redis_port = urlsplit(config.redis.url).port
         self.is_meant_to_live = False
         self.lives = 0
         self.is_ready = asyncio.Event()
@@ -130,9 +134,9 @@ class Member:
         except TimeoutError:
             return {}
 
-    def descriptors(self) -> int:
-        """Open files and sockets."""
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+    def descriptors(self) -> Counter[str]:
+        """Open files and sockets, by what they are."""
+        return descriptors.of(self.pid, {self.redis_port: "redis", self.port: "clients"})
 
     def errors(self) -> Iterator[dict[str, Any]]:
         """What a healthy process never logs."""

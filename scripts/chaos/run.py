@@ -9,14 +9,15 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from scripts.chaos import audit, room_audit
-from scripts.chaos.book import Book
+from scripts.chaos import audit, remains, room_audit
+from scripts.chaos.book import Asked, Book
 from scripts.chaos.client import Surroundings
+from scripts.chaos.device import Device
 from scripts.chaos.faults import Blows
 from scripts.chaos.fleet import Fleet
 from scripts.chaos.guests import HOMES, rooms_for
@@ -78,7 +79,7 @@ class Run:
         fleet = Fleet(self.folder, links, redis)
         try:
             await self._start(fleet)
-            before = await audit.descriptors(fleet)
+            before = await self._warm_up(fleet)
             await self._storm(fleet)
             await self._reckon(fleet, before)
             self.bells = await links.bells()
@@ -95,12 +96,31 @@ class Run:
                 await fleet.add(role, tps=TOKENS_A_SECOND, slots=slots, window=self.plan.window)
         await fleet.start()
 
+    async def _warm_up(self, fleet: Fleet) -> dict[str, remains.Holdings]:
+        """Have each gateway answer once, so that it has what it needs for that and then keeps.
+
+        Returns:
+            What each process holds then.
+        """
+        for number, address in enumerate(fleet.addresses):
+            around = replace(self._around(fleet), addresses=[address])
+            device = Device(around, f"first{number}", f"first{number}", random.Random(number))
+            asked = self.book.ask(Asked(device.new_id(), "stream", device.user, 3, "warm up"))
+            fields = {"requestId": asked.request_id, "options": {"maxTokens": 3}}
+            await device.ask("stream", asked=asked, prompt=asked.prompt, **fields)
+            await device.close()
+        return await remains.at_rest(fleet)
+
+    def _around(self, fleet: Fleet) -> Surroundings:
+        plan_ = self.plan
+        return Surroundings(
+            *(self.book, fleet.addresses, plan_.window, self.recoveries), Pace(plan_.clients)
+        )
+
     async def _storm(self, fleet: Fleet) -> None:
         """Clients and blows, until the time is over and everyone has what he asked for."""
         plan_ = self.plan
-        self.around = Surroundings(
-            *(self.book, fleet.addresses, plan_.window, self.recoveries), Pace(plan_.clients)
-        )
+        self.around = self._around(fleet)
         rng = random.Random(plan_.seed)
         rooms = rooms_for(plan_.clients)
         self.people = [
@@ -145,14 +165,14 @@ class Run:
             for failure in person.failures:
                 raise failure
 
-    async def _reckon(self, fleet: Fleet, before: dict[str, int]) -> None:
+    async def _reckon(self, fleet: Fleet, before: dict[str, remains.Holdings]) -> None:
         _say("looking at every answer again")
         await audit.watch_again(self.around, self.book)
         await audit.histories(self.around, self.book)
         await room_audit.rooms(self.people, self.book)
         await asyncio.gather(*(person.close() for person in self.people))
         _say("waiting until nothing is left")
-        await audit.nothing_is_left(fleet, self.book, before)
+        await remains.nothing_is_left(fleet, self.book, before)
 
     async def _end(self, fleet: Fleet) -> None:
         for name, code in (await fleet.close()).items():
