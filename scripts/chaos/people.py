@@ -64,7 +64,7 @@ class Person:
             **self._guest.deeds,
         }
         while time.monotonic() < until:
-            await asyncio.sleep(self._around.pace.pause(self._rng))
+            await self._around.pace.pause(self._rng)
             (deed,) = self._rng.choices(list(deeds), list(deeds.values()))
             with suppress(Gone):
                 await deed()

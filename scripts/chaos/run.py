@@ -131,7 +131,7 @@ class Run:
         living = [asyncio.create_task(person.live(until)) for person in self.people]
         await self._break(fleet)
         await asyncio.wait_for(asyncio.gather(*living), SETTLE_SECONDS)
-        self.busy = self.around.pace.busy_on_average
+        self.busy = self.around.pace.busy()
         _say("healed; waiting for every request's end")
         await fleet.ready()
         await self._settle(fleet)
