@@ -218,7 +218,8 @@ class Book:
                     self.wrong("stopped unasked", asked, frame)
             case "stream_error":
                 self.errors[frame["code"]] += 1
-                if frame["code"] not in EXCUSES and not self.may_have_lost(asked):
+                is_lost = frame["code"] in LOST and self.may_have_lost(asked)
+                if frame["code"] not in EXCUSES and not is_lost:
                     self.wrong("an answer failed", asked, frame)
         if tokens is None:
             self.wrong("an answer that ends within a token", asked, frame)
@@ -237,6 +238,9 @@ EXCUSES = frozenset(
     )
 )
 """Codes of errors that faults may bring. Each is counted."""
+
+LOST = frozenset(("stream_not_found",))
+"""Codes that only a Redis brings that has lost data: of what it knew before."""
 
 
 def _short(item: object) -> str:

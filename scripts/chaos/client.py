@@ -37,6 +37,9 @@ UNKNOWN_FOR = 9.0
 """Seconds for which a gateway may be without Redis: a client that was on it alone, and not for
 longer, may be unknown elsewhere."""
 
+LOST_LATELY = 20.0
+"""Seconds in which a gateway may not have told a Redis that lost data of all its clients again."""
+
 TRAIL = 12
 """How much of what happened to a client is shown with a violation."""
 
@@ -300,7 +303,8 @@ class Client(ABC):
         book.errors[reply["code"]] += 1
         if reply["code"] == "resume_expired":
             is_known = self._is_known or self._present > UNKNOWN_FOR
-            if is_known and away < self._around.window - 1.0 and not book.lost_data_at:
+            lost_lately = book.has_lost(time.monotonic() - max(away, LOST_LATELY))
+            if is_known and away < self._around.window - 1.0 and not lost_lately:
                 self._wrong(f"was away for {away:.1f} s only", reply)
         elif reply["code"] not in ("store_unavailable", "draining"):
             self._wrong("a resume was refused", reply)

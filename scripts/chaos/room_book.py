@@ -56,6 +56,14 @@ class Stay:
 
 
 @dataclass(slots=True)
+class Fact:
+    """What is known of an entry, and since when."""
+
+    entry: Frame
+    since: float
+
+
+@dataclass(slots=True)
 class Kick:
     """A try to throw a user out: it may happen from its beginning until it is known to be over."""
 
@@ -80,18 +88,14 @@ class RoomBook:
         self, wrong: Callable[..., None], has_lost: Callable[[float], bool], window: float
     ) -> None:
         self.said: dict[str, Said] = {}  # by text
-        self.facts: dict[tuple[str, str], dict[int, Frame]] = defaultdict(dict)
+        self.facts: dict[tuple[str, str], dict[int, Fact]] = defaultdict(dict)
         self.entries_compared = 0
+        self._logs: dict[str, tuple[str, str]] = {}  # roomId and epoch by streamId
         self._wrong = wrong
-        self._has_lost = has_lost
+        self.has_lost = has_lost
         self._window = window
-        self._began = time.monotonic()
         self._stays: dict[str, list[Stay]] = defaultdict(list)
         self._kicks: dict[tuple[str, str], list[Kick]] = defaultdict(list)
-
-    def has_lost(self) -> bool:
-        """Whether Redis has lost data at all."""
-        return self._has_lost(self._began)
 
     def rule(self, room_id: str) -> str:
         """The ``whenBusy`` that a room is given by whoever makes it."""
@@ -100,13 +104,18 @@ class RoomBook:
     def fact(self, room_id: str, epoch: str, entry: Frame) -> None:
         """Somebody was told (some of) an entry of a log."""
         self.entries_compared += 1
-        known = self.facts[room_id, epoch].setdefault(entry["seq"], {})
-        for name in COMPARED:
-            if name not in entry:
-                continue
-            if name in known and known[name] != entry[name] and not self.has_lost():
-                self._wrong(f"two entries {entry['seq']} of {room_id}", known, "and", entry)
-            known.setdefault(name, entry[name])
+        fact = self.facts[room_id, epoch].setdefault(entry["seq"], Fact({}, time.monotonic()))
+        told = {name: entry[name] for name in COMPARED if name in entry}
+        if any(fact.entry.get(name, value) != value for name, value in told.items()):
+            if not self.has_lost(fact.since):
+                self._wrong(f"two entries {entry['seq']} of {room_id}", fact.entry, "and", entry)
+            fact.entry.clear()
+            fact.since = time.monotonic()
+        fact.entry.update(told)
+
+    def is_in_log(self, stream_id: str, room_id: str, epoch: str) -> bool:
+        """Whether an answer has its places in this log, as it was when it was first seen."""
+        return self._logs.setdefault(stream_id, (room_id, epoch)) == (room_id, epoch)
 
     # Who sits where.
 

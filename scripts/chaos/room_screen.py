@@ -7,6 +7,7 @@ once. What breaks these rules is a violation.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -28,6 +29,7 @@ class RoomView:
         have: ``seq`` up to which nothing is missing in it.
         live: The last ``seq`` that was said, or known at entering.
         members: userIds.
+        told_at: When it was last shown the room: what Redis lost before is mended.
     """
 
     room_id: str
@@ -38,6 +40,7 @@ class RoomView:
     have: int = 0
     live: int = 0
     role: str = ""
+    told_at: float = 0.0
     entries: dict[int, Frame] = field(default_factory=dict)
     members: set[str] = field(default_factory=set)
 
@@ -56,6 +59,7 @@ class RoomView:
         """Begin anew with the newest page."""
         self.epoch = epoch
         self.entries = {}
+        self.live = 0
         self.first = entries[0]["seq"] if entries else seq + 1
         self.have = self.first - 1
 
@@ -129,7 +133,7 @@ class RoomScreen:
     def joined(self, frame: Frame) -> None:
         """The client is in a room, or is shown it anew."""
         view = self.view(frame["roomId"])
-        is_lost = self._book.has_lost()
+        is_lost = self._book.has_lost(view.told_at)
         entries = frame["messages"]
         if view.epoch not in ("", frame["epoch"]) and not is_lost:
             self._wrong(f"another log of {view.room_id}", view.epoch, frame)
@@ -145,6 +149,7 @@ class RoomScreen:
         if view.have != frame["seq"]:
             self._wrong(f"a log that ends at {view.have}", frame)
         view.is_seated, view.role, view.live = True, frame["role"], frame["seq"]
+        view.told_at = time.monotonic()
         view.members = {member["userId"] for member in frame["members"]}
         self._count(view, frame)
         if self._user not in view.members:
@@ -187,6 +192,8 @@ class RoomScreen:
 
     def _of_stream(self, view: RoomView, frame: Frame) -> None:
         """A question or an answer shows its place in the log."""
+        if not self._book.is_in_log(frame["streamId"], view.room_id, view.epoch):
+            return  # its places are those of a log that Redis has lost
         entry = {"seq": frame["seq"], "streamId": frame["streamId"]}
         if frame["type"] == "stream_start":
             entry["role"] = "user"
@@ -216,7 +223,7 @@ class RoomScreen:
     def _thrown_out(self, view: RoomView, frame: Frame) -> None:
         is_kicked = frame["reason"] == "kicked"
         may_be = self._book.may_be_kicked(view.room_id, self._user)
-        if not (is_kicked and may_be) and not self._book.has_lost():
+        if not (is_kicked and may_be) and not self._book.has_lost(view.told_at):
             self._wrong("was thrown out", frame)
         view.is_wanted = view.is_wanted and not is_kicked
         self.out(view.room_id)
