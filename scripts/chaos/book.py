@@ -31,6 +31,8 @@ class Asked:
         session_id: Where it is a turn.
         room_id: Where it is asked before everyone.
         device: The client that asks.
+        has_begun: Someone was shown its answer. A question may stand in a room's log and be refused
+            then, since Redis is away: there is no answer to look at.
         may_stop: Someone has asked for its stop, or its asker has gone.
         refusal: The code that it was refused with, if it was.
     """
@@ -47,6 +49,7 @@ class Asked:
     continues: str | None = None
     stream_id: str | None = None
     message_id: str | None = None
+    has_begun: bool = False
     may_stop: bool = False
     end: Frame | None = None
     began: float = field(default_factory=time.monotonic)
@@ -59,9 +62,11 @@ class Asked:
 
     @property
     def is_empty(self) -> bool:
-        """Stopped before its first token. If Redis was away then, only its asker was told."""
+        """Never begun, or stopped before its first token. If Redis was away then, only its asker
+        was told."""
         end = self.end or {}
-        return end.get("type") == "stream_stopped" and not end.get("offset")
+        was_stopped = end.get("type") == "stream_stopped" and not end.get("offset")
+        return was_stopped or not self.has_begun
 
     @property
     def tokens(self) -> int:
@@ -135,6 +140,7 @@ class Book:
     def started(self, asked: Asked, frame: Frame) -> None:
         """A `stream_start` has come, for the first time or again."""
         stream_id = frame["streamId"]
+        asked.has_begun = True
         if asked.stream_id is None:
             asked.stream_id, asked.message_id = stream_id, frame.get("messageId")
             self.answers[stream_id] = asked

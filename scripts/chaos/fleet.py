@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from scripts.bench.harness import ROOT
 from scripts.chaos import descriptors
 from scripts.chaos.links import Links
 from scripts.chaos.member import WORD
-from tests.support.redis import RedisProcess
+from scripts.chaos.store import Store, free_port
 from wsserver.config import (
     Config,
     Data,
@@ -53,11 +52,11 @@ class Member:
         lives: Processes so far.
     """
 
-    def __init__(self, name: str, role: str, folder: Path, config: Config) -> None:
+    def __init__(self, name: str, role: str, folder: Path, config: Config, store: Store) -> None:
         self.name = name
         self.role = role
         self.port = config.server.port if role != "worker" else None
-        self.redis_port = urlsplit(config.redis.url).port
+        self._stores = dict.fromkeys([urlsplit(config.redis.url).port, *store.ports], "redis")
         self.is_meant_to_live = False
         self.lives = 0
         self.is_ready = asyncio.Event()
@@ -136,7 +135,7 @@ class Member:
 
     def descriptors(self) -> Counter[str]:
         """Open files and sockets, by what they are."""
-        return descriptors.of(self.pid, {self.redis_port: "redis", self.port: "clients"})
+        return descriptors.of(self.pid, {self.port: "clients", **self._stores})
 
     def errors(self) -> Iterator[dict[str, Any]]:
         """What a healthy process never logs."""
@@ -160,9 +159,9 @@ class Member:
 class Fleet:
     """All members, their Redis, and the links between."""
 
-    def __init__(self, folder: Path, links: Links, redis: RedisProcess) -> None:
+    def __init__(self, folder: Path, links: Links | None, store: Store) -> None:
         self.links = links
-        self.redis = redis
+        self.store = store
         self.members: list[Member] = []
         self._folder = folder
 
@@ -172,14 +171,15 @@ class Fleet:
         name = f"{role}{number}"
         folder = self._folder / name
         folder.mkdir()
+        url = self.store.url if self.links is None else await self.links.open(name)
         has_engine = role != "gateway"
         entry = ModelEntry(id="m", source=SOURCE.format(tps=tps, slots=slots))
         config = Config(
             # Two processes: what the supervisor tells a gateway that has no engines.
             server=Server(
-                port=_free_port(), processes=2 if role == "gateway" else 1, drain_seconds=2.0
+                port=free_port(), processes=2 if role == "gateway" else 1, drain_seconds=2.0
             ),
-            redis=Redis(url=await self.links.open(name)),
+            redis=Redis(url=url),
             data=Data(dir=str(folder)),
             log=Log(format="json"),
             resume=Resume(window_seconds=window),
@@ -187,7 +187,7 @@ class Fleet:
             rooms=Rooms(keep_seconds=600.0),
             models=Models(start=("m",) if has_engine else (), model=(entry,)),
         )
-        member = Member(name, role, folder, config)
+        member = Member(name, role, folder, config, self.store)
         self.members.append(member)
         return member
 
@@ -221,10 +221,3 @@ class Fleet:
         """End whatever is left, at once."""
         for member in self.members:
             member.signal(signal.SIGKILL)
-
-
-def _free_port() -> int:
-    with socket.socket() as probing:
-        probing.bind(("127.0.0.1", 0))
-        port: int = probing.getsockname()[1]
-        return port

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.request import urlopen
 
-import redis.asyncio as redis_client
-
 from scripts.chaos.book import Book
 from scripts.chaos.fleet import Fleet, Member
 from scripts.chaos.member import AWAITED
@@ -69,7 +67,7 @@ async def _holdings(member: Member) -> Holdings:
 
 async def nothing_is_left(fleet: Fleet, book: Book, before: dict[str, Holdings]) -> None:
     """Wait until nothing is left; what is in the end is a violation."""
-    client = redis_client.Redis(host="127.0.0.1", port=fleet.redis.port or 0)
+    client = fleet.store.client()
     checks: list[Callable[[], Awaitable[list[str]]]] = [
         lambda: _busy(fleet),
         lambda: _work(client),
@@ -100,7 +98,7 @@ async def _busy(fleet: Fleet) -> list[str]:
     return found
 
 
-async def _work(client: redis_client.Redis) -> list[str]:
+async def _work(client: Any) -> list[str]:
     """Jobs, claims, places of limits, turns, and answers that still run.
 
     Two kinds may outlive a process that was killed between an answer's end and a step after it, and
@@ -133,13 +131,13 @@ async def _work(client: redis_client.Redis) -> list[str]:
     return found
 
 
-async def _nodes(client: redis_client.Redis, fleet: Fleet) -> list[str]:
+async def _nodes(client: Any, fleet: Fleet) -> list[str]:
     """Nodes that are not buried, beyond one for each process."""
     leases = await client.zcard("wsserver:{nodes}:leases")
     return [f"{leases} nodes of {len(fleet.members)}"] if leases != len(fleet.members) else []
 
 
-async def _everlasting(client: redis_client.Redis) -> list[str]:
+async def _everlasting(client: Any) -> list[str]:
     return [key.decode() async for key in client.scan_iter("*") if await client.pttl(key) == -1]
 
 

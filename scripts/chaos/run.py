@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from scripts.chaos.pace import Pace
 from scripts.chaos.people import Person
 from scripts.chaos.recovery import Recoveries
 from scripts.chaos.schedule import plan
-from tests.support.redis import RedisProcess
+from scripts.chaos.store import running_store
 
 GATEWAYS, WORKERS, BOTH = 2, 2, 1
 
@@ -45,6 +44,9 @@ class Plan:
     clients: int
     faults: Sequence[str]
     every: float
+    cluster: bool = False
+    """Three nodes of Redis; a fault meets one of them."""
+
     window: float = 12.0
     """Seconds for which a client's place is kept: short, so that a run sees it end."""
 
@@ -72,22 +74,22 @@ class Run:
 
     async def go(self) -> None:
         """All of it. Whatever is wrong is in ``book.violations`` in the end."""
-        port = _free_port()
-        redis = RedisProcess(self.folder, port, appendfsync="no")
-        redis.start()
-        links = await Links.start(port, self.plan.seed)
-        fleet = Fleet(self.folder, links, redis)
-        try:
-            await self._start(fleet)
-            before = await self._warm_up(fleet)
-            await self._storm(fleet)
-            await self._reckon(fleet, before)
-            self.bells = await links.bells()
-            await self._end(fleet)
-        finally:
-            fleet.kill()
-            await links.close()
-            redis.stop()
+        with running_store(self.folder, is_cluster=self.plan.cluster) as store:
+            # Nodes of a cluster say where the others are: past any proxy.
+            links = None if store.is_cluster else await Links.start(store.ports[0], self.plan.seed)
+            fleet = Fleet(self.folder, links, store)
+            try:
+                await self._start(fleet)
+                before = await self._warm_up(fleet)
+                await self._storm(fleet)
+                await self._reckon(fleet, before)
+                if links is not None:
+                    self.bells = await links.bells()
+                await self._end(fleet)
+            finally:
+                fleet.kill()
+                if links is not None:
+                    await links.close()
 
     async def _start(self, fleet: Fleet) -> None:
         slots = max(4, self.plan.clients // 4)
@@ -199,7 +201,12 @@ class Run:
             "seed": self.plan.seed,
             "seconds": self.plan.seconds,
             "clients": self.plan.clients,
-            "processes": {"gateways": GATEWAYS, "workers": WORKERS, "both": BOTH},
+            "processes": {
+                "gateways": GATEWAYS,
+                "workers": WORKERS,
+                "both": BOTH,
+                "redis": 3 if self.plan.cluster else 1,
+            },
             "faults": sum(self.faults.values()),
             "faults_by_kind": dict(sorted(self.faults.items())),
             "bells": {"lost": self.bells[0], "doubled": self.bells[1]},
@@ -238,10 +245,3 @@ def run(plan_: Plan, folder: Path | None = None) -> Run:
 
 def _say(what: str) -> None:
     print(what, flush=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probing:
-        probing.bind(("127.0.0.1", 0))
-        port: int = probing.getsockname()[1]
-        return port

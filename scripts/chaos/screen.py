@@ -108,6 +108,8 @@ class Screen:
     def _open_in_room(self, frame: Frame) -> None:
         """A room shows an answer, from wherever it likes."""
         self._book.heard_question(frame.get("prompt", ""), frame["streamId"])
+        if (asked := self._book.answers.get(frame["streamId"])) is not None:
+            asked.has_begun = True
         view = self.view(frame["streamId"])
         view.room_id = frame["roomId"]
         if view.is_ended:
