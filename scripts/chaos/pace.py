@@ -2,14 +2,15 @@
 
 A fleet that is short of processors answers late, and who waits for answers asks less: so do the
 people of the harness, who wait for what they asked. What else they do is paced here: so many deeds
-a second of all together, and fewer while the processors are busy all the time. Without this the
-harness would measure how a machine drowns, and every time limit in it would be a violation.
+a second of all together, and fewer while the machine is late. How late it is shows in the harness's
+own timers, which compete with the fleet for the same processors. Without this the harness would
+measure how a machine drowns, and every time limit in it would be a violation.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
-import time
 from pathlib import Path
 
 DEEDS_A_SECOND = 40.0
@@ -17,12 +18,17 @@ DEEDS_A_SECOND = 40.0
 
 LEAST_PAUSE = 0.1
 
-BUSY, CALM = 0.9, 0.75
-"""Shares of the processors' time: people slow down above the one, and go faster below the other."""
+LATE, PUNCTUAL = 0.3, 0.1
+"""Seconds by which timers run late: people slow down above the one, and go faster below the
+other."""
 
-SLOWEST = 6.0
+SLOWEST = 5.0
 
-LOOK_EVERY = 1.0
+SLOWER, FASTER = 1.02, 0.99
+"""By what a pause that was too long, or long enough, changes the following ones."""
+
+INERTIA = 0.95
+"""How much of the lateness is that of before."""
 
 
 class Pace:
@@ -32,45 +38,34 @@ class Pace:
         people: How many share the pace.
 
     Attributes:
-        busy: Share of the processors' time that was used lately.
+        late: Seconds by which timers run late, lately.
     """
 
     def __init__(self, people: int) -> None:
-        self.busy = 0.0
+        self.late = 0.0
         self._mean = people / DEEDS_A_SECOND
         self._slower = 1.0
-        self._looked_at = time.monotonic()
-        self._began = self._seen = _processor_time()
+        self._began = _processor_time()
 
-    @property
-    def busy_on_average(self) -> float:
-        """Share of the processors' time that was used since the beginning."""
-        return _share(self._began, _processor_time())
+    def busy(self) -> float:
+        """Share of the processors' time that was used since the beginning, by whomever."""
+        before, now = self._began, _processor_time()
+        whole = now[1] - before[1]
+        return (now[0] - before[0]) / whole if whole else 0.0
 
-    def pause(self, rng: random.Random) -> float:
-        """Seconds until one of them does something again."""
-        self._look()
-        return LEAST_PAUSE + rng.uniform(0, 2 * self._mean) * self._slower
-
-    def _look(self) -> None:
-        now = time.monotonic()
-        if now - self._looked_at < LOOK_EVERY:
-            return
-        seen = _processor_time()
-        self.busy = _share(self._seen, seen)
-        self._looked_at, self._seen = now, seen
-        if self.busy > BUSY:
-            self._slower = min(SLOWEST, self._slower * 1.25)
-        elif self.busy < CALM:
-            self._slower = max(1.0, self._slower / 1.1)
+    async def pause(self, rng: random.Random) -> None:
+        """Wait until one of them does something again."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + LEAST_PAUSE + rng.uniform(0, 2 * self._mean) * self._slower
+        await asyncio.sleep(due - loop.time())
+        self.late = INERTIA * self.late + (1 - INERTIA) * (loop.time() - due)
+        if self.late > LATE:
+            self._slower = min(SLOWEST, self._slower * SLOWER)
+        elif self.late < PUNCTUAL:
+            self._slower = max(1.0, self._slower * FASTER)
 
 
 def _processor_time() -> tuple[int, int]:
     """Used and whole time of all processors, in ticks."""
     numbers = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     return sum(numbers) - numbers[3] - numbers[4], sum(numbers)  # less idle, less waiting for disks
-
-
-def _share(before: tuple[int, int], after: tuple[int, int]) -> float:
-    whole = after[1] - before[1]
-    return (after[0] - before[0]) / whole if whole else 0.0

@@ -69,6 +69,7 @@ class SharedAnswers(LedAnswers):
         )
         self._store = store
         self._tasks: set[asyncio.Task[None]] = set()
+        streams.on_cancelled = self._stopped_elsewhere
         streams.on_end = self._mirror_ended
         streams.on_gone = self.lost
         streams.on_rewind = self._mirror_rewound
@@ -254,6 +255,11 @@ class SharedAnswers(LedAnswers):
         await end_unclaimed(
             stream_id, ending, streams=self._streams, store=self._store, endings=self._endings
         )
+
+    def _stopped_elsewhere(self, record: StreamRecord) -> None:
+        led = self._led.get(record.stream_id)
+        if led is not None:  # not in line yet: nobody else would end it
+            led.step()
 
     def _mirror_ended(self, record: StreamRecord) -> None:
         answer = self._answers.get(record.stream_id)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from wsserver.core.sessions.store import StoreUnavailable
-from wsserver.core.streams import StreamRecord
+from wsserver.core.streams import Ending, StreamRecord
 from wsserver.core.streams.doorbells import Claimed, Reading
 from wsserver.core.streams.follower import Cursor, Follower, Rewind, Step
 from wsserver.core.streams.mirror import Mirror
@@ -75,6 +75,7 @@ class Followed:
         *,
         patience: float,
         on_rewind: Callable[[int], None],
+        on_cancelled: Callable[[], None],
         on_end: Callable[[], None],
         on_gone: Callable[[], None],
     ) -> None:
@@ -93,6 +94,7 @@ class Followed:
         self._reading: set[asyncio.Task[None]] = set()
         self._changes: set[asyncio.Future[None]] = set()
         self._is_closed = False
+        self._on_cancelled = on_cancelled
         self._on_gone = on_gone
         self._missed_since: float | None = None  # the log does not know it
 
@@ -190,10 +192,15 @@ class Followed:
         match bell_of(data):
             case Rung() as rung:
                 self.ring(rung)
-            case Asked(ending) if self.record.cancel is None:
-                self.record.cancel = ending
+            case Asked(ending):
+                self._take_cancel(ending)
             case Restored():
                 self.doubt()
+
+    def _take_cancel(self, ending: Ending) -> None:
+        if self.record.cancel is None:
+            self.record.cancel = ending
+            self._on_cancelled()
 
     def _do(self, steps: Iterable[Step], now: float) -> None:
         wanted = self.mirror.apply(steps, now)
@@ -225,8 +232,8 @@ class Followed:
 
     def _take(self, number: int, look: Look) -> None:
         self._missed_since = None
-        if look.cancel is not None and self.record.cancel is None:
-            self.record.cancel = look.cancel
+        if look.cancel is not None:
+            self._take_cancel(look.cancel)
         seen = look.claims.split(",") if look.claims else []
         known = self._claims or []
         if any(one != other for one, other in zip(known, seen, strict=False)):
