@@ -21,10 +21,10 @@ SOURCE = f"synthetic:?tps={RATE}&ttft_ms=0&slots=4"
 PIECES_BEFORE, GATEWAY_TOKENS = 10, RATE * 3
 """Pieces that come before a death, and tokens of an answer whose gateway dies."""
 
-WORKER_TOKENS = RATE * 30
+LOST_TOKENS = RATE * 30
 """Of an answer that outlasts a lease."""
 
-GATEWAY_ROUNDS, WORKER_ROUNDS, HANDOVER_ROUNDS, REDIS_ROUNDS = 5, 3, 3, 3
+GATEWAY_ROUNDS, WORKER_ROUNDS, LOST_ROUNDS, HANDOVER_ROUNDS, REDIS_ROUNDS = 5, 5, 3, 3, 3
 DOWN_SECONDS = 2.0
 
 Blow = Callable[[Fleet], Awaitable[float]]
@@ -104,15 +104,17 @@ def deaths() -> dict[str, Any]:
     Two gateways, two workers, one Redis with `appendfsync everysec`; answers of 100 tokens a
     second. A gateway killed: from the lost connection to text at the other gateway, the client
     coming back at once. All others: the longest pause between two pieces at one client. A killed
-    worker's answers wait for its leases of 15 s; a worker that is told to end hands over after its
-    drain of 1 s. Redis is away for 2 s, which are part of the pause where text stands still.
+    worker's death is told by its supervisor's next child; answers of a host that is gone wait for
+    its leases of 15 s; a worker that is told to end hands over after its drain of 1 s. Redis is
+    away for 2 s, which are part of the pause where text stands still.
     """
     return asyncio.run(_deaths())
 
 
 async def _deaths() -> dict[str, Any]:
     figures: dict[str, Any] = {"gateway_killed": await _gateways_killed()}
-    figures["worker_killed"] = await _struck(_kill_worker, WORKER_ROUNDS, WORKER_TOKENS)
+    figures["worker_killed"] = await _struck(_kill_worker, WORKER_ROUNDS, RATE * 6)
+    figures["worker_host_lost"] = await _struck(_lose_worker, LOST_ROUNDS, LOST_TOKENS)
     figures["worker_told_to_end"] = await _struck(_end_worker, HANDOVER_ROUNDS, RATE * 6)
     figures["redis_killed_and_restarted"] = await _struck(_kill_redis, REDIS_ROUNDS, RATE * 8)
     figures["redis_frozen"] = await _struck(_freeze_redis, REDIS_ROUNDS, RATE * 8)
@@ -167,6 +169,11 @@ async def _struck(blow: Blow, times: int, tokens: int) -> dict[str, Any]:
 
 async def _kill_worker(fleet: Fleet) -> float:
     (await _at_work(fleet)).kill()
+    return 0.0
+
+
+async def _lose_worker(fleet: Fleet) -> float:
+    (await _at_work(fleet)).lose()
     return 0.0
 
 

@@ -37,16 +37,22 @@ SCRIPTS = ROOT / "wsserver" / "stores" / "redis" / "lua"
 
 
 class Member(Running):
-    """A gateway (with its address) or a worker."""
+    """A gateway (with its address), or a worker, which has a supervisor."""
 
     def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
-        super().__init__(url, psutil.Process(process.pid))
+        started = psutil.Process(process.pid)
+        super().__init__(url, started if url.startswith("ws:") else started.children()[0])
         self.popen = process
 
     def kill(self) -> None:
-        """kill -9."""
+        """kill -9. The supervisor of a worker lives."""
+        self.process.kill()
+        self.process.wait()
+
+    def lose(self) -> None:
+        """kill -9 of it and its supervisor, which can tell nobody: as if its host were gone."""
         self.popen.kill()
-        self.popen.wait()
+        self.kill()
 
     def end(self) -> None:
         """SIGTERM, without waiting."""
@@ -88,11 +94,11 @@ class Fleet:
         return gateway
 
     def worker(self, source: str, *, drain_seconds: float = 1.0) -> Member:
-        """One more worker with the model ``m`` of this source."""
+        """One more worker with the model ``m`` of this source, and its supervisor."""
         entry = ModelEntry(id="m", source=source)
         models = Models(start=("m",), model=(entry,))
         config = self._config(models=models, drain_seconds=drain_seconds)
-        worker = self._start("worker", config, rb"Worker")
+        worker = self._start("worker supervisor", config, rb"Worker")
         self.workers.append(worker)
         return worker
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from scripts.chaos.book import Book
 from scripts.chaos.fleet import Fleet, Member
+from scripts.chaos.links import Links
+from tests.support.redis import RedisProcess
 
 LEASE_SECONDS = 15.0
 
@@ -42,7 +44,7 @@ class Blows:
         """One fault, until it is mended."""
         self.counts[kind] += 1
         if kind.startswith("redis_"):
-            async with self._redis_is_whole:  # one after the other: there is but one
+            async with self._redis_is_whole:  # one after the other, also in a cluster
                 await FAULTS[kind](self)
         else:
             await FAULTS[kind](self)
@@ -75,62 +77,66 @@ class Blows:
     async def redis_killed(self) -> None:
         """kill -9 of Redis, which loses nothing of what it had answered."""
         self.died("redis_killed")
-        await asyncio.to_thread(self.fleet.redis.kill)
+        redis = self._one_redis()
+        await asyncio.to_thread(redis.kill)
         await asyncio.sleep(self.rng.uniform(0.2, 4.0))
-        await asyncio.to_thread(self.fleet.redis.start)
+        await asyncio.to_thread(redis.start)
 
     async def redis_frozen(self) -> None:
         """SIGSTOP of Redis: connections stay, and nothing is answered."""
         self.died("redis_frozen")
-        self.fleet.redis.freeze()
+        redis = self._one_redis()
+        redis.freeze()
         await asyncio.sleep(self.rng.uniform(1.0, 6.0))
-        self.fleet.redis.thaw()
+        redis.thaw()
 
     async def redis_emptied(self) -> None:
         """Redis forgets everything: killed, and started with nothing."""
         self.died("redis_emptied")
         self.book.lost_data_at.append(time.monotonic())
-        await asyncio.to_thread(self.fleet.redis.kill)
-        self.fleet.redis.forget()
+        redis = self._one_redis()
+        await asyncio.to_thread(redis.kill)
+        redis.forget()
         await asyncio.sleep(self.rng.uniform(0.2, 2.0))
         self.book.lost_data_at.append(time.monotonic())
-        await asyncio.to_thread(self.fleet.redis.start)
+        await asyncio.to_thread(redis.start)
 
     async def redis_lost_tail(self) -> None:
         """Redis fails over to a copy that had not heard the last of it."""
         self.died("redis_lost_tail")
-        await asyncio.to_thread(self.fleet.redis.kill)
+        redis = self._one_redis()
+        await asyncio.to_thread(redis.kill)
         self.book.lost_data_at.append(time.monotonic())
-        _cut_file(self.fleet.redis.folder, self.rng.randint(200, 20_000))
+        _cut_file(redis.folder, self.rng.randint(200, 20_000))
         await asyncio.sleep(self.rng.uniform(0.2, 1.0))
-        await asyncio.to_thread(self.fleet.redis.start)
+        await asyncio.to_thread(redis.start)
 
     async def link_cut(self) -> None:
         """A member can't reach Redis at all."""
-        await self._on_link(self.fleet.links.cut, 0.3, 8.0)
+        await self._on_link(self._links.cut, 0.3, 8.0)
 
     async def link_held(self) -> None:
         """What a member and Redis say to each other comes seconds later."""
-        await self._on_link(self.fleet.links.hold, 0.5, 6.0)
+        await self._on_link(self._links.hold, 0.5, 6.0)
 
     async def link_slow(self) -> None:
         """A member is far from its Redis."""
         delay = self.rng.uniform(0.02, 0.4)
-        await self._on_link(lambda name: self.fleet.links.slow(name, delay), 3.0, 10.0)
+        await self._on_link(lambda name: self._links.slow(name, delay), 3.0, 10.0)
 
     async def link_forgotten(self) -> None:
         """A firewall has forgotten a member's connections to Redis: half open, for good."""
-        await self._on_link(self.fleet.links.forget, 5.0, 10.0)
+        await self._on_link(self._links.forget, 5.0, 10.0)
 
     async def bells_lost(self) -> None:
         """Doorbells to a member get lost."""
         share = self.rng.choice((0.2, 0.5, 1.0))
-        await self._on_link(lambda name: self.fleet.links.rob(name, lost=share), 4.0, 15.0)
+        await self._on_link(lambda name: self._links.rob(name, lost=share), 4.0, 15.0)
 
     async def bells_doubled(self) -> None:
         """Doorbells to a member come twice."""
         share = self.rng.choice((0.3, 1.0))
-        await self._on_link(lambda name: self.fleet.links.rob(name, doubled=share), 4.0, 15.0)
+        await self._on_link(lambda name: self._links.rob(name, doubled=share), 4.0, 15.0)
 
     async def storm(self) -> None:
         """All gateways and workers die within a second, and come back."""
@@ -139,6 +145,14 @@ class Blows:
         await asyncio.gather(*(self._kill(member, "storm") for member in members))
 
     # How.
+
+    def _one_redis(self) -> RedisProcess:
+        return self.rng.choice(self.fleet.store.nodes)
+
+    @property
+    def _links(self) -> Links:
+        assert self.fleet.links is not None, "faults of links need the proxy"
+        return self.fleet.links
 
     def _one_of(self, *roles: str) -> Member | None:
         living = [m for m in self.fleet.of(*roles) if m.is_meant_to_live and m.is_running]
@@ -181,7 +195,7 @@ class Blows:
         name = self.rng.choice(self.fleet.members).name
         await blow(name)
         await asyncio.sleep(self.rng.uniform(least, most))
-        await self.fleet.links.heal(name)
+        await self._links.heal(name)
 
 
 def _cut_file(folder: Path, size: int) -> None:
@@ -214,3 +228,6 @@ FAULTS: dict[str, Callable[[Blows], Awaitable[None]]] = {
 
 LOSING = frozenset(("redis_emptied", "redis_lost_tail"))
 """Kinds after which answers may fail and histories be shorter. Not among those by default."""
+
+OF_LINKS = frozenset(kind for kind in FAULTS if kind.startswith(("link_", "bells_")))
+"""Kinds that need the proxy between processes and Redis, past which a cluster's nodes lead."""

@@ -202,6 +202,18 @@ class SessionStoreContract:
         await store.revise(ALICE, "s", message("q", stream_id="str_3"), instead_of=())
         assert await store.find_stream(ALICE, "str_3") == ("s", "q")
 
+    async def test_what_has_ended_does_not_go_on(self, store: SessionStore) -> None:
+        """What a stream writes of its message after its end, as if it ran, changes nothing; another
+        stream may go on with it."""
+        await store.create(session("s"))
+        await store.append(ALICE, "s", [message("a", stream_id="str_1")], 1)
+        ended = message("a", content="all", stream_id="str_1", finish_reason=FinishReason.STOP)
+        await store.revise(ALICE, "s", ended)
+        await store.revise(ALICE, "s", message("a", content="al", stream_id="str_1"))
+        assert (await store.find(ALICE, "s", "a")).content == "all"
+        await store.revise(ALICE, "s", message("a", content="all and more", stream_id="str_2"))
+        assert (await store.find(ALICE, "s", "a")).content == "all and more"
+
     async def test_branch_is_read_in_pages_backwards(self, store: SessionStore) -> None:
         """A page ends at the message asked for and says whether there are older ones."""
         await store.create(session("s"))

@@ -83,6 +83,38 @@ async def test_a_killed_worker_is_taken_over(redis: RedisProcess, tmp_path: Path
         await nothing_is_left(asker)
 
 
+async def test_a_death_that_is_seen_costs_no_lease(redis: RedisProcess, tmp_path: Path) -> None:
+    """kill -9 of a worker whose supervisor lives: another one goes on long before the leases end,
+    and its host has a worker again."""
+    async with (
+        asking(redis.url) as asker,
+        running_workers(tmp_path, redis.url, 2, SOURCE, has_supervisor=True) as workers,
+    ):
+        await asker.ready(slots=4)
+        whole = await asker.ask(400)
+        await ended(whole)
+        await asker.idle()
+        record = await asker.ask(400)
+        busy = await asker.busy()
+        await eventually(lambda: len(record.transcript) > 20)
+        (victim,) = workers[busy].children()
+        victim.kill()
+        ending = await ended(record, 10)  # of which it is made for four
+        assert ending.kind is EndKind.COMPLETE
+        assert record.transcript.text == whole.transcript.text
+        await eventually(
+            lambda: (
+                len(asker.fleet.workers) == 2
+                and busy not in {worker.node for worker in asker.fleet.workers}
+            ),
+            15,
+        )
+        await nothing_is_left(asker)
+        for worker in workers.values():
+            worker.signal(signal.SIGTERM)
+            assert await worker.ended() == 0, worker.log()
+
+
 async def test_a_worker_that_ends_hands_over(redis: RedisProcess, tmp_path: Path) -> None:
     """SIGTERM: what has not ended within the drain goes on elsewhere at once, and the exit is 0."""
     async with (

@@ -82,7 +82,7 @@ async def process(link: RedisLink) -> AsyncIterator[MakeQueue]:
     made: list[RedisJobQueue] = []
 
     def make(*, max_depth: int = 100) -> RedisJobQueue:
-        made.append(RedisJobQueue(link, max_depth=max_depth))
+        made.append(RedisJobQueue(link, f"nod_{len(made)}", max_depth=max_depth))
         return made[-1]
 
     yield make

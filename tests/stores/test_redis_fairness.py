@@ -40,7 +40,7 @@ class Twins:
         self.model_id = f"model-{next(MODELS)}"
         self.link = link
         self.memory = FairQueue()
-        self.shared = RedisJobQueue(link, max_depth=1000)
+        self.shared = RedisJobQueue(link, "nod_1", max_depth=1000)
         self.waiting: list[str] = []
         self.running: list[Job] = []
         self.numbers = itertools.count()

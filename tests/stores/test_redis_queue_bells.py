@@ -71,7 +71,7 @@ async def test_redis_that_is_away_stops_no_runner(tmp_path: Path) -> None:
     """Claims find nothing, ends are kept and told when it is back, and the bell rings then."""
     with running_redis(tmp_path) as server:
         link = RedisLink.open(server.url)
-        queue = RedisJobQueue(link, max_depth=10)
+        queue = RedisJobQueue(link, "nod_1", max_depth=10)
         for number in range(3):
             await queue.submit(make_job(f"s{number}"), slots=0)
         first, second = await queue.claim("m"), await queue.claim("m")

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from tests.support.jobs import make_job
 from tests.support.redis import RedisProcess
+from wsserver.core.ids import new_id
 from wsserver.core.jobs import Job
 from wsserver.core.streams import StreamRecord
 from wsserver.stores.redis import RedisJobQueue, RedisLink
+from wsserver.stores.redis.deaths import bereave
 from wsserver.stores.redis.queue_keys import queue_keys
 
 MODELS = itertools.count()
@@ -20,7 +22,8 @@ MODELS = itertools.count()
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["submit", "submit", "claim", "claim", "free", "end", "put back", "remove", "die"]
+            ["submit", "submit", "claim", "claim", "free", "end", "put back", "remove"]
+            + ["die", "die seen"]
         ),
         st.integers(0, 2),
         st.integers(0, 9),
@@ -33,7 +36,8 @@ class Process:
     """One that claims and ends; ``held`` is what it believes to hold."""
 
     def __init__(self, link: RedisLink) -> None:
-        self.queue = RedisJobQueue(link, max_depth=1000)
+        self.node = new_id("nod")
+        self.queue = RedisJobQueue(link, self.node, max_depth=1000)
         self.held: list[Job] = []
 
     async def told(self) -> None:
@@ -64,6 +68,10 @@ class Fleet:
             self.hold(process, await process.queue.remove(self.model_id, f"s{number}"))
         elif what == "die":
             await self.die(who)
+        elif what == "die seen":
+            await bereave(self.link, self.model_id, process.node)
+            self.processes[who] = Process(self.link)
+            await self.reap(who)
         elif process.held:
             job = process.held[number % len(process.held)]
             if what == "free":
@@ -92,6 +100,9 @@ class Fleet:
         for job in self.processes[who].held:
             await self.link.command("ZADD", queue_keys(self.model_id)[6], "XX", 1, job.stream_id)
         self.processes[who] = Process(self.link)
+        await self.reap(who)
+
+    async def reap(self, who: int) -> None:
         heir = self.processes[(who + 1) % 3]
         for job in await heir.queue.reap(self.model_id):
             self.hold(heir, job)

@@ -203,6 +203,17 @@ async def test_all_keys_end_by_themselves(fleet: Fleet, redis: RedisProcess) -> 
     assert [key for key in keys if await fleet.links[0].command("PTTL", key) < 0] == []
 
 
+async def test_what_is_handed_on_ends_by_itself(fleet: Fleet, redis: RedisProcess) -> None:
+    """The keys that are made anew when an owner leaves last as long as the room."""
+    one = process(fleet)
+    await one.join("ada")
+    await one.join("bob")
+    await one.leave("ada")
+    keys = [key.decode() async for key in fleet.links[0].scan("wsserver:{r:*")]
+    assert room_keys("r")[5] in keys  # the owners
+    assert [key for key in keys if await fleet.links[0].command("PTTL", key) < 0] == []
+
+
 def _of(given: Seat, kind: type[Kind]) -> list[Kind]:
     return [event for event in given.events if isinstance(event, kind)]
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.contracts.stream_log import COMPLETE, STOPPED, LogUnderTest, SharedStreamLogContract
 from tests.support.redis import RedisProcess
-from tests.support.redis_streams import RedisLogUnderTest, Writer, begun, shows
+from tests.support.redis_streams import RedisLogUnderTest, Writer, begun, is_quiet, shows
 from tests.support.waiting import eventually
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.shared.ports import Barred
@@ -155,7 +155,7 @@ async def test_what_is_made_during_a_writing_is_written(
         offset = writer.log.append("s", fence, offset, " last", 1)
         if ends:
             writer.log.finish("s", fence, offset, COMPLETE)
-        await eventually(lambda: writer.log._flushing is None)
+        await eventually(lambda: is_quiet(writer.log))
         redis_server.thaw()
         await eventually(lambda: shows(record, "first last") and record.is_ended is ends)
 
@@ -280,6 +280,7 @@ async def test_every_step_may_run_twice(link: RedisLink) -> None:
         ("append", (1, "w1", 4, "more", 2, pack_logprobs([(8, (TokenLogprob("m", 0.0),))]))),
         ("cancel", (ending, "c1")),
         ("view", ("nod", 1000, "1")),
+        ("seal", (1, "w1", 8, ending)),
         ("finish", (1, "w1", 8, ending, 60_000)),
     ]
     for name, args in steps:

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +19,20 @@ import pytest
 from tests.support.waiting import eventually
 from wsserver.core.restarts import RestartPolicy
 from wsserver.supervisor import Member, Supervisor, held_port
+from wsserver.supervisor.keeper import Handing
 
 ROOT = Path(__file__).parents[2]
 QUICK = RestartPolicy(first_delay=0.01, max_delay=0.05)
 
 
-def member(name: str, port: int, fault: str = "", *, stage: int = 0) -> Member:
+def member(
+    name: str,
+    port: int,
+    fault: str = "",
+    *,
+    stage: int = 0,
+    handing: Handing | None = None,
+) -> Member:
     command = [
         sys.executable,
         "-m",
@@ -32,7 +41,8 @@ def member(name: str, port: int, fault: str = "", *, stage: int = 0) -> Member:
         str(port),
         *filter(None, [fault]),
     ]
-    return Member(name=name, command=command, stage=stage, is_heard=name == "one" or stage == 1)
+    found = Member(name=name, command=command, stage=stage, is_heard=name == "one" or stage == 1)
+    return found if handing is None else replace(found, handing=handing)
 
 
 class Running:
@@ -49,6 +59,9 @@ class Running:
     def _hear(self, line: str) -> None:
         self.lines.append(line)
         self.on_line()
+
+    def has_heard(self, line: str) -> bool:
+        return line in self.lines
 
     def has_another(self, name: str, old: int | None) -> bool:
         return self.pids().get(name) not in (None, old)
@@ -112,6 +125,45 @@ async def test_what_is_killed_starts_again() -> None:
             os.kill(os.getpid(), signal.SIGINT)
             assert await life == 0
     assert case.lines == ["one is ready"]  # its later lives are not announced again
+
+
+async def test_a_death_is_told_to_who_lives() -> None:
+    """Each life has a name. The others are told the name of one that has ended, and so is who takes
+    its place, until the fleet must have missed it."""
+    begun: list[tuple[str, tuple[str, ...]]] = []
+
+    def hand(node: str, dead: tuple[str, ...]) -> bytes:
+        begun.append((node, dead))
+        return b""
+
+    with held_port("127.0.0.1", 0) as port:
+        members = [member("one", port), member("two", port, handing=hand)]
+        async with running(members, port) as (case, life):
+            await eventually(lambda: case.pids().keys() == {"one", "two"})
+            for number in (1, 2):
+                victim = case.pids()["two"]
+                os.kill(victim, signal.SIGKILL)
+                name = begun[number - 1][0]
+                await eventually(partial(case.has_heard, f"one is told {name}"))
+                await eventually(partial(case.has_another, "two", victim))
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert await life == 0
+    names = [node for node, _ in begun]
+    assert len(set(names)) == 3
+    assert [dead for _, dead in begun] == [(), (names[0],), (names[0], names[1])]
+
+
+async def test_a_hurry_is_passed_on_as_what_it_is() -> None:
+    """Ctrl-C after a SIGTERM: a member that takes its time gets an interrupt, too."""
+    with held_port("127.0.0.1", 0) as port:
+        async with running([member("one", port, "slow")], port) as (case, life):
+            await eventually(lambda: case.lines == ["one is ready"])
+            os.kill(os.getpid(), signal.SIGTERM)
+            await eventually(partial(case.has_heard, "one takes its time"))
+            assert not life.done()
+            os.kill(os.getpid(), signal.SIGINT)
+            assert await life == 0
+    assert case.lines[-1] == "one ends"
 
 
 async def test_what_can_not_start_ends_all() -> None:

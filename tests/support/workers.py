@@ -1,6 +1,7 @@
 """Real worker processes, and what asks them for answers as a gateway does.
 
-A worker is started as a supervisor starts it: its configuration through a pipe. It knows no test.
+A worker is started as a supervisor starts it: its configuration through a pipe; or as a person
+does, with a supervisor of its own. It knows no test.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+
+import psutil
 
 from tests.support.waiting import eventually
 from wsserver.config import Config, Data, Log, ModelEntry, Models, Redis, Server
@@ -34,7 +37,9 @@ from wsserver_protocol.options import GenerationOptions
 class WorkerProcess:
     """One running worker; ``node`` is its name in the fleet, once `wait` has returned."""
 
-    def __init__(self, folder: Path, redis_url: str, source: str | None) -> None:
+    def __init__(
+        self, folder: Path, redis_url: str, source: str | None, *, has_supervisor: bool = False
+    ) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
         entries = () if source is None else (ModelEntry(id="m", source=source),)
@@ -46,8 +51,9 @@ class WorkerProcess:
             models=Models(start=tuple(entry.id for entry in entries), model=entries),
         )
         self._log = (folder / "log").open("wb")
+        role = "worker supervisor" if has_supervisor else "worker"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "wsserver.cli.member", "worker"],
+            [sys.executable, "-m", "wsserver.cli.member", role],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -68,8 +74,12 @@ class WorkerProcess:
         self.node = line[1].decode()
 
     def signal(self, number: int) -> None:
-        """Send a signal to the worker alone."""
+        """Send a signal to the worker alone, or to its supervisor."""
         self.process.send_signal(number)
+
+    def children(self) -> list[psutil.Process]:
+        """What it has started itself; the worker, of a supervisor."""
+        return psutil.Process(self.process.pid).children()
 
     async def ended(self) -> int:
         """Its exit code, once it has ended."""
@@ -97,7 +107,7 @@ class Asker:
         self.link = link
         self.node = new_id("nod")
         self.streams = RedisStreams(link, self.node, retention=60.0)
-        self.queue = RedisJobQueue(link, max_depth=100)
+        self.queue = RedisJobQueue(link, self.node, max_depth=100)
         self.calls = RedisCalls(link, self.node)
         self.fleet = RedisFleet(link, self.calls)
 
@@ -164,10 +174,13 @@ async def asking(url: str) -> AsyncIterator[Asker]:
 
 @asynccontextmanager
 async def running_workers(
-    folder: Path, url: str, count: int, source: str | None
+    folder: Path, url: str, count: int, source: str | None, *, has_supervisor: bool = False
 ) -> AsyncIterator[dict[str, WorkerProcess]]:
     """Workers by their names in the fleet. What still runs in the end is killed."""
-    workers = [WorkerProcess(folder / f"worker{n}", url, source) for n in range(count)]
+    workers = [
+        WorkerProcess(folder / f"worker{n}", url, source, has_supervisor=has_supervisor)
+        for n in range(count)
+    ]
     try:
         for worker in workers:
             await worker.wait()

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
 
@@ -20,7 +19,7 @@ import uvloop
 from wsserver.app.backend import Backend, embedded
 from wsserver.app.policies import edge_policy, limit_policy
 from wsserver.config import Config
-from wsserver.core.batches import Batches
+from wsserver.config.handover import Lifeline
 from wsserver.core.clients import Client
 from wsserver.core.departures import Departures
 from wsserver.core.idempotency import Idempotency
@@ -31,13 +30,16 @@ from wsserver.core.rooms.answering import RoomAnswers
 from wsserver.core.rooms.asks import RoomAsks
 from wsserver.core.sessions.services import SessionServices
 from wsserver.core.sessions.store import SessionError
+from wsserver.core.stopping import Stopping
 from wsserver.core.streams import Ending
 from wsserver.core.telemetry import ModelSnapshot, Snapshot
+from wsserver.gateway.alarm import Clock
 from wsserver.gateway.dispatch import Dispatcher
 from wsserver.gateway.handlers import HANDLERS
 from wsserver.gateway.http import HttpPages
 from wsserver.gateway.listener import Heartbeat, Listener
 from wsserver.gateway.services import Services
+from wsserver.gateway.views import Audiences
 from wsserver.observe.logging import log_to
 from wsserver.observe.metrics import Metrics
 from wsserver.observe.runtime import watch_collector, watch_loop
@@ -60,30 +62,32 @@ class CannotStart(Exception):
     """The server can't start; ``str(error)`` says why, for people."""
 
 
-def serve(config: Config) -> int:
+def serve(config: Config, lifeline: Lifeline) -> int:
     """Run the server until SIGINT or SIGTERM. Returns the exit code.
+
+    Args:
+        config: The configuration.
+        lifeline: What its supervisor tells, if there is one.
 
     Raises:
         OSError: If it can't listen where the configuration says, or make its files there.
         CannotStart: If the store of sessions can't be used, or an address of Redis is none.
     """
     with log_to(config.log), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Application(config).run())
+        return runner.run(Application(config, lifeline).run())
 
 
 class Application:
     """One gateway process with its embedded stores and engines."""
 
-    def __init__(self, config: Config, *, announce: Callable[[str], None] | None = None) -> None:
+    def __init__(self, config: Config, lifeline: Lifeline) -> None:
         self.config = config
-        self._announce = announce or _print_line
-        self._stopping = asyncio.Event()
+        self._lifeline = lifeline
+        self._stopping = Stopping()
 
     async def run(self) -> int:
         """Serve until told to stop, then drain."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal)
+        self._stopping.listen()
         try:
             self._store = await open_session_store(self.config)
         except (SessionError, NewerSchema, ValueError) as error:
@@ -94,7 +98,6 @@ class Application:
             await self._store.close()
 
     async def _serve(self) -> int:
-        self._hurry = asyncio.Event()
         self.metrics = Metrics(version("wsserver"))
         async with self._backend_of(self.config) as self._backend:
             return await self._serve_over()
@@ -110,9 +113,10 @@ class Application:
         from wsserver.app.fleet import FleetGateway
         from wsserver.app.worker import Worker
 
-        commons = open_commons(config, self.metrics, self._store)
-        # With several processes a supervisor has started a worker beside the gateways.
-        has_engines = config.server.processes == 1
+        commons = open_commons(config, self.metrics, self._store, self._lifeline)
+        # With several processes a supervisor has started a worker beside the gateways; and who has
+        # nothing to load is a gateway alone: what clients load belongs to the hosts with engines.
+        has_engines = config.server.processes == 1 and bool(config.models.start)
         worker = Worker(config, commons, self.metrics) if has_engines else None
         try:
             yield await FleetGateway(config, commons, worker).start()
@@ -141,7 +145,7 @@ class Application:
             ]
             self._backend.load_models()
             self._say_where(addresses)
-            stopping = asyncio.create_task(self._stopping.wait())
+            stopping = asyncio.create_task(self._stopping.begun.wait())
             await asyncio.wait({stopping, *background}, return_when=asyncio.FIRST_COMPLETED)
             for task in background:
                 if task.done():
@@ -152,17 +156,10 @@ class Application:
             await asyncio.wait(background)
         return 0
 
-    def _on_signal(self) -> None:
-        if self._stopping.is_set():
-            # A second Ctrl-C: whoever sends it does not want to wait for the drain.
-            self.services.drain.deadline = asyncio.get_running_loop().time()
-            self._hurry.set()
-        self._stopping.set()
-
     def _build(self) -> None:
         config, backend = self.config, self._backend
         answers, models, broker = backend.answers, backend.models, backend.broker
-        batches = Batches(answers, backend.limits)
+        batches = backend.batches
         rooms = Rooms(
             broker,
             RoomAnswers(
@@ -180,6 +177,7 @@ class Application:
             if client.session_ids:  # some of them may be of the time before it took a name
                 sessions.upkeep.forget(Identity.anonymous(client.client_id, "").key)
 
+        clock = Clock(asyncio.get_running_loop())
         self.services = Services(
             answers=answers,
             batches=batches,
@@ -187,26 +185,29 @@ class Application:
             models=models,
             rooms=rooms,
             room_asks=RoomAsks(rooms, answers, RoomContexts(broker, models)),
-            clients=backend.make_clients(config.resume.window_seconds, gone, rooms.vacate),
+            clients=backend.make_clients(config.resume.window_seconds, gone, departures.moved),
             limits=backend.limits,
             limit_policy=limit_policy(config),
             idempotency=Idempotency(config.idempotency.retention_seconds),
             sessions=sessions,
+            audiences=Audiences(clock, self.metrics),
+            clock=clock,
             telemetry=self.metrics,
             policy=edge_policy(config),
             is_up=lambda: backend.fleet is None or backend.fleet().store_up,
             started_at=asyncio.get_running_loop().time(),
         )
         self.metrics.watch(self._snapshot)
+        self.metrics.name_models(models.is_configured)
         pages = HttpPages(self.services, self.metrics.render)
         self.listener = Listener(self.services, Dispatcher(HANDLERS), pages)
 
     def _say_where(self, addresses: list[tuple[str, int]]) -> None:
         for host, port in addresses:
             shown = f"[{host}]" if ":" in host else host
-            self._announce(f"Chat page  http://{shown}:{port}/")
-            self._announce(f"Rooms      http://{shown}:{port}/apps/rooms/")
-            self._announce(f"WebSocket  ws://{shown}:{port}/ws")
+            _print_line(f"Chat page  http://{shown}:{port}/")
+            _print_line(f"Rooms      http://{shown}:{port}/apps/rooms/")
+            _print_line(f"WebSocket  ws://{shown}:{port}/ws")
 
     async def _drain(self) -> None:
         """Take no new work, let what runs end, stop the rest, close.
@@ -244,8 +245,10 @@ class Application:
 
     async def _wait_for_answers(self, seconds: float) -> None:
         idle = asyncio.ensure_future(self._backend.drained())
-        hurry = asyncio.create_task(self._hurry.wait())
+        hurry = asyncio.create_task(self._stopping.hurried.wait())
         await asyncio.wait({idle, hurry}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if hurry.done():
+            self.services.drain.deadline = asyncio.get_running_loop().time()
         for task in (idle, hurry):
             task.cancel()
         await asyncio.wait({idle, hurry})

@@ -7,8 +7,10 @@ import logging
 from dataclasses import dataclass
 
 from wsserver.app.application import CannotStart
+from wsserver.app.mourning import Mourner
 from wsserver.app.policies import limit_policy
 from wsserver.config import Config
+from wsserver.config.handover import Lifeline
 from wsserver.core.ask import Answer
 from wsserver.core.rooms import RoomBroker
 from wsserver.core.rooms.asks import answer_draft
@@ -49,6 +51,8 @@ class Commons:
     broker: RedisRoomBroker
     presence: RedisPresence
     endings: Endings
+    mourner: Mourner
+    telemetry: Telemetry
 
     async def close(self) -> None:
         """Take leave, and close the way. Without Redis the leases end by themselves."""
@@ -62,7 +66,9 @@ class Commons:
         await self.link.close()
 
 
-def open_commons(config: Config, telemetry: Telemetry, store: SessionStore) -> Commons:
+def open_commons(
+    config: Config, telemetry: Telemetry, store: SessionStore, lifeline: Lifeline
+) -> Commons:
     """The way to the Redis of the configuration. Nothing is asked of it yet.
 
     Raises:
@@ -72,7 +78,7 @@ def open_commons(config: Config, telemetry: Telemetry, store: SessionStore) -> C
         link = RedisLink.open(config.redis.url)
     except ValueError as error:
         raise CannotStart(f"redis.url: {error}") from error
-    nodes = RedisNodes(link)
+    nodes = RedisNodes(link, lifeline.node)
     streams = RedisStreams(link, nodes.node_id, retention=config.streams.retention_seconds)
     limits = RedisLimits(link, limit_policy(config), lambda ids: streams.living(list(ids)))
     cache = RedisResponseCache(
@@ -94,13 +100,15 @@ def open_commons(config: Config, telemetry: Telemetry, store: SessionStore) -> C
         link=link,
         nodes=nodes,
         streams=streams,
-        queue=RedisJobQueue(link, max_depth=config.limits.queue_per_model),
+        queue=RedisJobQueue(link, nodes.node_id, max_depth=config.limits.queue_per_model),
         limits=limits,
         cache=cache,
         store=store,
         broker=broker,
         presence=presence,
         endings=endings,
+        mourner=Mourner(link, lifeline),
+        telemetry=telemetry,
     )
 
 

@@ -16,6 +16,7 @@ from wsserver.core.models.fleet import FleetModels
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.admission import Admission
 from wsserver.core.shared.answers import SharedAnswers
+from wsserver.core.shared.batches import SharedBatches
 from wsserver.core.shared.clients import ClientState
 from wsserver.core.shared.limits import DeferredLimits
 from wsserver.core.shared.places import FleetClients
@@ -57,13 +58,15 @@ class FleetGateway:
         self._ledger = RedisLedger(link, node)
         self._shared_clients = RedisClients(link, node, config.resume.window_seconds)
         self._order = RedisTurnOrder(link, commons.streams.living)
+        self._repeats = RedisIdempotency(link, config.idempotency.retention_seconds)
         self._answers = SharedAnswers(
             streams=commons.streams,
             queue=commons.queue,
             admission=Admission(
-                RedisIdempotency(link, config.idempotency.retention_seconds),
+                self._repeats,
                 commons.limits,
                 commons.streams,
+                telemetry=commons.telemetry,
                 node=node,
                 nodes=commons.nodes.alive,
             ),
@@ -92,10 +95,12 @@ class FleetGateway:
                 log.warning("this gateway waits for Redis: %s", error)
                 await asyncio.sleep(RETRY_EVERY)
         commons, worker = self._commons, self._worker
+        limits = DeferredLimits(commons.limits, commons.telemetry)
         return Backend(
             answers=self._answers,
+            batches=SharedBatches(self._answers, limits, self._repeats),
             models=self._models,
-            limits=DeferredLimits(commons.limits),
+            limits=limits,
             broker=commons.broker,
             presence=commons.presence,
             load_models=(lambda: None) if worker is None else worker.start,
@@ -108,8 +113,8 @@ class FleetGateway:
             ),
             elsewhere=SharedTurns(self._answers, self._order),
             tasks=(
-                *(commons.nodes.keep, commons.queue.keep, self._order.keep),
-                *(self._keep_clients, self._reap, self._answers.reap),
+                *(commons.nodes.keep, commons.queue.keep, commons.mourner.run),
+                *(self._keep_clients, self._order.keep, self._reap, self._answers.reap),
                 *(() if worker is None else worker.tasks),
             ),
         )
@@ -133,7 +138,7 @@ class FleetGateway:
         async def clear(state: ClientState) -> None:
             client = state.revive()
             for stream_id in state.streams:
-                answer = await self._answers.find(stream_id)
+                answer = await self._answers.look_up(stream_id)
                 if answer is not None and not answer.record.is_ended:
                     client.begin(answer)
             on_gone(client)

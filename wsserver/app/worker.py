@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 
 import uvloop
@@ -18,11 +16,13 @@ import uvloop
 from wsserver.app.backend import Task, load_models
 from wsserver.app.commons import Commons, open_commons
 from wsserver.config import Config
+from wsserver.config.handover import Lifeline
 from wsserver.core.models import ModelRegistry
 from wsserver.core.models.serving import WorkerModels
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.waiting import SharedWaiting
 from wsserver.core.shared.work import WorkerAnswers
+from wsserver.core.stopping import Stopping
 from wsserver.core.streams import StreamRecord
 from wsserver.core.telemetry import NullTelemetry, Telemetry
 from wsserver.engines.host import create_host
@@ -137,33 +137,34 @@ class Worker:
             self._answers.lost(record)
 
 
-def serve_worker(config: Config) -> int:
+def serve_worker(config: Config, lifeline: Lifeline) -> int:
     """Be a worker until SIGINT or SIGTERM. Returns the exit code.
+
+    Args:
+        config: The configuration.
+        lifeline: What its supervisor tells.
 
     Raises:
         OSError, SessionError, NewerSchema: If the store of sessions can't be used.
     """
     with log_to(config.log), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(WorkerProcess(config).run())
+        return runner.run(WorkerProcess(config, lifeline).run())
 
 
 class WorkerProcess:
     """A process that is a worker and nothing else."""
 
-    def __init__(self, config: Config, *, announce: Callable[[str], None] | None = None) -> None:
+    def __init__(self, config: Config, lifeline: Lifeline) -> None:
         self._config = config
-        self._announce = announce or _print_line
-        self._stopping = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._lifeline = lifeline
+        self._stopping = Stopping()
 
     async def run(self) -> int:
         """Work until told to stop, then drain."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal)
+        self._stopping.listen()
         store = await open_session_store(self._config)
         telemetry = NullTelemetry()
-        commons = open_commons(self._config, telemetry, store)
+        commons = open_commons(self._config, telemetry, store, self._lifeline)
         worker = Worker(self._config, commons, telemetry)
         calls = RedisCalls(commons.link, commons.nodes.node_id, worker.handle)
         try:
@@ -175,14 +176,9 @@ class WorkerProcess:
             await store.close()
         return 0
 
-    def _on_signal(self) -> None:
-        if self._stopping.is_set():  # a second one: whoever sends it does not want to wait
-            self._hurry.set()
-        self._stopping.set()
-
     async def _reach(self, calls: RedisCalls) -> bool:
         """Listen to the fleet as soon as Redis is there. False if told to stop before."""
-        while not self._stopping.is_set():
+        while not self._stopping.begun.is_set():
             try:
                 await calls.start()
                 return True
@@ -190,15 +186,15 @@ class WorkerProcess:
                 log.warning("this worker waits for Redis: %s", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY_EVERY):
-                    await self._stopping.wait()
+                    await self._stopping.begun.wait()
         return False
 
     async def _work(self, commons: Commons, worker: Worker) -> None:
-        tasks = (*worker.tasks, commons.nodes.keep, commons.queue.keep)
+        tasks = (commons.mourner.run, *worker.tasks, commons.nodes.keep, commons.queue.keep)
         background = [asyncio.create_task(task()) for task in tasks]
         worker.start()
-        self._announce(f"Worker     {commons.nodes.node_id}")
-        stopping = asyncio.create_task(self._stopping.wait())
+        _print_line(f"Worker     {commons.nodes.node_id}")
+        stopping = asyncio.create_task(self._stopping.begun.wait())
         await asyncio.wait({stopping, *background}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         for task in background:
@@ -214,7 +210,7 @@ class WorkerProcess:
         seconds = self._config.server.drain_seconds
         log.info("draining for at most %g s", seconds)
         drained = asyncio.create_task(worker.drained())
-        hurry = asyncio.create_task(self._hurry.wait())
+        hurry = asyncio.create_task(self._stopping.hurried.wait())
         ends = {drained, hurry}
         await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in ends:

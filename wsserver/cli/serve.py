@@ -10,6 +10,7 @@ import sys
 from wsserver.cli.parser import load_settings
 from wsserver.cli.report import CommandError
 from wsserver.config import Config, ConfigError, unbuilt
+from wsserver.config.handover import Lifeline
 
 SERVER_PACKAGES = frozenset({"jwt", "prometheus_client", "psutil", "redis", "structlog", "uvloop"})
 
@@ -31,18 +32,21 @@ def run_serve(parsed: argparse.Namespace) -> int:
     return serve_role("gateway" if config.server.processes == 1 else "supervisor", config)
 
 
-def serve_role(role: str, config: Config) -> int:
+def serve_role(role: str, config: Config, lifeline: Lifeline | None = None) -> int:
     """Be one of the processes of a server, until told to end. Returns the exit code.
+
+    Args:
+        role: ``supervisor``, ``worker supervisor``, or what those start: ``gateway``, ``worker``.
+        config: The configuration.
+        lifeline: What the supervisor of this process tells it.
 
     Raises:
         CommandError: If it can't start for a reason outside of it.
     """
     try:
-        from wsserver.app import CannotStart, serve
-        from wsserver.supervisor import supervise
-
-        if role == "worker":
-            from wsserver.app.worker import serve_worker
+        if "supervisor" in role:
+            return _supervise(role, config)
+        return _be_member(role, config, lifeline or Lifeline())
     except ModuleNotFoundError as error:
         if error.name not in SERVER_PACKAGES:
             raise
@@ -50,18 +54,28 @@ def serve_role(role: str, config: Config) -> int:
             f"the server needs the package {error.name}, which is not installed: "
             "pip install 'wsserver[server,cpu]'"
         ) from None
-    try:
-        match role:
-            case "supervisor":
-                return supervise(config, MEMBER)
-            case "worker":
-                return serve_worker(config)
-            case _:
-                return serve(config)
-    except CannotStart as error:
-        raise CommandError(str(error)) from error
     except OSError as error:
         raise _explained(error, config) from error
+
+
+def _supervise(role: str, config: Config) -> int:
+    # Without what its members need: it is there all the time and does next to nothing.
+    from wsserver.supervisor import supervise, supervise_worker
+
+    return (supervise if role == "supervisor" else supervise_worker)(config, MEMBER)
+
+
+def _be_member(role: str, config: Config, lifeline: Lifeline) -> int:
+    from wsserver.app import CannotStart, serve
+
+    try:
+        if role == "worker":
+            from wsserver.app.worker import serve_worker
+
+            return serve_worker(config, lifeline)
+        return serve(config, lifeline)
+    except CannotStart as error:
+        raise CommandError(str(error)) from error
 
 
 def _explained(error: OSError, config: Config) -> Exception:

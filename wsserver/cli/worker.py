@@ -10,7 +10,7 @@ from wsserver.config import ConfigError, Fault, unbuilt
 
 
 def run_worker(parsed: argparse.Namespace) -> int:
-    """Be a worker until told to end.
+    """Be a worker until told to end: a process that keeps it alive, and the worker as its child.
 
     Raises:
         ConfigError: If the configuration is faulty, or names no Redis.
@@ -23,4 +23,4 @@ def run_worker(parsed: argparse.Namespace) -> int:
         faults.append(Fault("redis.url", "a worker needs the Redis of its gateways", None))
     if faults:
         raise ConfigError(faults)
-    return serve_role("worker", config)
+    return serve_role("worker supervisor", config)

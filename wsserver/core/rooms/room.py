@@ -50,6 +50,10 @@ class Room:
         """The role of a client that sits here."""
         return self.roles[client.identity.key]
 
+    def is_asked(self, stream_id: str) -> bool:
+        """Whether an answer is still to have its entry."""
+        return stream_id in self.asks
+
     def present(self, *, besides: str | None = None) -> Iterator[Client]:
         """Clients with a connection, but for one."""
         for client_id, client in self.clients.items():

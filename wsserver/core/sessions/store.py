@@ -133,7 +133,9 @@ class SessionStore(Protocol):
     ) -> None:
         """Write a message anew that is there: text, model, tokens, finish reason, stream, lease.
 
-        Its place in the tree stays. Caps are not looked at: what was begun is kept whole.
+        Its place in the tree stays. Caps are not looked at: what was begun is kept whole. Nothing
+        is changed where its stream has ended it already and says now that it goes on: a process
+        that slept says so while another has ended it.
 
         Args:
             owner: Whose.

@@ -17,9 +17,11 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 
 from wsserver.core.ask import Answer, Claim
+from wsserver.core.limits import limit_of
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.led import store_away
 from wsserver.core.shared.ports import Became, Repeats, SharedLimits, SharedStreams
+from wsserver.core.telemetry import Telemetry
 from wsserver_protocol.errors import ErrorCode, WireError
 
 PLACE_RETRY_EVERY = 0.2
@@ -37,6 +39,7 @@ class Admission:
         repeats: What requests became.
         limits: Places and allowances.
         streams: The log, which an answer whose process has died must not enter any more.
+        telemetry: Told what they refuse.
         node: This process.
         nodes: All processes that live.
     """
@@ -47,12 +50,14 @@ class Admission:
         limits: SharedLimits,
         streams: SharedStreams,
         *,
+        telemetry: Telemetry,
         node: str,
         nodes: Callable[[], Awaitable[Collection[str]]],
     ) -> None:
         self._repeats = repeats
         self._limits = limits
         self._streams = streams
+        self._telemetry = telemetry
         self._node = node
         self._nodes = nodes
 
@@ -162,15 +167,23 @@ class Admission:
     async def _take_place(self, answer: Answer) -> None:
         key = answer.ask.owner.limit_key
         if not answer.ask.is_patient:  # a batch was charged as a whole
-            await self._limits.admit(key, 1)
-        while True:
+            await self._charge(key)
+        while answer.record.cancel is None:  # who is to end anyway needs none
             try:
                 await self._limits.begin(key, answer.stream_id)
                 return
             except WireError as error:
                 if error.code is not ErrorCode.TOO_MANY_STREAMS or not answer.ask.is_patient:
+                    self._telemetry.rate_limited(limit_of(error))
                     raise
             await asyncio.sleep(PLACE_RETRY_EVERY)
+
+    async def _charge(self, key: str) -> None:
+        try:
+            await self._limits.admit(key, 1)
+        except WireError as error:
+            self._telemetry.rate_limited(limit_of(error))
+            raise
 
 
 def _stream_of(outcome: bytes) -> str:

@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 
+from wsserver.core.ask import Answer
+from wsserver.core.batches import Batch
 from wsserver.core.clients import Attached, Client, token_digest, token_owner
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.clients import ClientState, SharedClients, Standing
@@ -55,6 +58,15 @@ class FleetClients(WrittenClients):
         # A token that was taken, and those to give for it: who loses his connection in the midst of
         # a resume comes again with the same one, and may be here before the first is done with.
         self._successors: dict[str, list[str]] = {}
+
+    def begin_batch(self, client: Client, batch: Batch) -> None:
+        """Its items are the client's answers: whoever clears what the client leaves finds them."""
+        super().begin_batch(client, batch)
+        batch.on_item = partial(self._item_begun, client)
+
+    def _item_begun(self, client: Client, item: Answer) -> None:
+        client.begin(item)
+        self.touched(client)
 
     def issue_token(self, client: Client) -> str:
         token = super().issue_token(client)

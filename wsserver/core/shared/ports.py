@@ -29,16 +29,16 @@ class SharedStreams(Protocol):
     """Answers as gateways see them: mirrors of the log, one for each answer that is needed here.
 
     Attributes:
+        on_cancelled: Called when a mirrored record is seen to be asked to end, from elsewhere.
         on_end: Called once for each mirrored record that has taken its end in, before its
             watchers are woken.
-        on_cancel: Called once for a mirrored record whose end someone has asked for elsewhere.
         on_gone: Called, and again until it has ended, for a mirrored record that the log has not
             known for a while: nobody there will end it.
         on_rewind: Called after a record's text was cut to so many bytes, before anyone looks.
     """
 
+    on_cancelled: StreamHook
     on_end: StreamHook
-    on_cancel: StreamHook
     on_gone: StreamHook
     on_rewind: RewindHook
 

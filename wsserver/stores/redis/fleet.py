@@ -29,6 +29,7 @@ from wsserver.stores.redis.link import PUBLISH, RedisLink
 log = logging.getLogger(__name__)
 
 KEYS = [f"{PREFIX}:{{fleet}}:{name}" for name in ("workers", "leases", "version")]
+LEASES = KEYS[1]
 CHANNEL = f"{PREFIX}:b:{{fleet}}"
 
 LEASE_SECONDS = 15.0

@@ -26,7 +26,7 @@ from wsserver.stores.redis.link import PUBLISH, RedisLink
 from wsserver.stores.redis.listening import Listening
 from wsserver.stores.redis.names import digest
 from wsserver.stores.redis.places import Places
-from wsserver.stores.redis.queue_keys import queue_bell, queue_keys
+from wsserver.stores.redis.queue_keys import claims_of, queue_bell, queue_keys
 
 LEASE_SECONDS, RENEW_SECONDS = 15.0, 5.0
 """For how long a silent process is believed alive, and how often one that lives says so."""
@@ -70,6 +70,7 @@ class RedisJobQueue:
 
     Args:
         link: The Redis.
+        node: This process: its claims are found by it, should it die.
         max_depth: Jobs that may wait for one model.
         max_claims: How often a job is claimed by runners that die before it is given up.
 
@@ -77,8 +78,11 @@ class RedisJobQueue:
         on_lost: Called for a followed record whose job is in nobody's keeping any more.
     """
 
-    def __init__(self, link: RedisLink, *, max_depth: int, max_claims: int = MAX_CLAIMS) -> None:
+    def __init__(
+        self, link: RedisLink, node: str, *, max_depth: int, max_claims: int = MAX_CLAIMS
+    ) -> None:
         self._link = link
+        self._node = node
         self._max_depth = max_depth
         self._max_claims = max_claims
         self._held: dict[str, _Held] = {}
@@ -116,7 +120,7 @@ class RedisJobQueue:
 
     async def _claim(self, model_id: str) -> Job | None:
         while True:
-            claim = _new_claim()
+            claim = self._new_claim()
             try:
                 charged = self._send_charges(model_id)
                 claimed = self._call("claim", model_id, claim, LEASE_MS)
@@ -181,7 +185,7 @@ class RedisJobQueue:
                 log.warning("the leases of running answers could not be renewed: %s", error)
 
     async def reap(self, model_id: str) -> list[Job]:
-        claim = _new_claim()
+        claim = self._new_claim()
         given_up = await self._call("reap", model_id, self._max_claims, claim, LEASE_MS)
         return [self._hold(payload, claim) for payload in given_up]
 
@@ -195,12 +199,12 @@ class RedisJobQueue:
         return place
 
     async def remove(self, model_id: str, stream_id: str) -> Job | None:
-        claim = _new_claim()
+        claim = self._new_claim()
         payload = await self._call("remove", model_id, stream_id, claim, LEASE_MS)
         return None if payload is None else self._hold(payload, claim)
 
     async def drain(self, model_id: str) -> list[Job]:
-        claim = _new_claim()
+        claim = self._new_claim()
         payloads = await self._call("drain", model_id, claim, LEASE_MS)
         return [self._hold(payload, claim) for payload in payloads]
 
@@ -285,6 +289,9 @@ class RedisJobQueue:
         finally:
             self._sending = None
 
+    def _new_claim(self) -> str:
+        return claims_of(self._node) + secrets.token_hex(8)
+
     def _ask_again(self, model_id: str) -> None:
         bell = self._bells.get(model_id)
         if bell is not None:
@@ -328,10 +335,6 @@ class _WorkBell:
 def _description(job: Job) -> tuple[str, str, int, float]:
     """Who, whose, and how it counts: what the scripts need to know of a job."""
     return job.stream_id, digest(job.owner), job.priority, prompt_estimate(job)
-
-
-def _new_claim() -> str:
-    return secrets.token_hex(8)
 
 
 def _no_charges() -> defaultdict[str, float]:

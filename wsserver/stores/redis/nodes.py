@@ -49,14 +49,18 @@ class NodeList(NamedTuple):
 class RedisNodes:
     """This process among the others. Its methods raise `StoreUnavailable`, unless they say else.
 
+    Args:
+        link: The Redis.
+        node_id: Of this node, if whoever has started it has given it one.
+
     Attributes:
         node_id: This node's.
         on_lapsed: Called when the lease had run out before it was renewed: others may have
             cleared what this node has.
     """
 
-    def __init__(self, link: RedisLink) -> None:
-        self.node_id = new_id("nod")
+    def __init__(self, link: RedisLink, node_id: str = "") -> None:
+        self.node_id = node_id or new_id("nod")
         self.on_lapsed: Callable[[], None] = _nothing
         self._link = link
         self._has_lived = False

@@ -35,5 +35,10 @@ def queue_bell(model_id: str) -> str:
     return f"wsserver:b:{_tag(model_id)}"
 
 
+def claims_of(node: str) -> str:
+    """What the names of all claims of a process begin with."""
+    return f"{node}:"
+
+
 def _tag(model_id: str) -> str:
     return f"{{q:{digest(model_id)}}}"

@@ -17,6 +17,7 @@ All keys carry the answer's hash tag, ``{g:<streamId>}``, so that each step is a
 | ``state`` | queued, running, ended |
 | ``tokens`` | of the text |
 | ``cancel``, ``cancelled_by`` | the first end that was asked for (MessagePack), and who asked |
+| | or, from its seal on, the end that its writer has decided |
 | ``ending`` | how it ended (MessagePack) |
 | ``model``, ``meta`` | its model, and what else its creator knew, opaque here |
 | ``attempts`` | claims that were given back |

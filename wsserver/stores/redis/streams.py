@@ -52,8 +52,8 @@ class RedisStreams:
         patience: Seconds without news of an answer after which it is read again.
 
     Attributes:
+        on_cancelled: See the port.
         on_end: See the port.
-        on_cancel: See the port.
         on_gone: See the port.
         on_rewind: See the port.
     """
@@ -68,8 +68,8 @@ class RedisStreams:
         self._followed: dict[str, Followed] = {}
         self._viewed: set[str] = set()
         self._renewing: asyncio.Task[None] | None = None
+        self.on_cancelled: Callable[[StreamRecord], None] = lambda record: None
         self.on_end: Callable[[StreamRecord], None] = lambda record: None
-        self.on_cancel: Callable[[StreamRecord], None] = lambda record: None
         self.on_gone: Callable[[StreamRecord], None] = lambda record: None
         self.on_rewind: Callable[[StreamRecord, int], None] = lambda record, offset: None
 
@@ -278,8 +278,8 @@ class RedisStreams:
             meta,
             patience=self._patience,
             on_rewind=lambda offset: self.on_rewind(record, offset),
+            on_cancelled=lambda: self.on_cancelled(record),
             on_end=lambda: self._ended(followed),
-            on_cancel=lambda: self.on_cancel(record),
             on_gone=lambda: self.on_gone(record),
         )
         return followed

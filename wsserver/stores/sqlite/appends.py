@@ -72,13 +72,16 @@ def revise(
         TakenUp: If a stream that this one does not replace writes it.
     """
     row = db.execute(
-        "SELECT size, stream_id FROM messages WHERE session = ? AND message_id = ?",
+        "SELECT size, stream_id, finish_reason FROM messages WHERE session = ? AND message_id = ?",
         (session, message.message_id),
     ).fetchone()
     if row is None:
         raise MessageNotFound(message.message_id)
     if instead_of is not None and row["stream_id"] not in (None, message.stream_id, *instead_of):
         raise TakenUp(message.message_id)
+    has_ended = row["finish_reason"] is not None and message.finish_reason is None
+    if has_ended and row["stream_id"] is not None and row["stream_id"] == message.stream_id:
+        return
     db.execute(REVISE, columns_of(session, 0, None, message))
     db.execute(
         "UPDATE sessions SET size = size + ?, used_at = ? WHERE id = ?",

@@ -7,7 +7,8 @@ local message, stream = ARGV[4], ARGV[8]
 if redis.call('HEXISTS', TREE, message) == 0 then
     return {'no message', message}
 end
-local before = cjson.decode(redis.call('HGET', HEADS, message))['stream_id']
+local there = cjson.decode(redis.call('HGET', HEADS, message))
+local before = there['stream_id']
 if type(before) == 'string' and before ~= stream then
     local is_replaced = ARGV[9] ~= 'fenced'
     for index = 10, #ARGV do
@@ -17,6 +18,9 @@ if type(before) == 'string' and before ~= stream then
         return {'taken up'}
     end
     redis.call('HDEL', STREAMS, before)
+end
+if before == stream and there['finish_reason'] and not cjson.decode(ARGV[6])['finish_reason'] then
+    return {'ok'}  -- from a writer that slept while another one ended it
 end
 if stream ~= '' then
     redis.call('HSET', STREAMS, stream, cjson.encode({id, message}))
