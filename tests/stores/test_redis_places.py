@@ -15,7 +15,7 @@ from wsserver.core.shared.clients import ClientState, Standing
 from wsserver.core.shared.places import FleetClients
 from wsserver.stores.redis import RedisClients, RedisLink
 from wsserver.stores.redis.clients import _key
-from wsserver_protocol.errors import CloseCode, WireError
+from wsserver_protocol.errors import CloseCode, ErrorCode, WireError
 
 WINDOW = 60.0
 
@@ -166,6 +166,20 @@ async def test_a_store_that_has_lost_a_client_is_told_of_it(
     keeping.cancel()
     assert left > 3_600_000 + 50_000
     assert (await there.resume(other_token))[0].client_id == away.client_id
+
+
+async def test_a_resume_that_was_overtaken_may_be_tried_again(gateways: list[Gateway]) -> None:
+    """While it looked around, the client was taken elsewhere, came back, and was answered."""
+    here, there = gateways
+    client, token, _ = await here.connect()
+    await here.clients.recall(token)  # and looks around
+    await there.resume(token)
+    here.clients.moved(client.client_id, 2)
+    await here.resume(token)
+    with pytest.raises(WireError) as refused:
+        here.clients.redeem(token)
+    assert refused.value.code is ErrorCode.STORE_UNAVAILABLE
+    assert (await here.resume(token))[0].client_id == client.client_id
 
 
 async def test_what_is_acknowledged_is_known_to_all(

@@ -116,7 +116,11 @@ class FleetClients(WrittenClients):
             client.tokens.remove(digest)
 
     def redeem(self, token: str) -> str:
-        successors = self._successors[token]
+        successors = self._successors.get(token)
+        if successors is None:
+            # It went elsewhere and came back while this resume looked around, and another one was
+            # given what was here for it. The token is good: it may be tried again.
+            raise store_away()
         successor = successors.pop()  # the newest is good in any case
         if not successors:
             del self._successors[token]
