@@ -158,7 +158,7 @@ async def _held(fleet: Fleet, before: dict[str, Holdings]) -> list[str]:
 
 async def _metrics(member: Member) -> str:
     def get() -> str:
-        with urlopen(f"http://127.0.0.1:{member.port}/metrics", timeout=10) as reply:
+        with urlopen(f"http://{member.host}:{member.port}/metrics", timeout=10) as reply:
             text: str = reply.read().decode()
             return text
 

@@ -21,6 +21,7 @@ from scripts.chaos.faults import Blows
 from scripts.chaos.fleet import Fleet
 from scripts.chaos.guests import HOMES, rooms_for
 from scripts.chaos.links import Links
+from scripts.chaos.network import Network
 from scripts.chaos.pace import Pace
 from scripts.chaos.people import Person
 from scripts.chaos.recovery import Recoveries
@@ -46,6 +47,9 @@ class Plan:
     every: float
     cluster: bool = False
     """Three nodes of Redis; a fault meets one of them."""
+
+    is_apart: bool = False
+    """Each member has a network of its own."""
 
     window: float = 12.0
     """Seconds for which a client's place is kept: short, so that a run sees it end."""
@@ -77,7 +81,8 @@ class Run:
         with running_store(self.folder, is_cluster=self.plan.cluster) as store:
             # Nodes of a cluster say where the others are: past any proxy.
             links = None if store.is_cluster else await Links.start(store.ports[0], self.plan.seed)
-            fleet = Fleet(self.folder, links, store)
+            network = Network(is_apart=self.plan.is_apart)
+            fleet = Fleet(self.folder, network, links, store)
             try:
                 await self._start(fleet)
                 before = await self._warm_up(fleet)
@@ -90,6 +95,7 @@ class Run:
                 fleet.kill()
                 if links is not None:
                     await links.close()
+                network.close()
 
     async def _start(self, fleet: Fleet) -> None:
         slots = max(4, self.plan.clients // 4)
@@ -207,6 +213,7 @@ class Run:
                 "both": BOTH,
                 "redis": 3 if self.plan.cluster else 1,
             },
+            "network": "a namespace for each process" if self.plan.is_apart else "one for all",
             "faults": sum(self.faults.values()),
             "faults_by_kind": dict(sorted(self.faults.items())),
             "bells": {"lost": self.bells[0], "doubled": self.bells[1]},
