@@ -98,6 +98,7 @@ class Book:
         self.known: Counter[str] = Counter()
         self.bytes_compared = 0
         self.lost_data_at: list[float] = []
+        self.sessions: dict[str, float] = {}  # when they were opened
         self._prompts: dict[str, Asked] = {}
         self._began = time.monotonic()
         self.rooms = RoomBook(self.wrong, self.has_lost, window)
@@ -195,6 +196,8 @@ class Book:
     def is_excused(self, asked: Asked, frame: Frame) -> bool:
         """Whether faults may bring an error; or someone asks where he may not be any more."""
         code = frame.get("code", "store_unavailable")
+        if code == "session_not_found":
+            return self.has_lost(self.sessions.get(asked.session_id or "", asked.began))
         return code in EXCUSES or (
             asked.room_id is not None
             and code == "not_in_room"

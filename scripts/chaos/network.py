@@ -15,9 +15,15 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 CLIENTS, REDIS = "clients", "redis"
 """Where a wire leads."""
+
+NET = int(ip_address("198.18.0.0"))
+
+MOST_MEMBERS, RUNS = 16, 1000
+"""Members of a fleet, and runs on one machine, that have addresses of their own."""
 
 NOBODY = "02:00:00:00:ff:ff"
 
@@ -138,7 +144,9 @@ def _lay_wire(namespace: str, number: int, at: int) -> Wire:
     """A wire into a namespace, where its device is named after where it leads."""
     end = (CLIENTS, REDIS)[at]
     device = f"cx{os.getpid() % 100_000}-{number}{at}"
-    near, far = (f"198.18.{number}.{4 * at + side}" for side in (1, 2))
+    # Runs at the same time are apart by their process ids.
+    first = NET + 8 * (MOST_MEMBERS * (os.getpid() % RUNS) + number) + 4 * at
+    near, far = (str(ip_address(first + side)) for side in (1, 2))
     near_hardware, far_hardware = (f"02:00:00:{number:02x}:{at:02x}:{s:02x}" for s in (1, 2))
     wire = Wire(device, near, far, near_hardware, far_hardware)
     _ip(

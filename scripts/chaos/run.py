@@ -32,6 +32,9 @@ GATEWAYS, WORKERS, BOTH = 2, 2, 1
 
 TOKENS_A_SECOND = 25
 
+WARM_UPS = 12
+"""Answers asked of each gateway before the storm: enough to meet each node of a cluster."""
+
 SETTLE_SECONDS = 90.0
 """For every request to have its end, once nothing breaks any more."""
 
@@ -105,7 +108,7 @@ class Run:
         await fleet.start()
 
     async def _warm_up(self, fleet: Fleet) -> dict[str, remains.Holdings]:
-        """Have each gateway answer once, so that it has what it needs for that and then keeps.
+        """Have each gateway answer, so that all have what they need for that and then keep.
 
         Returns:
             What each process holds then.
@@ -113,11 +116,14 @@ class Run:
         for number, address in enumerate(fleet.addresses):
             around = replace(self._around(fleet), addresses=[address])
             device = Device(around, f"first{number}", f"first{number}", random.Random(number))
-            asked = self.book.ask(Asked(device.new_id(), "stream", device.user, 3, "warm up"))
-            fields = {"requestId": asked.request_id, "options": {"maxTokens": 3}}
-            await device.ask("stream", asked=asked, prompt=asked.prompt, **fields)
+            await asyncio.gather(*(self._warm_up_once(device) for _ in range(WARM_UPS)))
             await device.close()
         return await remains.at_rest(fleet)
+
+    async def _warm_up_once(self, device: Device) -> None:
+        asked = Asked(device.new_id(), "stream", device.user, 3, f"{device.name} warms up")
+        fields = {"requestId": asked.request_id, "options": {"maxTokens": asked.limit}}
+        await device.ask("stream", asked=self.book.ask(asked), prompt=asked.prompt, **fields)
 
     def _around(self, fleet: Fleet) -> Surroundings:
         plan_ = self.plan
