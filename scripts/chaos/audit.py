@@ -96,9 +96,7 @@ def _compare(book: Book, turns: list[Asked], messages: list[Frame]) -> None:
         if book.may_have_lost(asked):
             _compare_rest(book, asked, answers.get(asked.message_id or ""))
             continue
-        if asked_times[asked.prompt] == 2:
-            book.known["a question is twice in its history"] += 1
-        elif asked_times[asked.prompt] != 1:
+        if asked_times[asked.prompt] != 1:
             book.wrong(f"a question is {asked_times[asked.prompt]} times in its history", asked)
         answer = answers.get(asked.message_id or "")
         if answer is None:

@@ -80,9 +80,6 @@ class Book:
 
     Attributes:
         violations: What must not be.
-        known: What must not be either, and is for a known reason. A turn's messages are stored
-            before its answer is in the log: a gateway that dies in between, or loses Redis then,
-            leaves them, and the repeat of the request stores its own.
         rooms: What was seen in rooms.
 
     Args:
@@ -95,7 +92,6 @@ class Book:
         self.answers: dict[str, Asked] = {}  # by streamId
         self.counts: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
-        self.known: Counter[str] = Counter()
         self.bytes_compared = 0
         self.lost_data_at: list[float] = []
         self.sessions: dict[str, float] = {}  # when they were opened

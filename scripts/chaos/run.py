@@ -238,7 +238,6 @@ class Run:
             },
             "processors_busy": round(self.busy, 2),
             "recovery": self.recoveries.summary(),
-            "known_flaws": dict(sorted(book.known.items())),
             "violations": len(book.violations),
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from tests.support.core import Core
 from tests.support.virtual_time import until
 from wsserver.core.ask import Answer
 from wsserver.core.telemetry import FrameKind, NullTelemetry
+from wsserver.gateway.alarm import Clock
 from wsserver.gateway.framing import Shared
 from wsserver.gateway.outbox import Outbox
 from wsserver.gateway.views import Audience, Audiences, Opening, StreamView, started
@@ -35,7 +37,8 @@ class Hall:
         self.answer = answer
         self.interval = interval
         self.traffic = Traffic()
-        self.audiences = Audiences(self.traffic, at_once=at_once)
+        self.clock = Clock(asyncio.get_running_loop())
+        self.audiences = Audiences(self.clock, self.traffic, at_once=at_once)
 
     def enter(self, encoding: Encoding = Encoding.JSON, opening: Opening | None = None) -> Member:
         """Someone watches from now on."""
@@ -56,7 +59,7 @@ class Member:
         self.is_reading = True
         self.on_shared: Callable[[], None] = lambda: None
         self.outbox = Outbox(
-            self, send_timeout=15.0, on_stalled=lambda: None, on_sent=lambda size: None
+            self, hall.clock, send_timeout=15.0, on_stalled=lambda: None, on_sent=lambda size: None
         )
         self.view = StreamView(
             hall.answer,

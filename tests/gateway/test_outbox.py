@@ -17,6 +17,7 @@ from tests.core.test_runner import counted
 from tests.support.core import Core
 from tests.support.virtual_time import pass_time, until, virtual
 from wsserver.core.ask import Answer
+from wsserver.gateway.alarm import Clock
 from wsserver.gateway.framing import Shared
 from wsserver.gateway.outbox import MAX_CONTROL_FRAMES, Outbox
 from wsserver.gateway.views import StreamView, started
@@ -37,7 +38,11 @@ class Network:
         self.stalls: list[float] = []
         self.writes = 0
         self.outbox = Outbox(
-            self, send_timeout=SEND_TIMEOUT, on_stalled=self._stalled, on_sent=lambda size: None
+            self,
+            Clock(asyncio.get_running_loop()),
+            send_timeout=SEND_TIMEOUT,
+            on_stalled=self._stalled,
+            on_sent=lambda size: None,
         )
 
     @property

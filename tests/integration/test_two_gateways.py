@@ -64,6 +64,10 @@ async def test_limits_hold_over_both(start_pair: StartPair, connect: Connect) ->
     assert left == (await two.ask("get_status"))["limits"] | {"resetIn": left["resetIn"]}
     refused = await one.ask("batch", prompts=["x"] * 4)
     assert (refused["type"], refused["code"]) == ("batch_error", "rate_limited")
+    refusals = b'wsserver_rate_limited_total{limit="%s"} 1.0'
+    assert refusals % b"requests_per_minute" in metrics(here)
+    for server in (here, there):
+        assert refusals % b"max_concurrent_streams" in metrics(server)
     await two.ask("interrupt")
 
 
@@ -113,11 +117,13 @@ async def test_a_gateway_without_a_worker_is_not_ready(
     here, there = start_pair()
     wire = await connect(to=there)
     assert there.get("/readyz")[0] == 200
-    assert b"wsserver_workers 2.0" in metrics(there)
+    assert b"wsserver_workers 1.0" in metrics(there)  # who loads nothing at its start is none
     assert here.stop() == 0
     await eventually(lambda: there.get("/readyz")[0] == 503, 10)
     assert there.get("/healthz")[0] == 200
-    assert b"wsserver_workers 1.0" in metrics(there)
+    assert b"wsserver_workers 0.0" in metrics(there)
+    refused = await wire.ask("load_model", source="synthetic:")
+    assert (refused["type"], refused["code"]) == ("model_load_error", "model_not_ready")
     error = await wire.ask("stream", prompt="x")
     assert (error["type"], error["code"], error["retryable"]) == (
         "stream_error",

@@ -6,6 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from wsserver.core.telemetry import ModelSnapshot, NullTelemetry, Snapshot, Telemetry
+from wsserver.observe.labels import MAX_GUESTS
 from wsserver.observe.metrics import Metrics
 from wsserver.observe.series import MAX_LABEL_SETS, Counter, Histogram
 
@@ -130,6 +131,34 @@ def test_labels_are_bounded() -> None:
     assert len(values) == MAX_LABEL_SETS + 1
     assert values["other"] == 50
     assert counter.total == MAX_LABEL_SETS + 50
+
+
+def test_names_that_clients_choose_are_bounded(metrics: Metrics) -> None:
+    """The first of them have series of their own, the others share one; an operator's model has
+    its own however many came before. Nothing is lost, in counters and in gauges."""
+    metrics.name_models(lambda model: model == "ours")
+    names = [f"theirs-{number}" for number in range(MAX_GUESTS + 10)]
+    for name in (*names, "ours"):
+        metrics.completion_tokens(name, 2)
+        metrics.first_token(name, 0.1)
+    models = tuple(
+        ModelSnapshot(id=name, state="ready", streams=3, queued=1, slots=4, slots_busy=2)
+        for name in (*names, "ours")
+    )
+    metrics.watch(lambda: Snapshot(connections=0, rooms=0, models=models))
+    read = samples(metrics)
+
+    def of(series: str, model: str, **labels: str) -> float:
+        return read[series, tuple(sorted({"model": model, **labels}.items()))]
+
+    for series in ("wsserver_tokens_total", "wsserver_streams_active", "wsserver_model_ready"):
+        labels = {"kind": "completion"} if series == "wsserver_tokens_total" else {}
+        assert sum(key[0] == series for key in read) == MAX_GUESTS + 2
+        assert of(series, "ours", **labels) == of(series, names[0], **labels)
+    assert of("wsserver_tokens_total", "other", kind="completion") == 20
+    assert of("wsserver_streams_active", "other") == 30
+    assert of("wsserver_slots", "other", state="free") == 20
+    assert of("wsserver_model_ready", "other") == 1
 
 
 def test_wrong_number_of_labels_is_an_error() -> None:

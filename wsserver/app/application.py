@@ -20,7 +20,6 @@ from wsserver.app.backend import Backend, embedded
 from wsserver.app.policies import edge_policy, limit_policy
 from wsserver.config import Config
 from wsserver.config.handover import Lifeline
-from wsserver.core.batches import Batches
 from wsserver.core.clients import Client
 from wsserver.core.departures import Departures
 from wsserver.core.idempotency import Idempotency
@@ -34,6 +33,7 @@ from wsserver.core.sessions.store import SessionError
 from wsserver.core.stopping import Stopping
 from wsserver.core.streams import Ending
 from wsserver.core.telemetry import ModelSnapshot, Snapshot
+from wsserver.gateway.alarm import Clock
 from wsserver.gateway.dispatch import Dispatcher
 from wsserver.gateway.handlers import HANDLERS
 from wsserver.gateway.http import HttpPages
@@ -114,8 +114,9 @@ class Application:
         from wsserver.app.worker import Worker
 
         commons = open_commons(config, self.metrics, self._store, self._lifeline)
-        # With several processes a supervisor has started a worker beside the gateways.
-        has_engines = config.server.processes == 1
+        # With several processes a supervisor has started a worker beside the gateways; and who has
+        # nothing to load is a gateway alone: what clients load belongs to the hosts with engines.
+        has_engines = config.server.processes == 1 and bool(config.models.start)
         worker = Worker(config, commons, self.metrics) if has_engines else None
         try:
             yield await FleetGateway(config, commons, worker).start()
@@ -158,7 +159,7 @@ class Application:
     def _build(self) -> None:
         config, backend = self.config, self._backend
         answers, models, broker = backend.answers, backend.models, backend.broker
-        batches = Batches(answers, backend.limits)
+        batches = backend.batches
         rooms = Rooms(
             broker,
             RoomAnswers(
@@ -176,6 +177,7 @@ class Application:
             if client.session_ids:  # some of them may be of the time before it took a name
                 sessions.upkeep.forget(Identity.anonymous(client.client_id, "").key)
 
+        clock = Clock(asyncio.get_running_loop())
         self.services = Services(
             answers=answers,
             batches=batches,
@@ -183,18 +185,20 @@ class Application:
             models=models,
             rooms=rooms,
             room_asks=RoomAsks(rooms, answers, RoomContexts(broker, models)),
-            clients=backend.make_clients(config.resume.window_seconds, gone, rooms.vacate),
+            clients=backend.make_clients(config.resume.window_seconds, gone, departures.moved),
             limits=backend.limits,
             limit_policy=limit_policy(config),
             idempotency=Idempotency(config.idempotency.retention_seconds),
             sessions=sessions,
-            audiences=Audiences(self.metrics),
+            audiences=Audiences(clock, self.metrics),
+            clock=clock,
             telemetry=self.metrics,
             policy=edge_policy(config),
             is_up=lambda: backend.fleet is None or backend.fleet().store_up,
             started_at=asyncio.get_running_loop().time(),
         )
         self.metrics.watch(self._snapshot)
+        self.metrics.name_models(models.is_configured)
         pages = HttpPages(self.services, self.metrics.render)
         self.listener = Listener(self.services, Dispatcher(HANDLERS), pages)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from wsserver.app.policies import limit_policy
 from wsserver.config import Config
 from wsserver.core.answers import Answers
+from wsserver.core.batches import Batches
 from wsserver.core.clients import Client, Clients
 from wsserver.core.limits import Limits, MemoryLimits
 from wsserver.core.local_answers import LocalAnswers
@@ -35,6 +36,7 @@ class Backend:
 
     Attributes:
         answers: Makes answers, or has them made.
+        batches: Has the items of batches made.
         models: Which models there are.
         limits: What callers may ask for.
         broker: The rooms.
@@ -52,6 +54,7 @@ class Backend:
     """
 
     answers: Answers
+    batches: Batches
     models: ModelDirectory
     limits: Limits
     broker: RoomBroker
@@ -98,6 +101,7 @@ def embedded(config: Config, telemetry: Telemetry) -> Backend:
     broker, presence = open_room_stores(config)
     return Backend(
         answers=answers,
+        batches=Batches(answers, limits),
         models=models,
         limits=limits,
         broker=broker,

@@ -52,6 +52,7 @@ class Commons:
     presence: RedisPresence
     endings: Endings
     mourner: Mourner
+    telemetry: Telemetry
 
     async def close(self) -> None:
         """Take leave, and close the way. Without Redis the leases end by themselves."""
@@ -107,6 +108,7 @@ def open_commons(
         presence=presence,
         endings=endings,
         mourner=Mourner(link, lifeline),
+        telemetry=telemetry,
     )
 
 

@@ -16,6 +16,7 @@ from wsserver.core.models.fleet import FleetModels
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.admission import Admission
 from wsserver.core.shared.answers import SharedAnswers
+from wsserver.core.shared.batches import SharedBatches
 from wsserver.core.shared.clients import ClientState
 from wsserver.core.shared.limits import DeferredLimits
 from wsserver.core.shared.places import FleetClients
@@ -57,12 +58,15 @@ class FleetGateway:
         self._ledger = RedisLedger(link, node)
         self._shared_clients = RedisClients(link, node)
         self._order = RedisTurnOrder(link, commons.streams.living)
+        self._repeats = RedisIdempotency(link, config.idempotency.retention_seconds)
         self._answers = SharedAnswers(
             streams=commons.streams,
             queue=commons.queue,
             admission=Admission(
-                RedisIdempotency(link, config.idempotency.retention_seconds),
+                self._repeats,
                 commons.limits,
+                commons.streams,
+                telemetry=commons.telemetry,
                 node=node,
                 nodes=commons.nodes.alive,
             ),
@@ -93,10 +97,12 @@ class FleetGateway:
                 log.warning("this gateway waits for Redis: %s", error)
                 await asyncio.sleep(RETRY_EVERY)
         commons, worker = self._commons, self._worker
+        limits = DeferredLimits(commons.limits, commons.telemetry)
         return Backend(
             answers=self._answers,
+            batches=SharedBatches(self._answers, limits, self._repeats),
             models=self._models,
-            limits=DeferredLimits(commons.limits),
+            limits=limits,
             broker=commons.broker,
             presence=commons.presence,
             load_models=(lambda: None) if worker is None else worker.start,

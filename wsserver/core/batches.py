@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from wsserver.core.answers import Answers
-from wsserver.core.ask import Answer, Ask
+from wsserver.core.ask import Answer, Ask, Claim
 from wsserver.core.ids import new_id
 from wsserver.core.limits import Limits
 from wsserver.core.results import failure, result
@@ -38,8 +38,8 @@ class ItemOutcome:
 class Batch:
     """State of one batch. ``outcomes`` is in the order in which the items ended."""
 
-    def __init__(self, asks: Sequence[Ask], accepted_at: float) -> None:
-        self.batch_id = new_id("bat")
+    def __init__(self, asks: Sequence[Ask], accepted_at: float, batch_id: str = "") -> None:
+        self.batch_id = batch_id or new_id("bat")
         self.asks = asks
         self.accepted_at = accepted_at
         self.outcomes: list[ItemOutcome] = []
@@ -47,10 +47,13 @@ class Batch:
         self.next_index = 0
         self.stop: tuple[StopReason, str] | None = None
         self.watchers: set[Watcher] = set()
+        self.on_item: Callable[[Answer], object] = _ignore  # told each answer that begins
         self.on_end: list[Callable[[Batch], object]] = []
         self.asker_is_gone = False
         self.is_held = False  # its start is not told yet: it may still be refused
         self.refusal: WireError | None = None
+        self.is_elsewhere = False  # another process goes on with it: here it is over, unended
+        self.claim: Claim | None = None
 
     @property
     def total(self) -> int:
@@ -58,7 +61,8 @@ class Batch:
 
     @property
     def is_ended(self) -> bool:
-        return len(self.outcomes) == self.total or self.refusal is not None
+        is_over = self.refusal is not None or self.is_elsewhere
+        return is_over or len(self.outcomes) == self.total
 
     def summary(self) -> events.BatchSummary:
         """Counts, and the mean latency of the successful items in ms."""
@@ -76,6 +80,9 @@ class Batch:
 class Batches:
     """The batches of this process that have not ended."""
 
+    is_shared = False
+    """Whether other processes can go on with them."""
+
     def __init__(self, answers: Answers, limits: Limits) -> None:
         self._answers = answers
         self._limits = limits
@@ -88,14 +95,18 @@ class Batches:
         return self._batches.get(batch_id)
 
     def submit(
-        self, asks: Sequence[Ask], admission: Coroutine[None, None, None] | None = None
+        self,
+        asks: Sequence[Ask],
+        admission: Coroutine[None, None, None] | None = None,
+        *,
+        batch_id: str = "",
     ) -> Batch:
         """Accept a batch and begin as many items as there are places.
 
         With an ``admission`` nothing is begun or told before that has let it pass.
         """
         loop = asyncio.get_running_loop()
-        batch = Batch(asks, loop.time())
+        batch = Batch(asks, loop.time(), batch_id)
         self._batches[batch.batch_id] = batch
         if admission is None:
             self._fill(batch)
@@ -105,6 +116,12 @@ class Batches:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return batch
+
+    def claim_id(self, batch: Batch, claim: Claim) -> None:
+        """The asker gave the request an id: told in the same step as its acceptance."""
+
+    def let_go(self, batch: Batch) -> None:
+        """Leave a batch that nobody follows here to whoever is asked for it again."""
 
     def stop(self, batch: Batch, reason: StopReason, by: str) -> None:
         """Stop what runs, never begin what waits. Idempotent."""
@@ -161,10 +178,15 @@ class Batches:
             except WireError as error:
                 self._record(batch, ItemOutcome(index, error=error))
                 continue
-            batch.running[index] = answer
-            answer.on_end.append(partial(self._item_ended, batch, index))
+            self._follow(batch, index, answer)
+
+    def _follow(self, batch: Batch, index: int, answer: Answer) -> None:
+        batch.running[index] = answer
+        answer.on_end.append(partial(self._item_ended, batch, index))
 
     def _item_ended(self, batch: Batch, index: int, answer: Answer) -> None:
+        if batch.is_elsewhere:
+            return
         del batch.running[index]
         record, ending = answer.record, answer.record.ending
         if ending is None:
@@ -186,6 +208,10 @@ class Batches:
         del self._batches[batch.batch_id]
         for callback in batch.on_end:
             callback(batch)
+
+
+def _ignore(_: object) -> None:
+    pass
 
 
 def _set(event: asyncio.Event, _: Batch) -> None:

@@ -132,6 +132,10 @@ class Clients:
         self._clients: dict[str, Client] = {}
         self._by_token: dict[str, Client] = {}
 
+    def begin_batch(self, client: Client, batch: Batch) -> None:
+        """Note a batch that a client has asked for."""
+        client.begin_batch(batch)
+
     def __len__(self) -> int:
         return len(self._clients)
 

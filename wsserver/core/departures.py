@@ -28,7 +28,7 @@ class Departures:
 
     def dropped(self, client: Client, followed: Iterable[Answer | Batch]) -> None:
         """A client's connection is gone; ``followed`` is what was followed on it."""
-        for answer in list(client.answers.values()):
+        for answer in _by_themselves(client):
             if answer.ask.options.on_disconnect == "cancel":
                 self._answers.orphaned(answer)
         for batch in list(client.batches.values()):
@@ -47,13 +47,25 @@ class Departures:
     def gone(self, client: Client) -> None:
         """A client's resume window is over."""
         self._rooms.depart(client)
-        for answer in list(client.answers.values()):
+        for answer in _by_themselves(client):
             answer.asker_is_gone = True
             self._answers.orphaned(answer)
         for batch in list(client.batches.values()):
             batch.asker_is_gone = True
             self._stop_unless_followed(batch)
 
+    def moved(self, client: Client) -> None:
+        """Another process has the client now, and what it asked for goes on there."""
+        self._rooms.vacate(client)
+        for batch in list(client.batches.values()):
+            self._batches.let_go(batch)
+
     def _stop_unless_followed(self, batch: Batch) -> None:
         if batch.asks[0].options.on_disconnect != "detach" and not batch.watchers:
             self._batches.stop(batch, StopReason.DISCONNECT, "server")
+
+
+def _by_themselves(client: Client) -> list[Answer]:
+    """What a client asked for, without the items of batches that are led here."""
+    items = {a.stream_id for batch in client.batches.values() for a in batch.running.values()}
+    return [answer for answer in client.answers.values() if answer.stream_id not in items]

@@ -105,6 +105,12 @@ class LimitReport:
     reset_in: float
 
 
+def limit_of(error: WireError) -> str:
+    """The limit that has refused something, as it is counted."""
+    is_full = error.code is ErrorCode.TOO_MANY_STREAMS
+    return "max_concurrent_streams" if is_full else "requests_per_minute"
+
+
 class Limits(Protocol):
     """Admission of work. Control messages never come here."""
 

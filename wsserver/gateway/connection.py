@@ -66,6 +66,7 @@ class Connection:
         self.unreadable: list[float] = []  # loop times of the last unreadable frames
         self.outbox = Outbox(
             link,
+            services.clock,
             send_timeout=policy.send_timeout,
             on_stalled=self._stalled,
             on_sent=self._sent,
@@ -95,7 +96,7 @@ class Connection:
     def send_shared(self, broadcast: Broadcast) -> None:
         """Queue an event that others get, too; never blocks."""
         if self.is_open:
-            self.outbox.send(broadcast.frame(self.encoding))
+            self.outbox.send_now(broadcast.frame(self.encoding))
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run something that takes its time, for as long as the connection lives."""

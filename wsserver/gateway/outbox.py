@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from wsserver.gateway.alarm import Alarm
+from wsserver.gateway.alarm import SOON, Alarm, Clock
 from wsserver.gateway.framing import Shared
 
 MAX_CONTROL_FRAMES = 256
@@ -70,6 +70,7 @@ class Outbox:
 
     Args:
         link: The socket.
+        clock: Wakes it.
         send_timeout: Seconds for which the socket may take nothing.
         on_stalled: Called once when it did, or when control frames overflow.
         on_sent: Told the size of each payload.
@@ -92,6 +93,7 @@ class Outbox:
     def __init__(
         self,
         link: Link,
+        clock: Clock,
         *,
         send_timeout: float,
         on_stalled: Callable[[], None],
@@ -104,7 +106,7 @@ class Outbox:
         self._on_sent = on_sent
         self._control: deque[bytes] = deque()
         self._ready: dict[View, None] = {}  # ordered: the first has waited longest
-        self._alarm = Alarm(self.flush)
+        self._alarm = Alarm(clock, self.flush)
         self._stall_timer: asyncio.TimerHandle | None = None
         self._stalled_bytes = 0
         self._closed = False
@@ -122,6 +124,15 @@ class Outbox:
         elif self._link.is_writable:
             self._alarm.set(0.0)
 
+    def send_now(self, payload: bytes) -> None:
+        """As for `send`, without waiting for more where nothing waits: for what goes to many, of
+        whom each would have a turn of the loop to itself."""
+        if self._closed or self._control or not self._link.is_writable:
+            self.send(payload)
+            return
+        self._on_sent(len(payload))
+        self._link.write([payload])
+
     def push(self, frames: Shared) -> bool:
         """Send at once what others get, too, behind the control frames. False if the socket is
         full, or closed."""
@@ -138,7 +149,7 @@ class Outbox:
             self._ready[view] = None
             if self._link.is_writable:
                 self._alarm.set(view.due or 0.0)
-        elif self._alarm.is_set and (due := view.due) is not None:
+        elif self._alarm.at > SOON and (due := view.due) is not None:
             self._alarm.set(due)
 
     def drop(self, view: View) -> None:

@@ -45,11 +45,14 @@ def once(call: Call, kind: type[Outcome], begin: Callable[[], Outcome]) -> Outco
         claim = Claim(identity.key, call.request_id, entry.fingerprint)
         connection.services.answers.claim_id(outcome, claim)
         outcome.on_replaced = partial(_replace, call, entry, outcome)
+    elif isinstance(outcome, Batch) and is_named:
+        claim = Claim(identity.key, call.request_id, entry.fingerprint)
+        connection.services.batches.claim_id(outcome, claim)
 
     def ended(what: object) -> None:
         # Under an id that the server made nobody can ask again.
         is_refused = (isinstance(what, Answer) and what.is_refused) or (
-            isinstance(what, Batch) and what.refusal is not None
+            isinstance(what, Batch) and (what.refusal is not None or what.is_elsewhere)
         )
         if not is_named or is_refused:
             idempotency.forget(entry)

@@ -6,14 +6,21 @@ in one process (tests) share nothing. Only the event loop calls it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from wsserver.core.telemetry import FrameKind, ResumeResult, Snapshot, SnapshotSource
+from wsserver.core.telemetry import (
+    FrameKind,
+    ModelSnapshot,
+    ResumeResult,
+    Snapshot,
+    SnapshotSource,
+)
+from wsserver.observe.labels import ModelLabels
 from wsserver.observe.series import Counter, Histogram
 
 PREFIX = "wsserver_"
@@ -30,6 +37,8 @@ class Metrics(Collector):
 
     def __init__(self, version: str) -> None:
         self._version = version
+        self._labels = ModelLabels()
+        self._label = self._labels.of
         self._source: SnapshotSource = lambda: Snapshot(connections=0, rooms=0)
         self._series: list[Counter | Histogram] = []
         self._declare_counters()
@@ -88,6 +97,10 @@ class Metrics(Collector):
         """Read gauges from ``source`` from now on; before it they are zero."""
         self._source = source
 
+    def name_models(self, is_configured: Callable[[str], bool]) -> None:
+        """Give a label of its own to each model for which that is true; see `ModelLabels`."""
+        self._labels.is_configured = is_configured
+
     def render(self) -> tuple[bytes, str]:
         """Return the text exposition and its content type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
@@ -110,7 +123,7 @@ class Metrics(Collector):
         info = GaugeMetricFamily(PREFIX + "build_info", "Always 1.", labels=["version"])
         info.add_metric([self._version], 1)
         yield info
-        yield from _gauges(self._source())
+        yield from _gauges(self._source(), self._label)
         for series in self._series:
             yield series.family()
 
@@ -129,19 +142,19 @@ class Metrics(Collector):
         self._requests.add(1, (type, outcome))
 
     def stream_ended(self, model: str, reason: str) -> None:
-        self._ends.add(1, (model, reason))
+        self._ends.add(1, (self._label(model), reason))
 
     def prompt_tokens(self, model: str, count: int) -> None:
-        self._tokens.add(count, (model, "prompt"))
+        self._tokens.add(count, (self._label(model), "prompt"))
 
     def completion_tokens(self, model: str, count: int) -> None:
-        self._tokens.add(count, (model, "completion"))
+        self._tokens.add(count, (self._label(model), "completion"))
 
     def first_token(self, model: str, seconds: float) -> None:
-        self._first_token.observe(seconds, (model,))
+        self._first_token.observe(seconds, (self._label(model),))
 
     def queue_waited(self, model: str, seconds: float) -> None:
-        self._queue_wait.observe(seconds, (model,))
+        self._queue_wait.observe(seconds, (self._label(model),))
 
     def token_lagged(self, seconds: float) -> None:
         self._token_lag.observe(seconds)
@@ -163,13 +176,13 @@ class Metrics(Collector):
         self._limited.add(1, (limit,))
 
     def model_loaded(self, model: str, seconds: float) -> None:
-        self._load.observe(seconds, (model,))
+        self._load.observe(seconds, (self._label(model),))
 
     def model_load_failed(self, model: str) -> None:
-        self._load_failures.add(1, (model,))
+        self._load_failures.add(1, (self._label(model),))
 
     def engine_restarted(self, model: str) -> None:
-        self._restarts.add(1, (model,))
+        self._restarts.add(1, (self._label(model),))
 
     # What the monitors of `wsserver.observe.runtime` report.
 
@@ -182,7 +195,7 @@ class Metrics(Collector):
         self._gc_pause.observe(seconds)
 
 
-def _gauges(snapshot: Snapshot) -> Iterator[Metric]:
+def _gauges(snapshot: Snapshot, label: Callable[[str], str]) -> Iterator[Metric]:
     def gauge(name: str, help: str, *labels: str) -> GaugeMetricFamily:
         return GaugeMetricFamily(PREFIX + name, help, labels=labels)
 
@@ -194,12 +207,16 @@ def _gauges(snapshot: Snapshot) -> Iterator[Metric]:
     queue = gauge("queue_depth", "Requests waiting for a slot or a load now.", "model")
     slots = gauge("slots", "Places of the engine now.", "model", "state")
     ready = gauge("model_ready", "1 if the model answers now.", "model")
+    by_label: dict[str, list[ModelSnapshot]] = {}
     for model in snapshot.models:
-        streams.add_metric([model.id], model.streams)
-        queue.add_metric([model.id], model.queued)
-        slots.add_metric([model.id, "busy"], model.slots_busy)
-        slots.add_metric([model.id, "free"], model.slots - model.slots_busy)
-        ready.add_metric([model.id], float(model.state == "ready"))
+        by_label.setdefault(label(model.id), []).append(model)
+    for name, models in by_label.items():
+        busy = sum(model.slots_busy for model in models)
+        streams.add_metric([name], sum(model.streams for model in models))
+        queue.add_metric([name], sum(model.queued for model in models))
+        slots.add_metric([name, "busy"], busy)
+        slots.add_metric([name, "free"], sum(model.slots for model in models) - busy)
+        ready.add_metric([name], float(any(model.state == "ready" for model in models)))
     yield from (connections, rooms, streams, queue, slots, ready)
     if snapshot.fleet is not None:
         store = gauge("store_up", "1 if the store that all processes share answers.")

@@ -23,6 +23,7 @@ from wsserver.core.streams.follower import Cursor, Follower, Step
 from wsserver.core.streams.mirror import Mirror
 from wsserver.core.streams.record import StreamRecord
 from wsserver.core.telemetry import NullTelemetry
+from wsserver.gateway.alarm import Clock
 from wsserver.gateway.framing import Shared
 from wsserver.gateway.outbox import Outbox
 from wsserver.gateway.views import Audience, Audiences
@@ -50,7 +51,9 @@ class SocketLine:
         self._unsent = 0
         self._under_way: deque[bytes] = deque()
         self._is_blocked = False
-        self.outbox = Outbox(self, send_timeout=15, on_stalled=self.cut, on_sent=lambda _: None)
+        self.outbox = Outbox(
+            self, gateway.clock, send_timeout=15, on_stalled=self.cut, on_sent=lambda _: None
+        )
 
     @property
     def is_writable(self) -> bool:
@@ -246,7 +249,8 @@ class Gateway:
         self.rng = rng
         self.sabotage = sabotage
         self.followed: dict[str, Followed] = {}
-        self.audiences = Audiences(NullTelemetry(), at_once=2)
+        self.clock = Clock(loop)
+        self.audiences = Audiences(self.clock, NullTelemetry(), at_once=2)
         self._deaf_until = 0.0
 
     def connect(self, viewer: Viewer, cursor: Cursor) -> SocketLine:

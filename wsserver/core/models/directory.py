@@ -114,6 +114,9 @@ class ModelDirectory(Protocol):
     def all(self) -> Sequence[ModelView]:
         """All models, loaded or not."""
 
+    def is_configured(self, model_id: str) -> bool:
+        """Whether an id is an operator's, and not one that a client has chosen."""
+
     def queued(self, model: ModelView) -> int:
         """Requests that wait for the model."""
 

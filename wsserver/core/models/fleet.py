@@ -69,6 +69,10 @@ class FleetModels:
         self._fleet.freshen()
         return list(self._models.values())
 
+    def is_configured(self, model_id: str) -> bool:
+        """Whether an id is an operator's, as far as workers have told."""
+        return model_id in self._models and self._models[model_id].is_configured
+
     def queued(self, model: ModelView) -> int:
         """Requests that wait for the model, as its workers last looked."""
         return _ours(model).queued
@@ -241,11 +245,9 @@ class FleetModels:
 
     async def close(self) -> None:
         """Wait no more for what was asked of workers. It goes on there."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _name(self, source: str, model_id: str | None) -> str:
         """The id under which a source that is nobody's id will be loaded."""
@@ -288,7 +290,7 @@ class FleetModels:
         room need not be asked of all, since the emptiest was asked first.
         """
         refusal = WireError(ErrorCode.MODEL_NOT_READY, "No worker is there.", retryable=True)
-        has_it = set(model.nodes_loaded())
+        has_it = model.nodes_loaded()
         for worker in sorted(self._fleet.workers, key=lambda w: (w.node not in has_it, w.loaded)):
             load.node = worker.node
             try:

@@ -79,6 +79,10 @@ class ModelRegistry:
         """All models, loaded or not."""
         return list(self._models.values())
 
+    def is_configured(self, model_id: str) -> bool:
+        """Whether an id is an operator's, and not one that a client has chosen."""
+        return model_id in self.sources.configured
+
     def queued(self, model: ModelView) -> int:
         """Requests that wait for the model."""
         return self._waiting.depth(model.id)

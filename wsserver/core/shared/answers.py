@@ -266,7 +266,7 @@ class SharedAnswers(LedAnswers):
         if answer is None:
             return
         self._has_ended(answer)
-        self._spawn(self._admission.settle(answer))
+        self._admission.settle(answer)
         self._streams.release(record.stream_id)
 
     def _mirror_rewound(self, record: StreamRecord, offset: int) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 
-from wsserver.core.limits import LimitReport
+from wsserver.core.limits import LimitReport, limit_of
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.led import store_away
 from wsserver.core.shared.ports import SharedLimits
+from wsserver.core.telemetry import Telemetry
+from wsserver_protocol.errors import WireError
 
 
 class DeferredLimits:
     """Lets everything pass: `Admission` asks the fleet's limits before a start is told."""
 
-    def __init__(self, limits: SharedLimits) -> None:
+    def __init__(self, limits: SharedLimits, telemetry: Telemetry) -> None:
         self._limits = limits
+        self._telemetry = telemetry
 
     def admit(self, key: str, requests: int, now: float) -> None:
         """Nothing yet: each answer is charged at its admission."""
@@ -26,6 +29,9 @@ class DeferredLimits:
     async def _admit(self, key: str, requests: int) -> None:
         try:
             await self._limits.admit(key, requests)
+        except WireError as error:
+            self._telemetry.rate_limited(limit_of(error))
+            raise
         except StoreUnavailable:
             raise store_away() from None
 

@@ -11,7 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 
+from wsserver.core.ask import Answer
+from wsserver.core.batches import Batch
 from wsserver.core.clients import Attached, Client, Clients, token_digest, token_owner
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.clients import ClientState, SharedClients
@@ -69,6 +72,15 @@ class FleetClients(Clients):
             self._dirty.add(client)
             if self._writing is None:
                 self._writing = asyncio.get_running_loop().create_task(self._write())
+
+    def begin_batch(self, client: Client, batch: Batch) -> None:
+        """Its items are the client's answers: whoever clears what the client leaves finds them."""
+        super().begin_batch(client, batch)
+        batch.on_item = partial(self._item_begun, client)
+
+    def _item_begun(self, client: Client, item: Answer) -> None:
+        client.begin(item)
+        self.touched(client)
 
     def issue_token(self, client: Client) -> str:
         token = super().issue_token(client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wsserver.core.batches import Batch
 from wsserver.core.engine import ChatMessage
+from wsserver.core.shared.batches import batch_name
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver.gateway.handlers.generation import admit, make_ask
 from wsserver.gateway.handlers.streams import batch_asked_as
@@ -33,8 +34,11 @@ def batch(call: Call) -> Reply:
         ]
         admit(connection, asks[0], len(asks))
         admission = services.limits.admission(asks[0].owner.limit_key, len(asks))
-        accepted = services.batches.submit(asks, admission)
-        connection.client.begin_batch(accepted)
+        # Known to be the same on any gateway, if it is sent again.
+        is_named = request.request_id is not None and services.batches.is_shared
+        name = batch_name(asks[0].owner.key, call.request_id) if is_named else ""
+        accepted = services.batches.submit(asks, admission, batch_id=name)
+        services.clients.begin_batch(connection.client, accepted)
         return accepted
 
     connection.follow_batch(once(call, Batch, begin), request_id=call.request_id)

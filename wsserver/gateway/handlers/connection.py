@@ -225,7 +225,7 @@ def _take_place(connection: Connection, client: Client) -> None:
         client.begin(answer)
     for batch in list(newcomer.batches.values()):
         del newcomer.batches[batch.batch_id]
-        client.begin_batch(batch)
+        services.clients.begin_batch(client, batch)
     newcomer.connection = None
     services.clients.forget(newcomer)
     if older is not None:

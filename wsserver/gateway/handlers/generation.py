@@ -7,6 +7,7 @@ import asyncio
 from wsserver.core.ask import Answer, Ask
 from wsserver.core.engine import ChatMessage
 from wsserver.core.identity import PRIORITY_HIGH
+from wsserver.core.limits import limit_of
 from wsserver.core.models.fallbacks import select
 from wsserver.core.sessions.turns import Wish
 from wsserver.gateway.connection import Connection
@@ -148,12 +149,12 @@ def admit(connection: Connection, ask: Ask, count: int, *, checks_options: bool 
         require_scope(connection, PRIORITY_HIGH)
     select(services.models, ask.model, ask.options if checks_options else None)
     key = ask.owner.limit_key
-    services.limits.require_place(key)
     try:
+        services.limits.require_place(key)
         services.limits.admit(key, count, asyncio.get_running_loop().time())
     except WireError as error:
-        services.telemetry.rate_limited("requests_per_minute")
-        raise error
+        services.telemetry.rate_limited(limit_of(error))
+        raise
 
 
 def _messages(request: requests.Generate | requests.Stream) -> tuple[ChatMessage, ...]:

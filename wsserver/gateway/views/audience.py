@@ -18,10 +18,10 @@ from weakref import WeakValueDictionary
 
 from wsserver.core.ask import Answer
 from wsserver.core.telemetry import Telemetry
-from wsserver.gateway.alarm import Alarm
+from wsserver.gateway.alarm import Alarm, Clock
 from wsserver.gateway.framing import Shared
 from wsserver.gateway.outbox import WRITE_BATCH_BYTES
-from wsserver.gateway.views.pieces import end_frame, next_beat, piece_frame
+from wsserver.gateway.views.pieces import end_for_all, next_beat, piece_for_all
 from wsserver.gateway.views.stream import StreamView
 from wsserver_protocol.codec import Encoding
 
@@ -34,11 +34,13 @@ class Audiences:
     """The audiences of a process. Each lives as long as a view that may join it.
 
     Args:
+        clock: Wakes them.
         telemetry: Told what is sent.
         at_once: Members that are fed in one turn of the loop.
     """
 
-    def __init__(self, telemetry: Telemetry, *, at_once: int = AT_ONCE) -> None:
+    def __init__(self, clock: Clock, telemetry: Telemetry, *, at_once: int = AT_ONCE) -> None:
+        self._clock = clock
         self._telemetry = telemetry
         self._at_once = at_once
         self._audiences: WeakValueDictionary[tuple[str, Encoding, float], Audience] = (
@@ -54,7 +56,12 @@ class Audiences:
         audience = self._audiences.get(key)
         if audience is None or audience.answer is not answer:  # let go of, and found anew
             audience = self._audiences[key] = Audience(
-                answer, encoding, interval, telemetry=self._telemetry, at_once=self._at_once
+                answer,
+                encoding,
+                interval,
+                clock=self._clock,
+                telemetry=self._telemetry,
+                at_once=self._at_once,
             )
         return audience
 
@@ -80,6 +87,7 @@ class Audience:
         answer: What they watch.
         encoding: How it is told to them.
         interval: Seconds over which text is joined into one piece; 0: a frame a token.
+        clock: Wakes it.
         telemetry: Told what is sent.
         at_once: Members that are fed in one turn of the loop.
     """
@@ -90,6 +98,7 @@ class Audience:
         encoding: Encoding,
         interval: float,
         *,
+        clock: Clock,
         telemetry: Telemetry,
         at_once: int,
     ) -> None:
@@ -102,7 +111,7 @@ class Audience:
         self._cursor = 0  # of all, once the round is over
         self._next_at = 0.0
         self._round: Round | None = None
-        self._alarm = Alarm(self._feed)
+        self._alarm = Alarm(clock, self._feed)
 
     def admit(self, view: StreamView, next_at: float) -> bool:
         """Feed a view from now on. False if it stands elsewhere, or the answer has ended.
@@ -169,13 +178,13 @@ class Audience:
                 break
             piece = record.transcript.piece(self._cursor, single=not self._interval)
             self._cursor = piece.end
-            payloads.append(piece_frame(self.answer, self._encoding, piece))
+            payloads.append(piece_for_all(self.answer, self._encoding, piece))
             size += len(payloads[-1])
             if piece.end == len(record.transcript):
                 self._next_at = next_beat(record, self._interval, now)
         is_last = record.ending is not None and self._cursor == len(record.transcript)
         if record.ending is not None and is_last:
-            payloads.append(end_frame(self.answer, self._encoding, record.ending))
+            payloads.append(end_for_all(self.answer, self._encoding, record.ending))
         if not payloads:
             return None
         frames = Shared(payloads, is_text=self._encoding.is_text)

@@ -38,7 +38,7 @@ class BatchView(BaseView):
         batch = self.batch
         if batch.refusal is not None:
             return self._refused(batch.refusal)
-        if batch.is_held:
+        if batch.is_held or batch.is_elsewhere:
             return None
         if not self._is_open:
             self._is_open = True

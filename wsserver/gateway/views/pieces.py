@@ -30,40 +30,41 @@ def shared(
     return known[1]
 
 
+def piece_for_all(answer: Answer, encoding: Encoding, piece: Piece) -> bytes:
+    """A piece of text, for every watcher."""
+    what = (piece.start, piece.end)
+    return shared(answer, encoding, "piece", lambda: piece_frame(answer, encoding, piece), what)
+
+
 def piece_frame(
     answer: Answer, encoding: Encoding, piece: Piece, request_id: str | None = None
 ) -> bytes:
-    """A piece of text, for its asker or (without requestId) for every watcher."""
+    """A piece of text."""
     record = answer.record
+    return encode_token(
+        encoding,
+        record.stream_id,
+        piece.text,
+        piece.position,
+        piece.tokens,
+        piece.end,
+        wall_ms(),
+        request_id,
+        answer.ask.room_id,
+        logprobs_between(record, piece.start, piece.end) if record.logprobs else None,
+    )
 
-    def make() -> bytes:
-        return encode_token(
-            encoding,
-            record.stream_id,
-            piece.text,
-            piece.position,
-            piece.tokens,
-            piece.end,
-            wall_ms(),
-            request_id,
-            answer.ask.room_id,
-            logprobs_between(record, piece.start, piece.end) if record.logprobs else None,
-        )
 
-    if request_id is not None:
-        return make()
-    return shared(answer, encoding, "piece", make, what=(piece.start, piece.end))
+def end_for_all(answer: Answer, encoding: Encoding, ending: Ending) -> bytes:
+    """The terminal event, for every watcher."""
+    return shared(answer, encoding, "end", lambda: end_frame(answer, encoding, ending))
 
 
 def end_frame(
     answer: Answer, encoding: Encoding, ending: Ending, request_id: str | None = None
 ) -> bytes:
-    """The terminal event, for its asker or (without requestId) for every watcher."""
-
-    def make() -> bytes:
-        return encode(stream_terminal(answer, ending, request_id), encoding)
-
-    return make() if request_id is not None else shared(answer, encoding, "end", make)
+    """The terminal event."""
+    return encode(stream_terminal(answer, ending, request_id), encoding)
 
 
 def next_beat(record: StreamRecord, interval: float, now: float) -> float:
@@ -77,4 +78,5 @@ def next_beat(record: StreamRecord, interval: float, now: float) -> float:
     start = record.first_token_at or record.accepted_at
     beat = start + ((now - start) // interval + 1) * interval
     # Sent a little before a beat: the one after it, so that pieces keep their distance.
-    return beat if beat - now > interval / 2 else beat + interval
+    # A whole millisecond, as the loop has them: a timer may not ring a moment before it.
+    return round(beat if beat - now > interval / 2 else beat + interval, 3)

@@ -10,7 +10,14 @@ from wsserver.core.results import milliseconds
 from wsserver.gateway.framing import Shared
 from wsserver.gateway.outbox import Outbox
 from wsserver.gateway.views.base import BaseView
-from wsserver.gateway.views.pieces import end_frame, next_beat, piece_frame, shared
+from wsserver.gateway.views.pieces import (
+    end_for_all,
+    end_frame,
+    next_beat,
+    piece_for_all,
+    piece_frame,
+    shared,
+)
 from wsserver_protocol import events
 from wsserver_protocol.codec import Encoding
 from wsserver_protocol.options import DEFAULT_PROGRESS_EVERY
@@ -150,6 +157,8 @@ class StreamView(BaseView):
             return self._piece(now)
         if record.ending is not None and not self.is_done:
             self.end()
+            if self.request_id is None:
+                return end_for_all(self.answer, self._encoding, record.ending)
             return end_frame(self.answer, self._encoding, record.ending, self.request_id)
         return None
 
@@ -224,6 +233,8 @@ class StreamView(BaseView):
             before = piece.position - piece.tokens
             if piece.position // self._every > before // self._every:
                 self._progress_at = piece.position
+        if self.request_id is None:
+            return piece_for_all(self.answer, self._encoding, piece)
         return piece_frame(self.answer, self._encoding, piece, self.request_id)
 
     def _progress(self, now: float) -> bytes:

@@ -1,4 +1,4 @@
-"""How a process becomes an answer's writer."""
+"""How a process becomes an answer's writer, and lets it go."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from typing import Any, NamedTuple
 
 from wsserver.core.ids import new_id
 from wsserver.core.sessions.store import StoreUnavailable
-from wsserver.core.streams import StreamRecord
+from wsserver.core.streams import Ending, StreamRecord
 from wsserver.core.streams.writer import LogWriter
 from wsserver.stores.redis.link import PUBLISH, RedisLink
 from wsserver.stores.redis.listening import hear_and_ask
-from wsserver.stores.redis.stream_format import logprobs_of, stream_keys, writer_channel
+from wsserver.stores.redis.stream_format import (
+    logprobs_of,
+    pack_ending,
+    stream_keys,
+    writer_channel,
+)
 from wsserver.stores.redis.stream_writing import Writing
-from wsserver_protocol.lifecycle import StreamStep
+from wsserver_protocol.lifecycle import StopReason, StreamStep
 
 CLAIM_SECONDS = 10.0
 """For a claim while Redis is away: less than the lease of the job, which is another's then."""
@@ -47,6 +52,26 @@ async def claim(link: RedisLink, stream_id: str, hear: Callable[[bytes], None]) 
             if loop.time() > until:
                 return None
             await asyncio.sleep(RETRY_SECONDS)
+
+
+async def give_back(link: RedisLink, writing: Writing, patience: float) -> None:
+    """Give a claim back with the text that is not written yet; for ``patience`` seconds."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + patience
+    while loop.time() < until:
+        try:
+            reply = await link.call(*writing.call_to_release())
+            if reply[0] != b"short":  # fenced: it was done before, or someone was faster
+                return
+            writing.replied(writing.writer.rest, reply)
+        except StoreUnavailable:
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def ask_for_end(link: RedisLink, stream_id: str) -> None:
+    """Nobody wants an answer: its asker is gone, and who looked died without a word."""
+    ending = pack_ending(Ending.stopped(StopReason.DISCONNECT, "server"))
+    await link.call("streams/cancel", stream_keys(stream_id), (ending, new_id("can"), PUBLISH))
 
 
 async def _claim(

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.streams import StreamRecord
 from wsserver.core.streams.doorbells import Appended
-from wsserver.core.streams.writer import Append, Finish, LogWriter, Refusal, Reply
+from wsserver.core.streams.writer import Append, LogWriter, Operation, Refusal, Reply, Seal
 from wsserver.stores.redis.link import PUBLISH, Argument
 from wsserver.stores.redis.stream_format import (
     Logprobs,
@@ -53,6 +53,7 @@ class Writing:
         is_orphan: Its end was asked for because of that.
         away_since: Loop time of the first failure in a row.
         is_in_doubt: Redis may have lost the answer.
+        sealed: Done when its end is decided; failed when that is another writer's to do.
     """
 
     __slots__ = (
@@ -70,6 +71,7 @@ class Writing:
         "is_unwanted",
         "leave",
         "record",
+        "sealed",
         "writer",
     )
 
@@ -89,6 +91,7 @@ class Writing:
         self.is_sending = self.is_lost = self.is_unwanted = self.is_orphan = False
         self.away_since: float | None = None
         self.is_in_doubt = False
+        self.sealed: asyncio.Future[None] | None = None
         self._id = own
         self._keys = stream_keys(record.stream_id)
         self._needs_all_keys = False  # for the next append
@@ -119,7 +122,7 @@ class Writing:
         self.writer.write(text.encode(), tokens)
         return len(transcript)
 
-    def next_operation(self) -> Append | Finish | None:
+    def next_operation(self) -> Operation | None:
         """What to send now; in doubt, be it nothing, to learn whether the answer is there."""
         operation = self.writer.next_operation()
         if operation is None and self.is_in_doubt and not self.writer.is_over:
@@ -137,14 +140,19 @@ class Writing:
         bell = Appended(self.writer.fence, start, data, transcript.generated)
         return Rung(bell, self._logprobs(start, end))
 
-    def replied(self, operation: Append | Finish, reply: list[Any]) -> None:
-        """Redis answered: a verdict and the length of its text."""
+    def replied(self, operation: Operation, reply: int | list[Any]) -> None:
+        """Redis answered: a verdict and the length of its text, or that alone where all is well."""
+        self.away_since, self.is_in_doubt = None, False
+        if isinstance(reply, int):
+            self.is_unwanted = self._needs_all_keys = False
+            self.writer.taken(reply)
+            return
         length = reply[1] if len(reply) > 1 else 0
         self.writer.replied(operation, Reply(length, _REFUSALS[reply[0]]))
         wish = reply[3] if len(reply) > 3 else 0
         self.is_unwanted, self._needs_all_keys = wish == UNWANTED, wish == ALL_KEYS
 
-    def call_for(self, operation: Append | Finish, retention: int) -> Call:
+    def call_for(self, operation: Operation, retention: int) -> Call:
         """The call of an operation; ``retention`` in milliseconds."""
         if isinstance(operation, Append):
             args = self._text(operation)
@@ -152,6 +160,8 @@ class Writing:
             keys = self._keys if has_logprobs or self._needs_all_keys else self._keys[:2]
             return "streams/append", keys, [*args, PUBLISH]
         ending = pack_ending(operation.ending)
+        if isinstance(operation, Seal):
+            return self._call("seal", operation.fence, self._id, operation.total, ending)
         return self._call("finish", operation.fence, self._id, operation.total, ending, retention)
 
     def call_to_release(self) -> Call:
