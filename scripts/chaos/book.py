@@ -141,8 +141,12 @@ class Book:
         if asked.stream_id is None:
             asked.stream_id, asked.message_id = stream_id, frame.get("messageId")
             self.answers[stream_id] = asked
-        elif asked.stream_id != stream_id and not self.may_have_lost(asked):
-            self.wrong("a repeat was run again", asked.stream_id, frame)
+        elif asked.stream_id != stream_id:
+            if not self.may_have_lost(asked):
+                self.wrong("a repeat was run again", asked.stream_id, frame)
+            # Redis does not know the first one any more: this is the answer now.
+            asked.stream_id, asked.message_id, asked.end = stream_id, frame.get("messageId"), None
+            self.answers[stream_id] = asked
 
     def text(self, stream_id: str, begin: int, data: bytes) -> None:
         """Text of an answer has come to someone."""

@@ -213,11 +213,21 @@ class Blows:
         await asyncio.to_thread(network.heal, member.name, end)
 
 
+END_OF_STEP = b"*1\r\n$4\r\nEXEC\r\n"
+"""In what Redis writes, after the commands of a script."""
+
+
 def _cut_file(folder: Path, size: int) -> None:
-    """Take the last bytes from what Redis has written."""
+    """Take the last bytes from what Redis has written, and those of the script that they are of.
+
+    A copy that takes over has heard each script whole or not at all. Redis would read half of one,
+    but mix it with what it writes next.
+    """
     for path in sorted((folder / "appendonlydir").glob("*.incr.aof")):
+        written = path.read_bytes()
+        last = written.rfind(END_OF_STEP, 0, max(0, len(written) - size))
         with path.open("r+b") as file:
-            file.truncate(max(0, path.stat().st_size - size))
+            file.truncate(0 if last < 0 else last + len(END_OF_STEP))
 
 
 FAULTS: dict[str, Callable[[Blows], Awaitable[None]]] = {
