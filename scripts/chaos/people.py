@@ -32,7 +32,6 @@ class Person:
         self.name = name
         self.book = around.book
         self.session_id = f"ses-{name}"
-        self.has_session = False
         self.devices: list[Device] = []
         self.left: list[Device] = []  # clients that are gone for good
         self._around = around
@@ -97,14 +96,17 @@ class Person:
     async def _turn(self) -> None:
         if not self.is_free():
             return
-        if not self.has_session:
+        opened_at = self.book.sessions.get(self.session_id)
+        if opened_at is None or self.book.has_lost(opened_at):
             self.spawn(self._open_session())
         else:
             self.ask(self.new("stream", self._rng.choice((5, 20, 60)), self.session_id))
 
     async def _open_session(self) -> None:
+        asked_at = time.monotonic()
         opened = await self.device.ask("open_session", sessionId=self.session_id)
-        self.has_session |= opened["type"] == "session_opened"
+        if opened["type"] == "session_opened":
+            self.book.sessions[self.session_id] = asked_at
 
     async def _generate(self) -> None:
         if self.is_free():
