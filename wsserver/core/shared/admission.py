@@ -161,14 +161,15 @@ class Admission:
 
     async def _take_place(self, answer: Answer) -> None:
         key = answer.ask.owner.limit_key
-        if not answer.ask.is_patient:  # a batch was charged as a whole
-            await self._limits.admit(key, 1)
+        if not answer.ask.is_patient:
+            await self._limits.enter(key, answer.stream_id)
+            return
         while True:
             try:
-                await self._limits.begin(key, answer.stream_id)
+                await self._limits.begin(key, answer.stream_id)  # its batch was charged as a whole
                 return
             except WireError as error:
-                if error.code is not ErrorCode.TOO_MANY_STREAMS or not answer.ask.is_patient:
+                if error.code is not ErrorCode.TOO_MANY_STREAMS:
                     raise
             await asyncio.sleep(PLACE_RETRY_EVERY)
 
