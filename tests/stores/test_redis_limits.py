@@ -197,6 +197,24 @@ async def test_a_request_enters_whole_or_not_at_all(link: RedisLink) -> None:
     assert (await limits.report("b")).concurrent_remaining == 2
 
 
+async def test_who_entered_gets_back_what_it_took(link: RedisLink) -> None:
+    """Once, and nothing where it was refused or never entered."""
+    policy = LimitPolicy(requests_per_minute=3, max_concurrent_streams=3)
+    limits = RedisLimits(link, policy, all_live)
+    await limits.enter("a", "s1")
+    await limits.enter("a", "s2")
+    for stream_id in ("s2", "s2", "s9"):
+        limits.undo("a", stream_id)
+    async with asyncio.timeout(5):
+        while (report := await limits.report("a")).concurrent_remaining < 2:
+            await link.ping()
+    assert (report.requests_remaining, report.concurrent_remaining) == (2, 2)
+    limits.undo("a", "s1")
+    async with asyncio.timeout(5):
+        while (await limits.report("a")).reset_in > 0:
+            await link.ping()
+
+
 async def test_who_enters_finds_the_places_of_the_dead(link: RedisLink) -> None:
     """As whoever only takes a place; and without limits nothing but that is kept."""
 

@@ -64,7 +64,24 @@ class Admission:
                 remembered or charged then.
             StoreUnavailable: If it can't be told.
         """
-        return await self._admit(answer, claim, self._earlier)
+        if claim is None or answer.ask.is_patient:
+            return await self._admit(answer, claim, self._earlier)
+        # Both at once: a repeat is seldom, and gets back what it was charged.
+        limits, key = self._limits, answer.ask.owner.limit_key
+        entering = asyncio.get_running_loop().create_task(limits.enter(key, answer.stream_id))
+        entering.add_done_callback(_look_at)
+        try:
+            earlier = await self._earlier(answer, claim)
+            if earlier is None:
+                await entering
+                answer.claim = claim
+                return None
+        except (WireError, StoreUnavailable):
+            entering.add_done_callback(lambda _: limits.undo(key, answer.stream_id))
+            self.release(answer, claim)
+            raise
+        entering.add_done_callback(lambda _: limits.undo(key, answer.stream_id))
+        return earlier
 
     async def admit_instead(self, answer: Answer, claim: Claim) -> str | None:
         """Look again at a repeat whose earlier answer is not in the log: as `admit`, in a while.
@@ -172,6 +189,12 @@ class Admission:
                 if error.code is not ErrorCode.TOO_MANY_STREAMS:
                     raise
             await asyncio.sleep(PLACE_RETRY_EVERY)
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """What comes of it may be of no interest any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _stream_of(outcome: bytes) -> str:

@@ -119,6 +119,10 @@ class SharedLimits(Protocol):
             WireError: ``rate_limited``, ``too_many_streams``.
         """
 
+    def undo(self, key: str, stream_id: str) -> None:
+        """Give back what an `enter` before has charged and taken, if it has. Never waits, neither
+        for that."""
+
     async def begin(self, key: str, stream_id: str) -> None:
         """Take a place for a running or waiting answer.
 

@@ -96,6 +96,11 @@ class RedisLimits:
         if unseen is not None:
             raise too_many_streams(most)
 
+    def undo(self, key: str, stream_id: str) -> None:
+        """Give back what an `enter` before has charged and taken, if it has. Never waits."""
+        args = (self._policy.requests_per_minute, stream_id)
+        self._link.tell("limits/undo", _keys(key), args)
+
     async def end(self, key: str, stream_id: str) -> None:
         """Give the place of one answer back. Idempotent."""
         await self._link.command("ZREM", _keys(key)[2], stream_id)
