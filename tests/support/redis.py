@@ -51,6 +51,8 @@ class RedisProcess:
             "logfile": str(self.folder / "redis.log"),
             **({"unixsocket": str(self._socket)} if self.port is None else {"bind": "127.0.0.1"}),
             **self._options,
+            # With TLS alone there is no other port.
+            **({"port": "0"} if "tls-port" in self._options else {}),
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         self._process = subprocess.Popen(
