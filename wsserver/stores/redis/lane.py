@@ -41,6 +41,10 @@ class Lost(Exception):
     """No connection can be made, it broke twice, or brought no answer in time."""
 
 
+class Unreached(Lost):
+    """No connection can be made, or it broke twice: at once, not after a silence."""
+
+
 class _Asked(NamedTuple):
     command: Command
     reply: asyncio.Future[Any]
@@ -141,13 +145,13 @@ class Lane:
         if not self._broke:
             self._broke = True
             return
-        self._fail(str(error) or type(error).__name__)
+        self._fail(str(error) or type(error).__name__, Unreached)
         self._tell(is_up=False)
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, kind: type[Lost] = Lost) -> None:
         for asked in (*self._under_way, *self._waiting):
             if not asked.reply.done():
-                asked.reply.set_exception(Lost(reason))
+                asked.reply.set_exception(kind(reason))
         self._under_way, self._waiting = [], []
         self._broke = False
 

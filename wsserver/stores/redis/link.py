@@ -23,7 +23,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis.bells import Bells
 from wsserver.stores.redis.hosts import Hosts
-from wsserver.stores.redis.lane import Command, Lane, Lost, Value
+from wsserver.stores.redis.lane import Command, Lane, Lost, Unreached, Value
 from wsserver.stores.redis.scripts import script
 
 log = logging.getLogger(__name__)
@@ -247,7 +247,20 @@ class RedisLink:
     async def _ask(self, command: Command, key: Value | None) -> Any:
         """A command's reply, or the `ResponseError` that it is."""
         try:
-            return await self._hosts.lane_of(key).ask(command)
+            lane = self._hosts.lane_of(key)
+            was_up = lane.is_up
+            try:
+                return await lane.ask(command)
+            except Unreached:
+                # The first to find a host of a cluster gone: who was quiet while a replica took its
+                # place only has to learn of that. Later ones leave it to `_heal`.
+                if not was_up or self._hosts.is_alone:
+                    raise
+                await self.learn()
+                heir = self._hosts.lane_of(key)
+                if heir is lane:
+                    raise
+                return await heir.ask(command)
         except Lost as error:
             raise StoreUnavailable(f"Redis: {error}") from error
 
