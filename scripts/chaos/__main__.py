@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from scripts.bench.harness import machine
-from scripts.chaos.faults import FAULTS, LOSING, OF_LINKS
+from scripts.chaos import network
+from scripts.chaos.faults import FAULTS, LOSING, possible
 from scripts.chaos.run import Plan, run
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -31,14 +32,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cluster", action="store_true", help="a Redis Cluster of three nodes")
     parser.add_argument("--logs", type=Path, help="keep logs and Redis' files in this folder")
     parser.add_argument("--save", action="store_true", help="keep the result among the results")
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.apart = not given.cluster and network.is_allowed()
+    return given
 
 
 def _kinds(given: argparse.Namespace) -> list[str]:
     if given.faults is not None:
         return [kind for kind in given.faults.split(",") if kind]
-    left_out = LOSING | OF_LINKS if given.cluster else LOSING
-    return [kind for kind in FAULTS if kind not in left_out]
+    return possible(is_cluster=given.cluster, is_apart=given.apart)
 
 
 def _command(plan: Plan, faults: str | None) -> str:
@@ -65,11 +67,16 @@ def main() -> int:
     if unknown := [kind for kind in kinds if kind not in FAULTS]:
         print(f"no such fault: {', '.join(unknown)}; there are: {', '.join(FAULTS)}")
         return 2
-    if given.cluster and OF_LINKS & set(kinds):
-        print(f"over a cluster there is no proxy for {', '.join(sorted(OF_LINKS & set(kinds)))}")
+    can_be = {*possible(is_cluster=given.cluster, is_apart=given.apart), *LOSING}
+    if out_of_reach := sorted(set(kinds) - can_be):
+        print(
+            f"not here: {', '.join(out_of_reach)}. Over a cluster there is no proxy between a "
+            "process and Redis; for wires it takes root and the program ip"
+        )
         return 2
     plan = Plan(
-        *(given.seed, given.seconds, given.clients, kinds, given.every, given.cluster), given.window
+        *(given.seed, given.seconds, given.clients, kinds, given.every),
+        *(given.cluster, given.apart, given.window),
     )
     print(f"seed {plan.seed}, {plan.clients} clients, {plan.seconds:g} s", flush=True)
     result = run(plan, given.logs).result()

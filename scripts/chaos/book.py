@@ -94,6 +94,7 @@ class Book:
         self.errors: Counter[str] = Counter()
         self.bytes_compared = 0
         self.lost_data_at: list[float] = []
+        self.sessions: dict[str, float] = {}  # when they were opened
         self._prompts: dict[str, Asked] = {}
         self._began = time.monotonic()
         self.rooms = RoomBook(self.wrong, self.has_lost, window)
@@ -140,8 +141,12 @@ class Book:
         if asked.stream_id is None:
             asked.stream_id, asked.message_id = stream_id, frame.get("messageId")
             self.answers[stream_id] = asked
-        elif asked.stream_id != stream_id and not self.may_have_lost(asked):
-            self.wrong("a repeat was run again", asked.stream_id, frame)
+        elif asked.stream_id != stream_id:
+            if not self.may_have_lost(asked):
+                self.wrong("a repeat was run again", asked.stream_id, frame)
+            # Redis does not know the first one any more: this is the answer now.
+            asked.stream_id, asked.message_id, asked.end = stream_id, frame.get("messageId"), None
+            self.answers[stream_id] = asked
 
     def text(self, stream_id: str, begin: int, data: bytes) -> None:
         """Text of an answer has come to someone."""
@@ -191,6 +196,8 @@ class Book:
     def is_excused(self, asked: Asked, frame: Frame) -> bool:
         """Whether faults may bring an error; or someone asks where he may not be any more."""
         code = frame.get("code", "store_unavailable")
+        if code == "session_not_found":
+            return self.has_lost(self.sessions.get(asked.session_id or "", asked.began))
         return code in EXCUSES or (
             asked.room_id is not None
             and code == "not_in_room"

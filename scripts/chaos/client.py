@@ -277,6 +277,10 @@ class Client(ABC):
         self.left_room(view.room_id)
 
     @abstractmethod
+    def is_lost(self, asked: Asked) -> None:
+        """An answer is not there any more: whoever waits for its end has it."""
+
+    @abstractmethod
     def left_room(self, room_id: str) -> None:
         """The client is in a room no more, and shown nothing of it."""
 
@@ -299,6 +303,7 @@ class Client(ABC):
             asked = book.answers.get(status["streamId"])
             if status["state"] == "gone" and view is not None and asked is not None:
                 view.end()
+                self.is_lost(asked)
                 if not book.may_have_lost(asked):
                     self._wrong("an answer is gone", asked, status)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from scripts.chaos.book import Book
 from scripts.chaos.fleet import Fleet, Member
 from scripts.chaos.links import Links
+from scripts.chaos.network import CLIENTS, REDIS
 from tests.support.redis import RedisProcess
 
 LEASE_SECONDS = 15.0
@@ -128,6 +129,14 @@ class Blows:
         """A firewall has forgotten a member's connections to Redis: half open, for good."""
         await self._on_link(self._links.forget, 5.0, 10.0)
 
+    async def wire_to_redis_dead(self) -> None:
+        """Packets between a member and Redis vanish; nobody is told."""
+        await self._on_wire(self.rng.choice(self.fleet.members), REDIS)
+
+    async def wire_to_clients_dead(self) -> None:
+        """Packets between a gateway and all of its clients vanish; nobody is told."""
+        await self._on_wire(self.rng.choice(self.fleet.of("gateway", "both")), CLIENTS)
+
     async def bells_lost(self) -> None:
         """Doorbells to a member get lost."""
         share = self.rng.choice((0.2, 0.5, 1.0))
@@ -197,12 +206,28 @@ class Blows:
         await asyncio.sleep(self.rng.uniform(least, most))
         await self._links.heal(name)
 
+    async def _on_wire(self, member: Member, end: str) -> None:
+        network = self.fleet.network
+        await asyncio.to_thread(network.kill, member.name, end)
+        await asyncio.sleep(self.rng.uniform(1.0, 8.0))
+        await asyncio.to_thread(network.heal, member.name, end)
+
+
+END_OF_STEP = b"*1\r\n$4\r\nEXEC\r\n"
+"""In what Redis writes, after the commands of a script."""
+
 
 def _cut_file(folder: Path, size: int) -> None:
-    """Take the last bytes from what Redis has written."""
+    """Take the last bytes from what Redis has written, and those of the script that they are of.
+
+    A copy that takes over has heard each script whole or not at all. Redis would read half of one,
+    but mix it with what it writes next.
+    """
     for path in sorted((folder / "appendonlydir").glob("*.incr.aof")):
+        written = path.read_bytes()
+        last = written.rfind(END_OF_STEP, 0, max(0, len(written) - size))
         with path.open("r+b") as file:
-            file.truncate(max(0, path.stat().st_size - size))
+            file.truncate(0 if last < 0 else last + len(END_OF_STEP))
 
 
 FAULTS: dict[str, Callable[[Blows], Awaitable[None]]] = {
@@ -218,6 +243,8 @@ FAULTS: dict[str, Callable[[Blows], Awaitable[None]]] = {
     "link_held": Blows.link_held,
     "link_slow": Blows.link_slow,
     "link_forgotten": Blows.link_forgotten,
+    "wire_to_redis_dead": Blows.wire_to_redis_dead,
+    "wire_to_clients_dead": Blows.wire_to_clients_dead,
     "bells_lost": Blows.bells_lost,
     "bells_doubled": Blows.bells_doubled,
     "storm": Blows.storm,
@@ -231,3 +258,13 @@ LOSING = frozenset(("redis_emptied", "redis_lost_tail"))
 
 OF_LINKS = frozenset(kind for kind in FAULTS if kind.startswith(("link_", "bells_")))
 """Kinds that need the proxy between processes and Redis, past which a cluster's nodes lead."""
+
+OF_WIRES = frozenset(("wire_to_redis_dead", "wire_to_clients_dead"))
+"""Kinds that need a network for each member."""
+
+
+def possible(*, is_cluster: bool, is_apart: bool) -> list[str]:
+    """Kinds of fault that a run can have, those aside by which Redis loses data."""
+    left_out = LOSING | (OF_LINKS if is_cluster else set())
+    left_out |= set() if is_apart and not is_cluster else OF_WIRES
+    return [kind for kind in FAULTS if kind not in left_out]

@@ -22,6 +22,7 @@ from scripts.bench.harness import ROOT
 from scripts.chaos import descriptors
 from scripts.chaos.links import Links
 from scripts.chaos.member import WORD
+from scripts.chaos.network import Network, Place
 from scripts.chaos.store import Store, free_port
 from wsserver.config import (
     Config,
@@ -47,21 +48,25 @@ class Member:
 
     Attributes:
         role: ``gateway``, ``worker`` or ``both``.
-        port: Where clients find it; None for a worker.
+        host, port: Where clients find it; no port for a worker.
         is_meant_to_live: False while a fault has it killed.
         lives: Processes so far.
     """
 
-    def __init__(self, name: str, role: str, folder: Path, config: Config, store: Store) -> None:
+    def __init__(
+        self, name: str, role: str, folder: Path, config: Config, place: Place, store: Store
+    ) -> None:
         self.name = name
         self.role = role
         self.port = config.server.port if role != "worker" else None
+        self.host = place.host
         self._stores = dict.fromkeys([urlsplit(config.redis.url).port, *store.ports], "redis")
         self.is_meant_to_live = False
         self.lives = 0
         self.is_ready = asyncio.Event()
         self._folder = folder
         self._config = config
+        self._prefix = place.prefix
         self._process: asyncio.subprocess.Process | None = None
         self._hearing: asyncio.Task[None] | None = None
         self._told: asyncio.Future[dict[str, int]] = asyncio.Future()
@@ -85,7 +90,7 @@ class Member:
         self.is_ready.clear()
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "scripts.chaos.member"),
+                *(*self._prefix, sys.executable, "-m", "scripts.chaos.member"),
                 "worker" if self.role == "worker" else "gateway",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -159,7 +164,8 @@ class Member:
 class Fleet:
     """All members, their Redis, and the links between."""
 
-    def __init__(self, folder: Path, links: Links | None, store: Store) -> None:
+    def __init__(self, folder: Path, network: Network, links: Links | None, store: Store) -> None:
+        self.network = network
         self.links = links
         self.store = store
         self.members: list[Member] = []
@@ -171,13 +177,19 @@ class Fleet:
         name = f"{role}{number}"
         folder = self._folder / name
         folder.mkdir()
-        url = self.store.url if self.links is None else await self.links.open(name)
+        place = self.network.place(name)
+        url = self.store.url
+        if self.links is not None:
+            url = await self.links.open(name, place.redis_host)
         has_engine = role != "gateway"
         entry = ModelEntry(id="m", source=SOURCE.format(tps=tps, slots=slots))
         config = Config(
             # Two processes: what the supervisor tells a gateway that has no engines.
             server=Server(
-                port=free_port(), processes=2 if role == "gateway" else 1, drain_seconds=2.0
+                host=place.host,
+                port=free_port(),
+                processes=2 if role == "gateway" else 1,
+                drain_seconds=2.0,
             ),
             redis=Redis(url=url),
             data=Data(dir=str(folder)),
@@ -187,7 +199,7 @@ class Fleet:
             rooms=Rooms(keep_seconds=600.0),
             models=Models(start=("m",) if has_engine else (), model=(entry,)),
         )
-        member = Member(name, role, folder, config, self.store)
+        member = Member(name, role, folder, config, place, self.store)
         self.members.append(member)
         return member
 
@@ -197,7 +209,7 @@ class Fleet:
     @property
     def addresses(self) -> list[str]:
         """Where clients may go, whoever lives there now."""
-        return [f"ws://127.0.0.1:{m.port}/ws" for m in self.members if m.port is not None]
+        return [f"ws://{m.host}:{m.port}/ws" for m in self.members if m.port is not None]
 
     async def start(self) -> None:
         """Start all, and wait until they serve."""

@@ -32,8 +32,8 @@ COUNTED = (
 """What every gateway must count none of."""
 
 MORE_LINKS = 2
-"""Connections to Redis that a process may have more than at first: one that was given up may not be
-closed yet. Of all else it has as many as before."""
+"""Connections to a node of Redis that a process may have more than at first: one that was given up
+may not be closed yet. Of all else it has as many as before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ async def _held(fleet: Fleet, before: dict[str, Holdings]) -> list[str]:
     found = []
     for name, now in (await holdings(fleet)).items():
         descriptors = now.descriptors - before[name].descriptors
-        if 0 < descriptors["redis"] <= MORE_LINKS:
+        if 0 < descriptors["redis"] <= MORE_LINKS * len(fleet.store.nodes):
             del descriptors["redis"]
         found += [f"{name} has {n} more of {what} open" for what, n in descriptors.items()]
         tasks = now.tasks - before[name].tasks
@@ -158,7 +158,7 @@ async def _held(fleet: Fleet, before: dict[str, Holdings]) -> list[str]:
 
 async def _metrics(member: Member) -> str:
     def get() -> str:
-        with urlopen(f"http://127.0.0.1:{member.port}/metrics", timeout=10) as reply:
+        with urlopen(f"http://{member.host}:{member.port}/metrics", timeout=10) as reply:
             text: str = reply.read().decode()
             return text
 

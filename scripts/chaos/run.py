@@ -21,6 +21,7 @@ from scripts.chaos.faults import Blows
 from scripts.chaos.fleet import Fleet
 from scripts.chaos.guests import HOMES, rooms_for
 from scripts.chaos.links import Links
+from scripts.chaos.network import Network
 from scripts.chaos.pace import Pace
 from scripts.chaos.people import Person
 from scripts.chaos.recovery import Recoveries
@@ -30,6 +31,9 @@ from scripts.chaos.store import running_store
 GATEWAYS, WORKERS, BOTH = 2, 2, 1
 
 TOKENS_A_SECOND = 25
+
+WARM_UPS = 12
+"""Answers asked of each gateway before the storm: enough to meet each node of a cluster."""
 
 SETTLE_SECONDS = 90.0
 """For every request to have its end, once nothing breaks any more."""
@@ -46,6 +50,9 @@ class Plan:
     every: float
     cluster: bool = False
     """Three nodes of Redis; a fault meets one of them."""
+
+    is_apart: bool = False
+    """Each member has a network of its own."""
 
     window: float = 12.0
     """Seconds for which a client's place is kept: short, so that a run sees it end."""
@@ -77,7 +84,8 @@ class Run:
         with running_store(self.folder, is_cluster=self.plan.cluster) as store:
             # Nodes of a cluster say where the others are: past any proxy.
             links = None if store.is_cluster else await Links.start(store.ports[0], self.plan.seed)
-            fleet = Fleet(self.folder, links, store)
+            network = Network(is_apart=self.plan.is_apart)
+            fleet = Fleet(self.folder, network, links, store)
             try:
                 await self._start(fleet)
                 before = await self._warm_up(fleet)
@@ -90,6 +98,7 @@ class Run:
                 fleet.kill()
                 if links is not None:
                     await links.close()
+                network.close()
 
     async def _start(self, fleet: Fleet) -> None:
         slots = max(4, self.plan.clients // 4)
@@ -99,7 +108,7 @@ class Run:
         await fleet.start()
 
     async def _warm_up(self, fleet: Fleet) -> dict[str, remains.Holdings]:
-        """Have each gateway answer once, so that it has what it needs for that and then keeps.
+        """Have each gateway answer, so that all have what they need for that and then keep.
 
         Returns:
             What each process holds then.
@@ -107,11 +116,14 @@ class Run:
         for number, address in enumerate(fleet.addresses):
             around = replace(self._around(fleet), addresses=[address])
             device = Device(around, f"first{number}", f"first{number}", random.Random(number))
-            asked = self.book.ask(Asked(device.new_id(), "stream", device.user, 3, "warm up"))
-            fields = {"requestId": asked.request_id, "options": {"maxTokens": 3}}
-            await device.ask("stream", asked=asked, prompt=asked.prompt, **fields)
+            await asyncio.gather(*(self._warm_up_once(device) for _ in range(WARM_UPS)))
             await device.close()
         return await remains.at_rest(fleet)
+
+    async def _warm_up_once(self, device: Device) -> None:
+        asked = Asked(device.new_id(), "stream", device.user, 3, f"{device.name} warms up")
+        fields = {"requestId": asked.request_id, "options": {"maxTokens": asked.limit}}
+        await device.ask("stream", asked=self.book.ask(asked), prompt=asked.prompt, **fields)
 
     def _around(self, fleet: Fleet) -> Surroundings:
         plan_ = self.plan
@@ -207,6 +219,7 @@ class Run:
                 "both": BOTH,
                 "redis": 3 if self.plan.cluster else 1,
             },
+            "network": "a namespace for each process" if self.plan.is_apart else "one for all",
             "faults": sum(self.faults.values()),
             "faults_by_kind": dict(sorted(self.faults.items())),
             "bells": {"lost": self.bells[0], "doubled": self.bells[1]},

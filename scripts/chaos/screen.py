@@ -40,8 +40,8 @@ class View:
         self.over.set()
 
     def begin_again(self) -> None:
-        """There is more to come, from the beginning."""
-        self.have, self.is_ended = 0, False
+        """There is more to come: a snapshot, from wherever it begins."""
+        self.is_ended = False
         self.over.clear()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,37 @@ def test_server_says_why_it_can_not_use_its_store(tmp_path: Path, spoil: object)
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+@pytest.mark.parametrize("setting", ["redis.url", "sessions.redis_url"])
+def test_an_address_that_is_none_is_named(tmp_path: Path, command: str, setting: str) -> None:
+    """The setting and what is wrong with it, in one sentence that quotes nothing of a password."""
+    given = {"redis.url": "redis://127.0.0.1:1/0", setting: "redis://ada:open/sesame@127.0.0.1/0"}
+    arguments = [part for name, url in given.items() for part in ("--set", f"{name}={url}")]
+    arguments += ["--model", "synthetic:", "--data-dir", str(tmp_path / "data")]
+    done = run(command, *arguments)
+    assert done.returncode == 1
+    assert f"wsserver: {setting}: the database is no number" in done.stderr
+    assert "sesame" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_redis_that_is_away_is_waited_for(tmp_path: Path, command: str) -> None:
+    """It says what it waits for and why it has to; told to end meanwhile it does, with 0."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wsserver", command, "--redis-url", "redis://127.0.0.1:1/0"]
+        + ["--model", "synthetic:", "--data-dir", str(tmp_path / "data")],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    said = next(line for line in process.stderr if "waits for the Redis of redis.url" in line)
+    assert "127.0.0.1:1. Connection refused" in said
+    process.terminate()
+    _, rest = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in rest

@@ -115,6 +115,31 @@ async def test_a_cut_in_the_middle_of_a_round() -> None:
     await all_done(*members)
 
 
+@virtual
+async def test_who_cannot_wait_for_its_turn() -> None:
+    """Before a connection is closed its view goes alone: the text and the end are sent at once."""
+    core = Core()
+    answer = await begun(core, max_tokens=400)
+    hall = Hall(answer, at_once=1)
+    members = [hall.enter() for _ in range(6)]
+    *others, last = members
+
+    def hurry() -> None:
+        if others[2].is_done and not last.is_done:
+            last.view.go_alone()
+            last.outbox.flush()
+            assert last.is_done
+            assert not others[3].is_done
+
+    others[2].on_shared = hurry
+    await until(lambda: all(member.view.is_fed for member in members))
+    core.answers.stop(answer, StopReason.CLIENT, "test")
+    await all_done(*members)
+    for member in members:
+        assert member.text == answer.record.transcript.text
+    await core.close()
+
+
 @pytest.mark.parametrize("at_once", [1, 128])
 @virtual
 async def test_an_end_in_the_middle_of_a_round(at_once: int) -> None:

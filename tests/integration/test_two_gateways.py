@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -152,3 +153,23 @@ async def test_a_gateway_without_a_worker_is_not_ready(
 
 def metrics(server: ServerProcess) -> bytes:
     return server.get("/metrics")[2]
+
+
+async def test_a_stop_that_redis_loses_is_asked_for_again(
+    redis: RedisProcess, start_pair: StartPair, connect: Connect
+) -> None:
+    """The answer's worker stands still when its stop comes and goes; then it ends all the same."""
+    here, there = start_pair()
+    wire = await connect(to=there)
+    start = await wire.stream(options={"maxTokens": 100_000})
+    await wire.first_token(start["streamId"])
+    here.signal(signal.SIGSTOP)
+    try:
+        key = f"wsserver:{{g:{start['streamId']}}}:m"
+        await wire.send(type="stop_stream", streamId=start["streamId"])
+        await eventually(lambda: redis.ask("HDEL", key, "cancel", "cancelled_by") == ":2\r\n")
+        await eventually(lambda: redis.ask("HEXISTS", key, "cancel") == ":1\r\n", 15)
+    finally:
+        here.signal(signal.SIGCONT)
+    end = await wire.end_of(start["streamId"], 30)
+    assert (end["type"], end["reason"]) == ("stream_stopped", "client")

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 START_SECONDS = 10.0
@@ -51,6 +52,8 @@ class RedisProcess:
             "logfile": str(self.folder / "redis.log"),
             **({"unixsocket": str(self._socket)} if self.port is None else {"bind": "127.0.0.1"}),
             **self._options,
+            # With TLS alone there is no other port.
+            **({"port": "0"} if "tls-port" in self._options else {}),
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         self._process = subprocess.Popen(
@@ -105,10 +108,11 @@ class RedisProcess:
 
 
 class RedisCluster:
-    """Servers that share the slots; no replicas."""
+    """Servers that share the slots, and those that stand by to take their places."""
 
-    def __init__(self, nodes: list[RedisProcess]) -> None:
+    def __init__(self, nodes: list[RedisProcess], replicas: list[RedisProcess]) -> None:
         self.nodes = nodes
+        self.replicas = replicas
 
     @property
     def url(self) -> str:
@@ -141,10 +145,15 @@ class RedisCluster:
             last = SLOTS - 1 if node is self.nodes[-1] else (number + 1) * share - 1
             _expect_ok(node.ask("CLUSTER", "ADDSLOTSRANGE", str(number * share), str(last)))
             _expect_ok(node.ask("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1)))
-        for node in self.nodes[1:]:
+        everyone = [*self.nodes, *self.replicas]
+        for node in everyone[1:]:
             bus = node._options["cluster-port"]
             _expect_ok(self.nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", str(node.port), bus))
-        _wait(lambda: all(_is_whole(node, len(self.nodes)) for node in self.nodes))
+        _wait(lambda: all(_is_whole(node, len(self.nodes)) for node in everyone))
+        for node, replica in zip(self.nodes, self.replicas, strict=False):
+            master = node.ask("CLUSTER", "MYID").split("\r\n")[1]
+            _wait(partial(_follows, replica, master))
+        _wait(lambda: all("master_link_status:up" in r.ask("INFO") for r in self.replicas))
 
 
 @contextmanager
@@ -159,18 +168,26 @@ def running_redis(folder: Path) -> Iterator[RedisProcess]:
 
 
 @contextmanager
-def running_redis_cluster(folder: Path) -> Iterator[RedisCluster]:
-    """A cluster of `NODES` servers for the length of the block."""
+def running_redis_cluster(
+    folder: Path, *, has_replicas: bool = False, **given: str
+) -> Iterator[RedisCluster]:
+    """A cluster of `NODES` servers for the length of the block.
+
+    Args:
+        folder: Where they keep what they have.
+        has_replicas: Whether each has another one that takes its place should it die.
+        given: More settings of redis.conf.
+    """
     with ExitStack() as stack:
         nodes = []
-        for number, (port, bus) in enumerate(_free_ports()):
+        for number, (port, bus) in enumerate(_free_ports(2 * NODES if has_replicas else NODES)):
             (folder / str(number)).mkdir()
-            options = {"cluster_enabled": "yes", "cluster_port": str(bus)}
+            options = {"cluster_enabled": "yes", "cluster_port": str(bus), **given}
             node = RedisProcess(folder / str(number), port, **options)
             node.start()
             stack.callback(node.stop)
             nodes.append(node)
-        cluster = RedisCluster(nodes)
+        cluster = RedisCluster(nodes[:NODES], nodes[NODES:])
         cluster.join()
         yield cluster
 
@@ -180,14 +197,19 @@ def redis_is_installed() -> bool:
     return shutil.which("redis-server") is not None
 
 
-def _free_ports() -> list[tuple[int, int]]:
-    """For each node two ports that nobody had a moment ago."""
+def _free_ports(count: int) -> list[tuple[int, int]]:
+    """For each of so many servers two ports that nobody had a moment ago."""
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(2 * NODES)]
+        sockets = [stack.enter_context(socket.socket()) for _ in range(2 * count)]
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         ports = [each.getsockname()[1] for each in sockets]
     return list(zip(ports[::2], ports[1::2], strict=True))
+
+
+def _follows(replica: RedisProcess, master: str) -> bool:
+    """Whether a server has become another one's replica; it may have to hear of that one first."""
+    return replica.ask("CLUSTER", "REPLICATE", master).startswith("+OK")
 
 
 def _is_whole(node: RedisProcess, nodes: int) -> bool:

@@ -29,7 +29,7 @@ from wsserver.core.rooms import PresenceKeeper, Rooms
 from wsserver.core.rooms.answering import RoomAnswers
 from wsserver.core.rooms.asks import RoomAsks
 from wsserver.core.sessions.services import SessionServices
-from wsserver.core.sessions.store import SessionError
+from wsserver.core.sessions.store import SessionError, SessionStore
 from wsserver.core.stopping import Stopping
 from wsserver.core.streams import Ending
 from wsserver.core.telemetry import ModelSnapshot, Snapshot
@@ -77,6 +77,22 @@ def serve(config: Config, lifeline: Lifeline) -> int:
         return runner.run(Application(config, lifeline).run())
 
 
+async def open_sessions(config: Config) -> SessionStore:
+    """The store of sessions that is configured.
+
+    Raises:
+        OSError: If its file can't be made or opened.
+        CannotStart: If it can't be used.
+    """
+    try:
+        return await open_session_store(config)
+    except ValueError as error:
+        name = "sessions.redis_url" if config.sessions.redis_url else "redis.url"
+        raise CannotStart(f"{name}: {error}") from error
+    except (SessionError, NewerSchema) as error:
+        raise CannotStart(f"the store of sessions can't be used: {error}") from error
+
+
 class Application:
     """One gateway process with its embedded stores and engines."""
 
@@ -88,10 +104,7 @@ class Application:
     async def run(self) -> int:
         """Serve until told to stop, then drain."""
         self._stopping.listen()
-        try:
-            self._store = await open_session_store(self.config)
-        except (SessionError, NewerSchema, ValueError) as error:
-            raise CannotStart(f"the store of sessions can't be used: {error}") from error
+        self._store = await open_sessions(self.config)
         try:
             return await self._serve()
         finally:
@@ -99,12 +112,16 @@ class Application:
 
     async def _serve(self) -> int:
         self.metrics = Metrics(version("wsserver"))
-        async with self._backend_of(self.config) as self._backend:
+        async with self._backend_of(self.config) as backend:
+            if backend is None:
+                return 0
+            self._backend = backend
             return await self._serve_over()
 
     @asynccontextmanager
-    async def _backend_of(self, config: Config) -> AsyncIterator[Backend]:
-        """All in this process, or over the Redis that is configured."""
+    async def _backend_of(self, config: Config) -> AsyncIterator[Backend | None]:
+        """All in this process, or over the Redis that is configured; None if told to end before
+        that was there."""
         if not config.redis.url:
             yield embedded(config, self.metrics)
             return
@@ -118,8 +135,19 @@ class Application:
         # nothing to load is a gateway alone: what clients load belongs to the hosts with engines.
         has_engines = config.server.processes == 1 and bool(config.models.start)
         worker = Worker(config, commons, self.metrics) if has_engines else None
+        gateway = FleetGateway(config, commons, worker)
+        starting = asyncio.create_task(gateway.start())
+        stopping = asyncio.create_task(self._stopping.begun.wait())
         try:
-            yield await FleetGateway(config, commons, worker).start()
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if starting.done():
+                yield starting.result()
+            else:
+                starting.cancel()
+                await asyncio.wait({starting})
+                await gateway.close()
+                yield None
         finally:
             await commons.close()
 

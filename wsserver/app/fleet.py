@@ -86,15 +86,16 @@ class FleetGateway:
 
     async def start(self) -> Backend:
         """Reach Redis, and wait for it if need be; then the backend is ready to serve."""
+        commons, worker = self._commons, self._worker
         while True:
             try:
+                await commons.link.ping()  # whose failure says what is wrong
                 await asyncio.gather(self._calls.start(), self._fleet.start())
-                self._leave_inbox = await self._commons.nodes.receive(self._told, self._doubted)
+                self._leave_inbox = await commons.nodes.receive(self._told, self._doubted)
                 break
             except StoreUnavailable as error:
-                log.warning("this gateway waits for Redis: %s", error)
+                log.warning("this gateway waits for the Redis of redis.url: %s", error)
                 await asyncio.sleep(RETRY_EVERY)
-        commons, worker = self._commons, self._worker
         limits = DeferredLimits(commons.limits, commons.telemetry)
         return Backend(
             answers=self._answers,
@@ -104,7 +105,7 @@ class FleetGateway:
             broker=commons.broker,
             presence=commons.presence,
             load_models=(lambda: None) if worker is None else worker.start,
-            close=self._close,
+            close=self.close,
             make_clients=self._make_clients,
             drained=self._drained,
             is_shared=True,
@@ -201,7 +202,8 @@ class FleetGateway:
         own = self._commons.nodes.node_id
         return all(worker.node == own for worker in self._fleet.workers)
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """End what `start` began, as far as it came."""
         if self._worker is not None:
             await self._worker.close()
         if self._clients is not None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import uvloop
 
+from wsserver.app.application import open_sessions
 from wsserver.app.backend import Task, load_models
 from wsserver.app.commons import Commons, open_commons
 from wsserver.config import Config
@@ -32,7 +33,6 @@ from wsserver.observe.logging import log_to
 from wsserver.stores.redis.calls import RedisCalls
 from wsserver.stores.redis.fleet import RedisAnnouncing, read_workers
 from wsserver.stores.redis.stream_log import RedisStreamLog
-from wsserver.stores.sessions import open_session_store
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,8 @@ def serve_worker(config: Config, lifeline: Lifeline) -> int:
         lifeline: What its supervisor tells.
 
     Raises:
-        OSError, SessionError, NewerSchema: If the store of sessions can't be used.
+        OSError: If it can't make its files where the configuration says.
+        CannotStart: If the store of sessions can't be used, or an address of Redis is none.
     """
     with log_to(config.log), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(WorkerProcess(config, lifeline).run())
@@ -162,13 +163,13 @@ class WorkerProcess:
     async def run(self) -> int:
         """Work until told to stop, then drain."""
         self._stopping.listen()
-        store = await open_session_store(self._config)
+        store = await open_sessions(self._config)
         telemetry = NullTelemetry()
         commons = open_commons(self._config, telemetry, store, self._lifeline)
         worker = Worker(self._config, commons, telemetry)
         calls = RedisCalls(commons.link, commons.nodes.node_id, worker.handle)
         try:
-            if await self._reach(calls):
+            if await self._reach(commons, calls):
                 await self._work(commons, worker)
         finally:
             await calls.close()
@@ -176,14 +177,15 @@ class WorkerProcess:
             await store.close()
         return 0
 
-    async def _reach(self, calls: RedisCalls) -> bool:
+    async def _reach(self, commons: Commons, calls: RedisCalls) -> bool:
         """Listen to the fleet as soon as Redis is there. False if told to stop before."""
         while not self._stopping.begun.is_set():
             try:
+                await commons.link.ping()  # whose failure says what is wrong
                 await calls.start()
                 return True
             except StoreUnavailable as error:
-                log.warning("this worker waits for Redis: %s", error)
+                log.warning("this worker waits for the Redis of redis.url: %s", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY_EVERY):
                     await self._stopping.begun.wait()

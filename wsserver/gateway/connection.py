@@ -198,7 +198,7 @@ class Connection:
     def close_view(self, stream_id: str) -> bool:
         """Follow a stream no longer. False if it was not followed."""
         if stream_id in self._views:
-            self.outbox.flush()  # what it was to show by now: its start, at least
+            self._flush()  # what it was to show by now: its start, at least
         view = self._views.pop(stream_id, None)
         if view is None:
             return False
@@ -255,7 +255,7 @@ class Connection:
         self.state = next_connection_state(self.state, ConnectionStep.CLOSE)
         self.close_code = code
         # What was said before the close still belongs to it, as far as the socket takes it.
-        self.outbox.flush()
+        self._flush()
         self.outbox.close()
         self.link.send_close(code, reason)
         # The library's own close waits in drain() outside its timeout: a peer that has stopped
@@ -282,6 +282,12 @@ class Connection:
         self._generations.clear()
         self._batches.clear()
         return followed
+
+    def _flush(self) -> None:
+        """Send what is due, also what others would be sent first."""
+        for view in self._views.values():
+            view.go_alone()
+        self.outbox.flush()
 
     def _stalled(self) -> None:
         self.services.telemetry.slow_reader_closed()

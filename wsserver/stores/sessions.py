@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from wsserver.config import Config
 from wsserver.core.sessions.model import Bounds
-from wsserver.core.sessions.store import SessionStore
+from wsserver.core.sessions.store import SessionStore, StoreUnavailable
 from wsserver.stores.sqlite import SqliteSessionStore
 
 FILE = "sessions.db"
@@ -46,4 +47,9 @@ async def open_store_at(place: str, bounds: Bounds) -> SessionStore:
     # Imported only where it is used: it would double the time that the server takes to start.
     from wsserver.stores.redis import RedisSessionStore
 
-    return RedisSessionStore.open(place, bounds)
+    store = RedisSessionStore.open(place, bounds)
+    with suppress(StoreUnavailable):
+        # Now, while the host that the address names is there: it tells of the others, should it be
+        # a cluster's, and they are asked when it has gone.
+        await store.ping()
+    return store

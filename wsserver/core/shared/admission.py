@@ -69,7 +69,24 @@ class Admission:
                 remembered or charged then.
             StoreUnavailable: If it can't be told.
         """
-        return await self._admit(answer, claim, self._earlier)
+        if claim is None or answer.ask.is_patient:
+            return await self._admit(answer, claim, self._earlier)
+        # Both at once: a repeat is seldom, and gets back what it was charged.
+        limits, key = self._limits, answer.ask.owner.limit_key
+        entering = asyncio.get_running_loop().create_task(limits.enter(key, answer.stream_id))
+        entering.add_done_callback(_look_at)
+        try:
+            earlier = await self._earlier(answer, claim)
+            if earlier is None:
+                await entering
+                answer.claim = claim
+                return None
+        except (WireError, StoreUnavailable):
+            entering.add_done_callback(lambda _: limits.undo(key, answer.stream_id))
+            self.release(answer, claim)
+            raise
+        entering.add_done_callback(lambda _: limits.undo(key, answer.stream_id))
+        return earlier
 
     async def admit_instead(self, answer: Answer, claim: Claim) -> str | None:
         """Look again at a repeat whose earlier answer is not in the log: as `admit`, in a while.
@@ -166,24 +183,27 @@ class Admission:
 
     async def _take_place(self, answer: Answer) -> None:
         key = answer.ask.owner.limit_key
-        if not answer.ask.is_patient:  # a batch was charged as a whole
-            await self._charge(key)
-        while answer.record.cancel is None:  # who is to end anyway needs none
+        if not answer.ask.is_patient:
             try:
-                await self._limits.begin(key, answer.stream_id)
+                await self._limits.enter(key, answer.stream_id)
+            except WireError as error:
+                self._telemetry.rate_limited(limit_of(error))
+                raise
+            return
+        while True:
+            try:
+                await self._limits.begin(key, answer.stream_id)  # its batch was charged as a whole
                 return
             except WireError as error:
-                if error.code is not ErrorCode.TOO_MANY_STREAMS or not answer.ask.is_patient:
-                    self._telemetry.rate_limited(limit_of(error))
+                if error.code is not ErrorCode.TOO_MANY_STREAMS:
                     raise
             await asyncio.sleep(PLACE_RETRY_EVERY)
 
-    async def _charge(self, key: str) -> None:
-        try:
-            await self._limits.admit(key, 1)
-        except WireError as error:
-            self._telemetry.rate_limited(limit_of(error))
-            raise
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """What comes of it may be of no interest any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _stream_of(outcome: bytes) -> str:

@@ -53,6 +53,12 @@ class EnteringAnswers(Answers):
         self._ledger = ledger
         self._led: dict[str, Led] = {}
 
+    def _note(self, led: Led) -> None:
+        """Begin to make known that this process leads an answer, while it is being admitted."""
+        noting = asyncio.get_running_loop().create_task(self._ledger.add(led.answer.stream_id))
+        noting.add_done_callback(_look_at)  # one that is refused needs it no more
+        led.noting = noting
+
     async def _create(self, led: Led) -> bool:
         """Put an answer into the log. False if another one is made in its place by now.
 
@@ -63,7 +69,7 @@ class EnteringAnswers(Answers):
         is_kept = led.kept is not None or answer.ask.room_id is not None
         meta = pack(answer, led.kept, with_input=not is_kept)
         # Waited for: an answer in the log that nobody is known to lead would stay there, queued.
-        await self._ledger.add(answer.stream_id)
+        await (led.noting or self._ledger.add(answer.stream_id))
         try:
             await self._streams.create(record, meta)
         except Barred:
@@ -157,3 +163,8 @@ class EnteringAnswers(Answers):
     @abstractmethod
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run a step that takes its time."""
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()

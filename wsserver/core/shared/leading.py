@@ -185,6 +185,7 @@ class LedAnswers(EnteringAnswers):
 
     async def _go(self, led: Led) -> None:
         answer, record = led.answer, led.answer.record
+        self._note(led)
         earlier = await self._admission.admit(answer, led.claim)
         while earlier is not None:
             if record.cancel is not None:
@@ -197,6 +198,7 @@ class LedAnswers(EnteringAnswers):
         led.is_admitted = True
         led.step()
         while not led.placed.is_set() and (record.cancel is None or self._is_being_kept(led)):
+            led.noting = None  # by then it may be believed dead, and what it led cleared: once more
             try:
                 async with asyncio.timeout(HOLD_EVERY):
                     await led.changed.wait()

@@ -117,6 +117,17 @@ class SharedLimits(Protocol):
             WireError: ``rate_limited``.
         """
 
+    async def enter(self, key: str, stream_id: str) -> None:
+        """Charge one request and take a place for its answer, or neither.
+
+        Raises:
+            WireError: ``rate_limited``, ``too_many_streams``.
+        """
+
+    def undo(self, key: str, stream_id: str) -> None:
+        """Give back what an `enter` before has charged and taken, if it has. Never waits, neither
+        for that."""
+
     async def begin(self, key: str, stream_id: str) -> None:
         """Take a place for a running or waiting answer.
 

@@ -170,15 +170,13 @@ class StreamView(BaseView):
             return True
         self.is_behind = True
         self.go_alone()
-        self.wake()
         return False
 
     def go_alone(self) -> None:
-        """Be fed no longer, if it was."""
-        if self.is_fed and self._company is not None:
-            self.is_fed = False
-            self.answer.record.watchers.add(self)
-            self._company.leave(self)
+        """Be fed no longer, if it was: what is due from now on it makes itself."""
+        if self.is_fed:
+            self._leave()
+            self.wake()
 
     def end(self) -> None:
         """The terminal event is on its way."""
@@ -187,7 +185,8 @@ class StreamView(BaseView):
 
     def close(self) -> None:
         """Follow no longer. Idempotent."""
-        self.go_alone()
+        if self.is_fed:
+            self._leave()
         self.is_done = True
         self.answer.record.watchers.discard(self)
         self._outbox.drop(self)
@@ -210,6 +209,12 @@ class StreamView(BaseView):
     def _has_new_place(self) -> bool:
         position = self.answer.record.queue_position
         return self.request_id is not None and position not in (None, self._place)
+
+    def _leave(self) -> None:
+        if self._company is not None:
+            self.is_fed = False
+            self.answer.record.watchers.add(self)  # before the audience may cease to be one
+            self._company.leave(self)
 
     def _joins(self, company: Company) -> bool:
         """Whether it is fed from now on: looked at before each piece of its own, and after it."""

@@ -105,7 +105,8 @@ class Bells:
         if found is None:
             found = _Channel(channel)
             self._channels[channel.encode()] = found
-            self._place([found])
+            if not self._place_at_once(found):
+                self._place([found])
         listener = _Listener(ring, doubt)
         found.listeners.append(listener)
         try:
@@ -149,6 +150,21 @@ class Bells:
             line.leave(channel.name)
 
     # Where channels are subscribed.
+
+    def _place_at_once(self, channel: _Channel) -> bool:
+        """Subscribe on a line that stands, in this tick. False if there is none, or it is not known
+        where it would be."""
+        if self._placing is not None or not self._hosts.is_known:
+            return False
+        try:
+            line = self._lines.get(self._hosts.bell_host(channel.name))
+        except Lost:
+            return False
+        if line is None:
+            return False
+        channel.line = line
+        line.subscribe(channel.name)
+        return True
 
     def _place(self, channels: list[_Channel]) -> None:
         self._homeless.update(channels)

@@ -80,6 +80,11 @@ class Hosts:
         self.is_sharded = False
 
     @property
+    def is_alone(self) -> bool:
+        """Whether there is one host and no other that could take its place."""
+        return self._cluster is None
+
+    @property
     def publish(self) -> str:
         """The command that rings a bell."""
         return "SPUBLISH" if self.is_sharded else "PUBLISH"

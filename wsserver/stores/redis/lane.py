@@ -40,6 +40,10 @@ class Lost(Exception):
     """No connection can be made, it broke twice, or brought no answer in time."""
 
 
+class Unreached(Lost):
+    """No connection can be made, or it broke twice: at once, not after a silence."""
+
+
 class _Asked:
     """A command, and who gets its reply: a future, or a callback."""
 
@@ -244,7 +248,7 @@ class Lane:
             self._broke = True
             self._write_soon()
             return
-        self._fail(reason)
+        self._fail(reason, Unreached)
         self._tell(is_up=False)
 
     def _watch(self) -> None:
@@ -275,13 +279,13 @@ class Lane:
             self._pipe.close()
             self._pipe = None
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, kind: type[Lost] = Lost) -> None:
         failed = [*self._refused, *self._elsewhere, *self._under_way, *self._waiting]
         for line in (self._refused, self._elsewhere, self._under_way, self._waiting):
             line.clear()
         self._broke = False
         for asked in failed:
-            asked.answer(Lost(reason))
+            asked.answer(kind(reason))
 
     def _tell(self, *, is_up: bool) -> None:
         if self.is_up is not is_up:

@@ -23,7 +23,8 @@ from redis.exceptions import NoScriptError, ResponseError
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis.bells import Bells
 from wsserver.stores.redis.hosts import Hosts
-from wsserver.stores.redis.lane import Lane, Lost
+from wsserver.stores.redis.insistence import Insistence
+from wsserver.stores.redis.lane import Lane, Lost, Unreached
 from wsserver.stores.redis.pipe import Command, Value
 from wsserver.stores.redis.scripts import PUBLISH, Argument, command_of
 
@@ -33,10 +34,6 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY, LAST_RETRY = 0.05, 1.0
 """Seconds between two looks for a Redis that is away: the first pause, and the longest."""
-
-
-INSIST_EVERY = 0.5
-"""Seconds between tries to run a step that is insisted upon."""
 
 
 class RedisLink:
@@ -53,7 +50,7 @@ class RedisLink:
         self._learning: asyncio.Task[None] | None = None
         self._healing: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Task[None]] = set()  # steps that nobody waits for
-        self._insisted: dict[tuple[str, Argument], object] = {}
+        self._insistence = Insistence(self.call)
         self._is_up = True
         self._is_closed = False
         self.on_up: list[Callable[[], None]] = []
@@ -135,7 +132,7 @@ class RedisLink:
         What it is about is its first key and its first argument: a later step about the same
         takes its place, so that an older one never runs after it.
         """
-        self._spawn(self._insist(name, keys, args))
+        self._spawn(self._insistence.run(name, keys, args))
 
     async def command(self, *command: Value) -> Any:
         """Run a plain command; its key, if it has one, is its second word.
@@ -214,6 +211,7 @@ class RedisLink:
     async def close(self) -> None:
         """End it. What is under way fails with `StoreUnavailable`."""
         self._is_closed = True
+        self._insistence.end()
         await self.bells.close()
         tasks = {task for task in (self._learning, self._healing) if task is not None}
         for task in tasks:
@@ -271,25 +269,23 @@ class RedisLink:
         finally:
             self._learning = None
 
-    async def _insist(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> None:
-        subject, step = (keys[0], args[0]), object()
-        self._insisted[subject] = step
-        try:
-            while self._insisted.get(subject) is step and not self._is_closed:
-                try:
-                    await self.call(name, keys, args)
-                    return
-                except StoreUnavailable as error:
-                    log.info("%s has not reached Redis yet: %s", name, error)
-                await asyncio.sleep(INSIST_EVERY)
-        finally:
-            if self._insisted.get(subject) is step:
-                del self._insisted[subject]
-
     async def _ask(self, command: Command, key: Value | None) -> Any:
         """A command's reply, or the `ResponseError` that it is."""
         try:
-            return await self._hosts.lane_of(key).ask(command)
+            lane = self._hosts.lane_of(key)
+            was_up = lane.is_up
+            try:
+                return await lane.ask(command)
+            except Unreached:
+                # The first to find a host of a cluster gone: who was quiet while a replica took its
+                # place only has to learn of that. Later ones leave it to `_heal`.
+                if not was_up or self._hosts.is_alone:
+                    raise
+                await self.learn()
+                heir = self._hosts.lane_of(key)
+                if heir is lane:
+                    raise
+                return await heir.ask(command)
         except Lost as error:
             raise StoreUnavailable(f"Redis: {error}") from error
 

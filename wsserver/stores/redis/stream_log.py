@@ -24,6 +24,7 @@ from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.streams import Claim, Ending, Fenced, StreamRecord
 from wsserver.core.streams.writer import Operation
 from wsserver.stores.redis.link import RedisLink
+from wsserver.stores.redis.listening import Hearing
 from wsserver.stores.redis.stream_claim import RETRY_SECONDS, ask_for_end, claim, give_back
 from wsserver.stores.redis.stream_format import (
     Asked,
@@ -32,6 +33,7 @@ from wsserver.stores.redis.stream_format import (
     ending_of,
     kept_ms,
     stream_keys,
+    writer_channel,
 )
 from wsserver.stores.redis.stream_writing import Call, Near, Nearby, Writing
 from wsserver.stores.redis.text_tick import FLUSH_SECONDS, TextTick
@@ -89,14 +91,21 @@ class RedisStreamLog:
 
     async def claim(self, stream_id: str) -> Claim | None:
         """Become the writer. None when ended, cancelled or gone, or Redis stays away."""
-        writing = await claim(self._link, stream_id, lambda data: self._hear(stream_id, data))
+        writing = await claim(self._link, stream_id)
         if writing is None:
             return None
         before = self._writings.pop(stream_id, None)
         if before is not None:
             before.leave()
         self._writings[stream_id] = writing
-        self._spawn(self._look_for_cancel(writing))
+        # The first token need not wait for this: each reply to a text says as much as the bells.
+        writing.hearing = Hearing(
+            self._link.bells,
+            writer_channel(stream_id),
+            partial(self._hear, stream_id),
+            stands=lambda: self._spawn(self._look_for_cancel(writing)),
+            doubt=lambda: None,
+        )
         transcript = writing.record.transcript
         return Claim(writing.writer.fence, transcript.text, transcript.generated)
 
@@ -195,9 +204,9 @@ class RedisStreamLog:
         return bool(self._tasks) or any(w.is_sending or w.writer.is_finishing for w in writings)
 
     async def _look_for_cancel(self, writing: Writing) -> None:
-        """An end may have been asked for between the claim and its bell's first hearing.
+        """An end may have been asked for before its bells were heard.
 
-        Until there is text nothing else would tell; but the first token need not wait for this.
+        Until there is text nothing else would tell.
         """
         with suppress(StoreUnavailable):  # the first reply after that says it, too
             ending = await self.cancelled(writing.record.stream_id)

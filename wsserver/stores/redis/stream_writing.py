@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ from wsserver.core.streams import StreamRecord
 from wsserver.core.streams.doorbells import Appended
 from wsserver.core.streams.writer import Append, LogWriter, Operation, Refusal, Reply, Seal
 from wsserver.stores.redis.link import PUBLISH, Argument
+from wsserver.stores.redis.listening import Hearing
 from wsserver.stores.redis.stream_format import (
     Logprobs,
     Rung,
@@ -46,7 +46,7 @@ class Writing:
     Attributes:
         record: The writer's own, with all text that was made.
         writer: What of it is still to be written.
-        leave: Ends the subscription to the answer's bells.
+        hearing: Of those of its bells that a writer must hear.
         is_sending: An operation is under way.
         is_lost: Its owner was told that Redis has been away for too long.
         is_unwanted: Redis said last that its asker is gone and nobody looks.
@@ -64,12 +64,12 @@ class Writing:
         "_needs_all_keys",
         "_rung",
         "away_since",
+        "hearing",
         "is_in_doubt",
         "is_lost",
         "is_orphan",
         "is_sending",
         "is_unwanted",
-        "leave",
         "record",
         "sealed",
         "writer",
@@ -83,11 +83,10 @@ class Writing:
         own: str,
         claims: bytes,
         meta: bytes,
-        leave: Callable[[], None],
     ) -> None:
         self.record = record
         self.writer = writer
-        self.leave = leave
+        self.hearing: Hearing | None = None
         self.is_sending = self.is_lost = self.is_unwanted = self.is_orphan = False
         self.away_since: float | None = None
         self.is_in_doubt = False
@@ -98,6 +97,11 @@ class Writing:
         self._claims = claims
         self._meta = meta
         self._rung = len(record.transcript)  # bytes that mirrors here were rung for
+
+    def leave(self) -> None:
+        """Hear no more."""
+        if self.hearing is not None:
+            self.hearing.close()
 
     def take(
         self, offset: int, text: str, tokens: int, logprobs: tuple[TokenLogprob, ...] | None

@@ -43,6 +43,7 @@ from wsserver.stores.redis.rooms.format import (
 from wsserver.stores.redis.rooms.keys import said_key
 from wsserver.stores.redis.rooms.reading import RoomReading
 from wsserver.stores.redis.rooms.steps import Clock, RoomSteps
+from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.events import RoomEntry
 from wsserver_protocol.fields import Role
 from wsserver_protocol.requests import RoomSettings
@@ -262,10 +263,23 @@ class RedisRoomBroker(RoomReading):
         op: str | None = None,
         keys: Sequence[str] = (),
     ) -> Granted:
-        granted = await self._step(name, room_id, args, op=op, keys=keys)
+        try:
+            granted = await self._step(name, room_id, args, op=op, keys=keys)
+        except WireError as error:
+            if error.code is ErrorCode.NOT_IN_ROOM:
+                self._doubt(room_id)
+            raise
         if granted is None:
+            self._doubt(room_id)
             raise refusals.not_in_room()
         return granted
+
+    def _doubt(self, room_id: str) -> None:
+        """The store says that someone is not there who is here: one of both has missed something,
+        or the store has lost the room, and nothing else may tell of that for a while."""
+        feed = self._feeds.get(room_id)
+        if feed is not None:
+            feed.doubt()
 
     async def _step(
         self,
@@ -280,13 +294,15 @@ class RedisRoomBroker(RoomReading):
         feed = self._feeds.get(room_id)
         place = None if feed is None else feed.place
         granted = await self._steps.step(name, room_id, args, op=op, known=place, keys=keys)
-        if granted is None or feed is None:
-            return granted
-        try:
-            is_told = await feed.reach(granted)
-        except StoreUnavailable:
-            raise refusals.store_away() from None
-        if not is_told:  # the room is told anew, but whoever asked for this waits for it
+        if granted is None:
+            return None
+        is_told = False
+        if feed is not None and feed.place is not None:
+            try:
+                is_told = await feed.reach(granted)
+            except StoreUnavailable:
+                raise refusals.store_away() from None
+        if not is_told:  # the room is entered anew here, but whoever asked for this waits for it
             for told in granted.news:
                 if told.change is not None and not isinstance(told.change, Moved):
                     self._tell(room_id, told.change)

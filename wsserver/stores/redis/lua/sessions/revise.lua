@@ -17,7 +17,6 @@ if type(before) == 'string' and before ~= stream then
     if not is_replaced then
         return {'taken up'}
     end
-    redis.call('HDEL', STREAMS, before)
 end
 if before == stream and there['finish_reason'] and not cjson.decode(ARGV[6])['finish_reason'] then
     return {'ok'}  -- from a writer that slept while another one ended it
@@ -25,9 +24,13 @@ end
 if stream ~= '' then
     redis.call('HSET', STREAMS, stream, cjson.encode({id, message}))
 end
+if type(before) == 'string' and before ~= stream then
+    redis.call('HDEL', STREAMS, before)
+end
 add_bytes(tonumber(ARGV[5]) - size_of(message))
 redis.call('HSET', TREE, message, ARGV[5] .. ':' .. parent_of(message))
 redis.call('HSET', HEADS, message, ARGV[6])
 redis.call('HSET', CONTENTS, message, ARGV[7])
-use(false)
+-- The streams may be the first, and their key a new one, without a time.
+use(ttl > 0 and redis.call('PTTL', STREAMS) == -1)
 return {'ok'}
