@@ -84,14 +84,11 @@ class EnteringAnswers(Answers):
         return True
 
     async def _end_there(self, stream_id: str, ending: Ending) -> None:
-        """The log has, or will have, an answer that was refused here: nobody else would end it.
-
-        What its session has of it is left to whoever repeats the request.
-        """
+        """The log has, or will have, an answer that was refused here: nobody else would end it."""
         while True:
             try:
                 if not await self._streams.bar(stream_id):
-                    await self._streams.end(stream_id, ending)
+                    await self._end_here(stream_id, ending)
                 break
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_EVERY)
@@ -109,8 +106,6 @@ class EnteringAnswers(Answers):
         led.is_admitted = False
         for hook in answer.on_dropped:  # its turn is over: that of the other one waits for it
             hook()
-        for close in answer.closing:  # and its ask in a room is open no more
-            await close(record, Ending.failed(store_away()))
         await self._admission.leave(answer)
         while record.cancel is None:
             earlier = await self._admission.overtaken(answer, led.claim)
