@@ -242,14 +242,15 @@ async def test_a_turn_that_was_told_of_is_not_refused_any_more(
     assert [said[1] for said in await said(two) if said[0] == "user"] == ["first", "second"]
 
 
+@pytest.mark.parametrize("step", ["repeats/claim", "turns/arrive", "sessions/append"])
 async def test_a_stopped_turn_that_was_not_kept_says_so(
-    there: ServerProcess, start_gated: StartGated, connect: Connect
+    step: str, there: ServerProcess, start_gated: StartGated, connect: Connect
 ) -> None:
-    """Redis goes away when its messages are to be stored, and then it is stopped."""
+    """Redis goes away before its messages are stored, and then it is stopped."""
     here, gate = await start_gated()
     one = await ada_on(connect, here)
     await one.ask("open_session", sessionId="s")
-    gate.shut_at("sessions/append")
+    gate.shut_at(step)
     await one.send(type="stream", prompt="first", sessionId="s", requestId="r")
     await gate.shut.wait()
     await one.send(type="stop_stream", requestId="r")
