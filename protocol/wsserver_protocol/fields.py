@@ -26,6 +26,9 @@ TOOL_NAME = r"^[A-Za-z0-9_-]*$(?!\n)"
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH, pattern=PRINTABLE)]
 """Any id, whoever made it: 1 to 128 printable characters."""
 
+IdOrNone = Annotated[str, Meta(max_length=MAX_ID_LENGTH, pattern=PRINTABLE)]
+"""An id, or an empty text that takes away the one that was set."""
+
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH, pattern=PRINTABLE)]
 """A name to show to people."""
 

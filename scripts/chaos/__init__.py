@@ -5,8 +5,17 @@ drop, resume and talk, and breaks things by a seeded plan. Then it looks whether
 wrong byte, a second end or none, and whether anything is left behind. A short run is a test
 (``tests/integration/test_chaos.py``).
 
-Links to Redis are broken by a proxy of the harness (`link_proxy`) and not in network namespaces:
-these need rights that most machines do not give, and could neither lose one doorbell and spare the
-next nor double it. What namespaces would add, lost packets, TCP hides from both sides: it is seen
-as a slow, a held or a forgotten link, which the proxy makes.
+Where the machine allows it each process has a network of its own, whose wires to Redis and to the
+clients can die (`network`). Besides, a proxy of the harness stands between each process and Redis
+(`link_proxy`): it breaks, holds, slows and forgets connections, and robs them of single doorbells,
+which no network can.
+
+| | |
+|---|---|
+| `people`, `guests`, `device`, `client` | what people do, and the clients in their hands |
+| `screen`, `room_screen`, `rules` | what one client is shown, put together by the contract alone |
+| `book`, `room_book`, `truth` | the judge: what may be told to whom |
+| `schedule`, `faults` | what breaks, and when |
+| `fleet`, `member`, `store`, `links`, `network` | what is broken |
+| `audit`, `room_audit`, `remains` | what must be so in the end, and what may be left: nothing |
 """

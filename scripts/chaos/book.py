@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scripts.chaos import truth
+from scripts.chaos.room_book import RoomBook
 
 Frame = dict[str, Any]
 
@@ -28,6 +29,10 @@ class Asked:
         limit: Tokens that it may have.
         first: Number that its text counts from.
         session_id: Where it is a turn.
+        room_id: Where it is asked before everyone.
+        device: The client that asks.
+        has_begun: Someone was shown its answer. A question may stand in a room's log and be refused
+            then, since Redis is away: there is no answer to look at.
         may_stop: Someone has asked for its stop, or its asker has gone.
         refusal: The code that it was refused with, if it was.
     """
@@ -39,9 +44,12 @@ class Asked:
     prompt: str
     first: int = 1
     session_id: str | None = None
+    room_id: str | None = None
+    device: str = ""
     continues: str | None = None
     stream_id: str | None = None
     message_id: str | None = None
+    has_begun: bool = False
     may_stop: bool = False
     end: Frame | None = None
     began: float = field(default_factory=time.monotonic)
@@ -49,13 +57,16 @@ class Asked:
     def __str__(self) -> str:
         end = None if self.end is None else (self.end["type"], self.end.get("code"))
         what = f"{self.kind} {self.request_id} for {self.limit} from {self.first}"
-        return f"{what} in {self.session_id}: {self.stream_id} {self.message_id} ended {end}"
+        where = self.room_id or self.session_id
+        return f"{what} in {where}: {self.stream_id} {self.message_id} ended {end}"
 
     @property
     def is_empty(self) -> bool:
-        """Stopped before its first token. If Redis was away then, only its asker was told."""
+        """Never begun, or stopped before its first token. If Redis was away then, only its asker
+        was told."""
         end = self.end or {}
-        return end.get("type") == "stream_stopped" and not end.get("offset")
+        was_stopped = end.get("type") == "stream_stopped" and not end.get("offset")
+        return was_stopped or not self.has_begun
 
     @property
     def tokens(self) -> int:
@@ -69,21 +80,24 @@ class Book:
 
     Attributes:
         violations: What must not be.
-        known: What must not be either, and is for a known reason. A turn's messages are stored
-            before its answer is in the log: a gateway that dies in between, or loses Redis then,
-            leaves them, and the repeat of the request stores its own.
+        rooms: What was seen in rooms.
+
+    Args:
+        window: Seconds for which a client's place is kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, window: float) -> None:
         self.violations: list[str] = []
         self.asked: dict[str, Asked] = {}
         self.answers: dict[str, Asked] = {}  # by streamId
         self.counts: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
-        self.known: Counter[str] = Counter()
         self.bytes_compared = 0
         self.lost_data_at: list[float] = []
+        self.sessions: dict[str, float] = {}  # when they were opened
+        self._prompts: dict[str, Asked] = {}
         self._began = time.monotonic()
+        self.rooms = RoomBook(self.wrong, self.has_lost, window)
 
     def now(self) -> float:
         """Seconds since the first client."""
@@ -99,21 +113,40 @@ class Book:
     def ask(self, asked: Asked) -> Asked:
         """Note a request before it is sent."""
         self.asked[asked.request_id] = asked
+        self._prompts[asked.prompt] = asked
         self.counts[asked.kind] += 1
         return asked
 
     def may_have_lost(self, asked: Asked) -> bool:
         """Whether Redis has lost data since a request was sent."""
-        return any(at >= asked.began for at in self.lost_data_at)
+        return self.has_lost(asked.began)
+
+    def has_lost(self, since: float) -> bool:
+        """Whether Redis has lost data since some time."""
+        return any(at >= since for at in self.lost_data_at)
+
+    def heard_question(self, prompt: str, stream_id: str | None) -> None:
+        """Someone else than its asker was told of a question and its answer."""
+        asked = self._prompts.get(prompt)
+        if asked is None or stream_id is None or stream_id in self.answers:
+            return
+        if asked.stream_id is None:
+            asked.stream_id = stream_id
+            self.answers[stream_id] = asked
 
     def started(self, asked: Asked, frame: Frame) -> None:
         """A `stream_start` has come, for the first time or again."""
         stream_id = frame["streamId"]
+        asked.has_begun = True
         if asked.stream_id is None:
             asked.stream_id, asked.message_id = stream_id, frame.get("messageId")
             self.answers[stream_id] = asked
-        elif asked.stream_id != stream_id and not self.may_have_lost(asked):
-            self.wrong("a repeat was run again", asked.stream_id, frame)
+        elif asked.stream_id != stream_id:
+            if not self.may_have_lost(asked):
+                self.wrong("a repeat was run again", asked.stream_id, frame)
+            # Redis does not know the first one any more: this is the answer now.
+            asked.stream_id, asked.message_id, asked.end = stream_id, frame.get("messageId"), None
+            self.answers[stream_id] = asked
 
     def text(self, stream_id: str, begin: int, data: bytes) -> None:
         """Text of an answer has come to someone."""
@@ -157,8 +190,30 @@ class Book:
         """A request has ended in an error before it began."""
         asked.end = frame
         self.errors[frame["code"]] += 1
-        if frame["code"] not in EXCUSES:
+        if not self.is_excused(asked, frame):
             self.wrong(f"a {asked.kind} was refused", asked, frame)
+
+    def is_excused(self, asked: Asked, frame: Frame) -> bool:
+        """Whether faults may bring an error; or someone asks where he may not be any more."""
+        code = frame.get("code", "store_unavailable")
+        if code == "session_not_found":
+            return self.has_lost(self.sessions.get(asked.session_id or "", asked.began))
+        return code in EXCUSES or (
+            asked.room_id is not None
+            and code == "not_in_room"
+            and not self.rooms.has_sat(asked.room_id, asked.device, asked.began)
+        )
+
+    def _may_stop_in_room(self, asked: Asked, frame: Frame) -> bool:
+        """A later question may end an answer where questions steer; an empty room ends all."""
+        room_id = asked.room_id
+        if room_id is None:
+            return False
+        if frame["reason"] == "interrupt":
+            return self.rooms.rule(room_id) == "steer" and frame["stoppedBy"] != "server"
+        return frame["reason"] == "disconnect" and self.rooms.may_have_been_empty(
+            room_id, asked.began
+        )
 
     def _judge_end(self, asked: Asked, frame: Frame) -> None:
         offset = frame.get("offset") or 0
@@ -168,11 +223,12 @@ class Book:
                 if tokens != asked.limit or frame["finishReason"] != "length":
                     self.wrong("an answer that is not whole", asked, frame)
             case "stream_stopped":
-                if not asked.may_stop:
+                if not (asked.may_stop or self._may_stop_in_room(asked, frame)):
                     self.wrong("stopped unasked", asked, frame)
             case "stream_error":
                 self.errors[frame["code"]] += 1
-                if frame["code"] not in EXCUSES and not self.may_have_lost(asked):
+                is_lost = frame["code"] in LOST and self.may_have_lost(asked)
+                if frame["code"] not in EXCUSES and not is_lost:
                     self.wrong("an answer failed", asked, frame)
         if tokens is None:
             self.wrong("an answer that ends within a token", asked, frame)
@@ -192,6 +248,9 @@ EXCUSES = frozenset(
 )
 """Codes of errors that faults may bring. Each is counted."""
 
+LOST = frozenset(("stream_not_found",))
+"""Codes that only a Redis brings that has lost data: of what it knew before."""
+
 
 def _short(item: object) -> str:
     if isinstance(item, dict):
@@ -203,5 +262,6 @@ def _short(item: object) -> str:
 def _said(frame: Frame) -> tuple[Any, ...]:
     """What all who are told an end must be told alike."""
     return tuple(
-        frame.get(name) for name in ("type", "offset", "totalTokens", "reason", "code", "saved")
+        frame.get(name)
+        for name in ("type", "offset", "totalTokens", "reason", "code", "saved", "seq")
     )

@@ -23,7 +23,9 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 from websockets.typing import Subprotocol
 
 from scripts.chaos.book import Asked, Book, Frame
+from scripts.chaos.pace import Pace
 from scripts.chaos.recovery import Recoveries
+from scripts.chaos.room_screen import RoomScreen, RoomView
 from scripts.chaos.rules import Rules
 from scripts.chaos.screen import Screen, View
 from tests.support.invariants import Broken
@@ -34,6 +36,9 @@ PING_EVERY, PONG_WITHIN = 4.0, 5.0
 UNKNOWN_FOR = 9.0
 """Seconds for which a gateway may be without Redis: a client that was on it alone, and not for
 longer, may be unknown elsewhere."""
+
+LOST_LATELY = 20.0
+"""Seconds in which a gateway may not have told a Redis that lost data of all its clients again."""
 
 TRAIL = 12
 """How much of what happened to a client is shown with a violation."""
@@ -66,6 +71,7 @@ class Surroundings:
     addresses: list[str]
     window: float
     recoveries: Recoveries
+    pace: Pace
 
 
 class Client(ABC):
@@ -74,7 +80,8 @@ class Client(ABC):
     def __init__(self, around: Surroundings, user: str, name: str, rng: random.Random) -> None:
         self.user = user
         self.name = name
-        self.screen = Screen(around.book, around.recoveries, self._wrong)
+        self.rooms = RoomScreen(around.book.rooms, name, user, self._wrong)
+        self.screen = Screen(around.book, around.recoveries, self.rooms, self._wrong)
         self.away_since: float | None = None
         self.connections = 0
         self._around = around
@@ -84,6 +91,7 @@ class Client(ABC):
         self._sent_ids: set[str] = set()
         self._pending: dict[str, Pending] = {}
         self._looks: dict[str, View] = {}
+        self._steps: dict[str, str] = {}  # requests to enter or leave a room: roomId
         self._shown: set[str] = set()  # views that the greeting of this connection has taken up
         self._socket: ClientConnection | None = None
         self._rules = Rules(around.book, self._sent_ids)
@@ -123,6 +131,17 @@ class Client(ABC):
         message = {"type": "watch_stream", "streamId": view.stream_id, "fromOffset": view.have}
         await self._send({**message, "requestId": request_id})
 
+    async def _enter(self, room_id: str) -> None:
+        """Ask to be let into a room, from where the client has its log."""
+        view = self.rooms.view(room_id)
+        fields = {"lastSeq": view.position} if view.epoch else {}
+        await self._step("join_room", room_id, **fields)
+
+    async def _step(self, kind: str, room_id: str, **fields: Any) -> None:
+        request_id = self.new_id()
+        self._steps[request_id] = room_id
+        await self._send({"type": kind, "requestId": request_id, "roomId": room_id, **fields})
+
     async def _live(self) -> None:
         pause = 0.05
         while not self._is_closed:
@@ -153,6 +172,7 @@ class Client(ABC):
             self._present = max(self._present, self._last_frame - self._connected_at)
         if self.away_since is None and self._token is not None:
             self.away_since = self._last_frame
+            self._around.book.rooms.away(self.name, self.away_since)
         self._is_greeted.clear()
         if self._socket is not None:
             self._socket.transport.abort()
@@ -183,7 +203,8 @@ class Client(ABC):
             if not pending.has_started:
                 await self._send_pending(pending)
         for view in self.screen.open:
-            if view.stream_id not in self._shown:  # asked for while this connection was greeted
+            # Asked for while this connection was greeted.
+            if view.stream_id not in self._shown and not view.room_id:
                 await self._look(view)
 
     async def _take_up(self, connected: Frame) -> None:
@@ -193,6 +214,7 @@ class Client(ABC):
         self._shown = set(self.screen.views)
         if self._token is not None:
             resume = {"type": "resume", "resumeToken": self._token, "streams": open_views}
+            resume["rooms"] = self.rooms.positions()
             request_id = resume["requestId"] = self.new_id()
             await self._send(resume)
             while (reply := await self._receive()).get("requestId") != request_id:
@@ -202,24 +224,55 @@ class Client(ABC):
                 self._note(f"resumed {reply['clientId']}")
                 self._resumed(reply)
                 await self._name_myself()  # the gateway before may have died before it told of it
+                await self._mend_rooms(reply)
                 return
             self._refused_resume(reply)
             if reply["code"] != "resume_expired":
                 raise Gone
         self._token, self._is_known, self._present = connected["resumeToken"], False, 0.0
+        self.rooms.lost()
+        self.rooms.client_id = connected["clientId"]
         await self._name_myself()
+        for room in self.rooms.wanted:
+            await self._enter(room.room_id)
         for pending in self._pending.values():
             pending.has_started = False  # the same request again, under its id
         asked_again = {p.asked.stream_id for p in self._pending.values() if p.asked is not None}
+        in_rooms = {room.room_id for room in self.rooms.wanted}
         for stream_id in open_views:
-            if stream_id not in asked_again:
-                await self._look(self.screen.view(stream_id))
+            view = self.screen.view(stream_id)
+            if stream_id not in asked_again and view.room_id not in in_rooms:  # these show theirs
+                await self._look(view)
 
     async def _name_myself(self) -> None:
         request_id = self.new_id()
         await self._send({"type": "authenticate", "requestId": request_id, "userId": self.user})
         while (reply := await self._receive()).get("requestId") != request_id:
             self.take(reply)
+
+    async def _mend_rooms(self, reply: Frame) -> None:
+        """Have the rooms be those that are wanted: something of that may not have come through."""
+        there = {room["roomId"] for room in reply["rooms"]}
+        for view in list(self.rooms.views.values()):
+            if view.is_wanted and view.room_id not in there:
+                self._missed(view)
+            if view.is_wanted and not view.is_seated:
+                await self._enter(view.room_id)
+            elif view.room_id in there and not view.is_wanted:
+                await self._step("leave_room", view.room_id)
+
+    def _missed(self, view: RoomView) -> None:
+        """A resume has not brought a room back."""
+        rooms = self._around.book.rooms
+        if view.is_seated and rooms.may_be_kicked(view.room_id, self.user, self.away_since or 0.0):
+            view.is_wanted = False
+        elif view.is_seated and rooms.has_sat(view.room_id, self.name, time.monotonic()):
+            self._wrong(f"was in {view.room_id} and is not any more")
+        self.left_room(view.room_id)
+
+    @abstractmethod
+    def left_room(self, room_id: str) -> None:
+        """The client is in a room no more, and shown nothing of it."""
 
     def _note_absence(self) -> None:
         """Who was away for longer than the window may find his answers stopped."""
@@ -231,6 +284,10 @@ class Client(ABC):
 
     def _resumed(self, reply: Frame) -> None:
         book = self._around.book
+        self.rooms.client_id = reply["clientId"]
+        for room in reply["rooms"]:
+            self.rooms.joined(room)
+            self.screen.shown_room(room)
         for status in reply["streams"]:
             view = self.screen.views.get(status["streamId"])
             asked = book.answers.get(status["streamId"])
@@ -246,7 +303,8 @@ class Client(ABC):
         book.errors[reply["code"]] += 1
         if reply["code"] == "resume_expired":
             is_known = self._is_known or self._present > UNKNOWN_FOR
-            if is_known and away < self._around.window - 1.0 and not book.lost_data_at:
+            lost_lately = book.has_lost(time.monotonic() - max(away, LOST_LATELY))
+            if is_known and away < self._around.window - 1.0 and not lost_lately:
                 self._wrong(f"was away for {away:.1f} s only", reply)
         elif reply["code"] not in ("store_unavailable", "draining"):
             self._wrong("a resume was refused", reply)

@@ -10,22 +10,37 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from scripts.bench.harness import ROOT
+from scripts.chaos import descriptors
 from scripts.chaos.links import Links
-from tests.support.redis import RedisProcess
-from wsserver.config import Config, Data, Limits, Log, ModelEntry, Models, Redis, Resume, Server
+from scripts.chaos.member import WORD
+from scripts.chaos.network import Network, Place
+from scripts.chaos.store import Store, free_port
+from wsserver.config import (
+    Config,
+    Data,
+    Limits,
+    Log,
+    ModelEntry,
+    Models,
+    Redis,
+    Resume,
+    Rooms,
+    Server,
+)
 from wsserver.config.handover import pack
 
 SOURCE = "synthetic:?tps={tps}&ttft_ms=0&slots={slots}"
 
-READY_SECONDS, END_SECONDS = 60.0, 30.0
+READY_SECONDS, END_SECONDS, ASK_SECONDS = 60.0, 30.0, 5.0
 
 
 class Member:
@@ -33,22 +48,28 @@ class Member:
 
     Attributes:
         role: ``gateway``, ``worker`` or ``both``.
-        port: Where clients find it; None for a worker.
+        host, port: Where clients find it; no port for a worker.
         is_meant_to_live: False while a fault has it killed.
         lives: Processes so far.
     """
 
-    def __init__(self, name: str, role: str, folder: Path, config: Config) -> None:
+    def __init__(
+        self, name: str, role: str, folder: Path, config: Config, place: Place, store: Store
+    ) -> None:
         self.name = name
         self.role = role
         self.port = config.server.port if role != "worker" else None
+        self.host = place.host
+        self._stores = dict.fromkeys([urlsplit(config.redis.url).port, *store.ports], "redis")
         self.is_meant_to_live = False
         self.lives = 0
         self.is_ready = asyncio.Event()
         self._folder = folder
         self._config = config
+        self._prefix = place.prefix
         self._process: asyncio.subprocess.Process | None = None
         self._hearing: asyncio.Task[None] | None = None
+        self._told: asyncio.Future[dict[str, int]] = asyncio.Future()
 
     @property
     def pid(self) -> int:
@@ -69,7 +90,7 @@ class Member:
         self.is_ready.clear()
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "wsserver.cli.member"),
+                *(*self._prefix, sys.executable, "-m", "scripts.chaos.member"),
                 "worker" if self.role == "worker" else "gateway",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -107,9 +128,19 @@ class Member:
             self._process.stdin.close()
         return code
 
-    def descriptors(self) -> int:
-        """Open files and sockets."""
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+    async def tasks(self) -> dict[str, int]:
+        """Tasks of its event loop: how many of each chain of awaits. Empty if it does not say."""
+        self._told = asyncio.get_running_loop().create_future()
+        self.signal(signal.SIGUSR1)
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await self._told
+        except TimeoutError:
+            return {}
+
+    def descriptors(self) -> Counter[str]:
+        """Open files and sockets, by what they are."""
+        return descriptors.of(self.pid, {self.port: "clients", **self._stores})
 
     def errors(self) -> Iterator[dict[str, Any]]:
         """What a healthy process never logs."""
@@ -126,14 +157,17 @@ class Member:
         async for line in process.stdout:
             if line.startswith((b"WebSocket", b"Worker")):
                 self.is_ready.set()
+            elif line.startswith(WORD.encode()) and not self._told.done():
+                self._told.set_result(json.loads(line[len(WORD) :]))
 
 
 class Fleet:
     """All members, their Redis, and the links between."""
 
-    def __init__(self, folder: Path, links: Links, redis: RedisProcess) -> None:
+    def __init__(self, folder: Path, network: Network, links: Links | None, store: Store) -> None:
+        self.network = network
         self.links = links
-        self.redis = redis
+        self.store = store
         self.members: list[Member] = []
         self._folder = folder
 
@@ -143,21 +177,29 @@ class Fleet:
         name = f"{role}{number}"
         folder = self._folder / name
         folder.mkdir()
+        place = self.network.place(name)
+        url = self.store.url
+        if self.links is not None:
+            url = await self.links.open(name, place.redis_host)
         has_engine = role != "gateway"
         entry = ModelEntry(id="m", source=SOURCE.format(tps=tps, slots=slots))
         config = Config(
             # Two processes: what the supervisor tells a gateway that has no engines.
             server=Server(
-                port=_free_port(), processes=2 if role == "gateway" else 1, drain_seconds=2.0
+                host=place.host,
+                port=free_port(),
+                processes=2 if role == "gateway" else 1,
+                drain_seconds=2.0,
             ),
-            redis=Redis(url=await self.links.open(name)),
+            redis=Redis(url=url),
             data=Data(dir=str(folder)),
             log=Log(format="json"),
             resume=Resume(window_seconds=window),
             limits=Limits(max_concurrent_streams=1000),
+            rooms=Rooms(keep_seconds=600.0),
             models=Models(start=("m",) if has_engine else (), model=(entry,)),
         )
-        member = Member(name, role, folder, config)
+        member = Member(name, role, folder, config, place, self.store)
         self.members.append(member)
         return member
 
@@ -167,7 +209,7 @@ class Fleet:
     @property
     def addresses(self) -> list[str]:
         """Where clients may go, whoever lives there now."""
-        return [f"ws://127.0.0.1:{m.port}/ws" for m in self.members if m.port is not None]
+        return [f"ws://{m.host}:{m.port}/ws" for m in self.members if m.port is not None]
 
     async def start(self) -> None:
         """Start all, and wait until they serve."""
@@ -191,10 +233,3 @@ class Fleet:
         """End whatever is left, at once."""
         for member in self.members:
             member.signal(signal.SIGKILL)
-
-
-def _free_port() -> int:
-    with socket.socket() as probing:
-        probing.bind(("127.0.0.1", 0))
-        port: int = probing.getsockname()[1]
-        return port

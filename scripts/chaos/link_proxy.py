@@ -43,9 +43,9 @@ class Link:
         self._rng = rng
         self._pipes: set[_Pipe] = set()
 
-    async def listen(self) -> int:
-        """Open the port, and return it."""
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+    async def listen(self, host: str) -> int:
+        """Open a port there, and return it."""
+        server = await asyncio.start_server(self._accept, host, 0)
         port: int = server.sockets[0].getsockname()[1]
         return port
 
@@ -198,7 +198,7 @@ class Proxy:
         match order["do"]:
             case "open":
                 link = self._links[name] = Link(name, self._upstream, self._rng)
-                return await link.listen()
+                return await link.listen(order["host"])
             case "cut":
                 self._links[name].cut()
             case "slow":

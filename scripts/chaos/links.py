@@ -30,10 +30,10 @@ class Links:
         )
         return cls(process)
 
-    async def open(self, name: str) -> str:
-        """A link of this name. Returns the address of Redis through it."""
-        self.ports[name] = await self._tell("open", link=name)
-        return f"redis://127.0.0.1:{self.ports[name]}"
+    async def open(self, name: str, host: str) -> str:
+        """A link of this name, entered at a host. Returns the address of Redis through it."""
+        self.ports[name] = await self._tell("open", link=name, host=host)
+        return f"redis://{host}:{self.ports[name]}"
 
     async def cut(self, name: str) -> None:
         """All connections break, and new ones are refused."""

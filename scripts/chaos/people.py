@@ -13,9 +13,11 @@ from zlib import crc32
 from scripts.chaos.book import Asked, Frame
 from scripts.chaos.client import Gone, Surroundings
 from scripts.chaos.device import Device
+from scripts.chaos.guests import Guest
 
-MOST_AT_ONCE = 3
-"""Answers that one person has running."""
+MOST_AT_ONCE = 2
+"""Things that one person waits for. Whoever waits asks for nothing more: a fleet that is slow slows
+people down, and what waits in it stays bounded."""
 
 ENDLESS = 20_000
 """Tokens of an answer that is not meant to come to its end."""
@@ -24,23 +26,26 @@ ENDLESS = 20_000
 class Person:
     """One user, on one client or two."""
 
-    def __init__(self, around: Surroundings, name: str, rng: random.Random) -> None:
+    def __init__(
+        self, around: Surroundings, name: str, homes: list[str], rng: random.Random
+    ) -> None:
         self.name = name
+        self.book = around.book
         self.session_id = f"ses-{name}"
-        self.has_session = False
         self.devices: list[Device] = []
         self.left: list[Device] = []  # clients that are gone for good
         self._around = around
         self._rng = rng
-        self._book = around.book
         self._work: set[asyncio.Task[Any]] = set()
         self._asked: list[Asked] = []
         self._devices_made = 0
         self.failures: list[BaseException] = []
+        self._guest = Guest(self, homes, random.Random(rng.random()))
 
     async def live(self, until: float) -> None:
         """Do things until that time (of the monotonic clock)."""
         self._begin_device()
+        await self._guest.move_in()
         deeds: dict[Callable[[], Awaitable[None]], int] = {
             self._stream: 30,
             self._turn: 16,
@@ -55,9 +60,10 @@ class Person:
             self._stall: 3,
             self._interrupt: 2,
             self._vanish: 2,
+            **self._guest.deeds,
         }
         while time.monotonic() < until:
-            await asyncio.sleep(self._rng.uniform(0.1, 2.0))
+            await self._around.pace.pause(self._rng)
             (deed,) = self._rng.choices(list(deeds), list(deeds.values()))
             with suppress(Gone):
                 await deed()
@@ -84,34 +90,39 @@ class Person:
     # Deeds.
 
     async def _stream(self) -> None:
-        if self._is_free():
-            self._ask(self._new("stream", self._rng.choice((5, 20, 60, 150, 300))))
+        if self.is_free():
+            self.ask(self.new("stream", self._rng.choice((5, 20, 60, 150, 300))))
 
     async def _turn(self) -> None:
-        if not self._is_free():
+        if not self.is_free():
             return
-        if not self.has_session:
-            self._spawn(self._open_session())
+        opened_at = self.book.sessions.get(self.session_id)
+        if opened_at is None or self.book.has_lost(opened_at):
+            self.spawn(self._open_session())
         else:
-            self._ask(self._new("stream", self._rng.choice((5, 20, 60)), self.session_id))
+            self.ask(self.new("stream", self._rng.choice((5, 20, 60)), self.session_id))
 
     async def _open_session(self) -> None:
+        asked_at = time.monotonic()
         opened = await self.device.ask("open_session", sessionId=self.session_id)
-        self.has_session |= opened["type"] == "session_opened"
+        if opened["type"] == "session_opened":
+            self.book.sessions[self.session_id] = asked_at
 
     async def _generate(self) -> None:
-        if self._is_free():
-            self._ask(self._new("generate", self._rng.choice((5, 30, 80))))
+        if self.is_free():
+            self.ask(self.new("generate", self._rng.choice((5, 30, 80))))
 
     async def _batch(self) -> None:
+        if not self.is_free():
+            return
         prompts = [f"{self.name} wants {number}" for number in range(3)]
-        self._spawn(self.device.ask("batch", prompts=prompts, options={"maxTokens": 15}))
+        self.spawn(self.device.ask("batch", prompts=prompts, options={"maxTokens": 15}))
 
     async def _stop_midway(self) -> None:
-        if self._is_free():
-            asked = self._new("stream", ENDLESS)
-            self._ask(asked)
-            self._spawn(self._stop_later(asked))
+        if self.is_free():
+            asked = self.new("stream", ENDLESS)
+            self.ask(asked)
+            self.spawn(self._stop_later(asked))
 
     async def _stop_later(self, asked: Asked) -> None:
         await asyncio.sleep(self._rng.uniform(0, 6))
@@ -145,8 +156,10 @@ class Person:
         if not self._asked or len(self.devices) < 2:
             return
         asked = self._rng.choice(self._asked[-4:])
-        if asked.kind == "stream" and asked.continues is None and asked.stream_id is not None:
-            self._spawn(self._ask_again(asked))
+        is_here = asked.room_id is None or self.devices[1].rooms.view(asked.room_id).is_seated
+        is_whole = asked.kind == "stream" and asked.continues is None
+        if is_whole and is_here and asked.stream_id is not None:
+            self.spawn(self._ask_again(asked))
 
     async def _ask_again(self, asked: Asked) -> None:
         device = self.devices[1]
@@ -155,21 +168,24 @@ class Person:
 
     async def _go_on(self) -> None:
         """Continue an answer that has ended."""
-        ended = [a for a in self._asked if a.end is not None and a.stream_id and not a.session_id]
-        if not ended or not self._is_free():
+        alone = [a for a in self._asked if a.session_id is None and a.room_id is None]
+        ended = [a for a in alone if a.end is not None and a.stream_id]
+        if not ended or not self.is_free():
             return
         before = self._rng.choice(ended[-3:])
-        if self._book.may_have_lost(before) or not before.tokens:
+        if self.book.may_have_lost(before) or not before.tokens:
             return
-        asked = self._new("continue", self._rng.choice((10, 40)))
+        asked = self.new("continue", self._rng.choice((10, 40)))
         asked.first = before.first + before.tokens
         asked.continues = before.stream_id
-        self._ask(asked)
+        self.ask(asked)
 
     async def _small_talk(self) -> None:
+        if not self.is_free():
+            return
         kind = self._rng.choice(("get_status", "models", "ping", "count_tokens"))
         fields: Frame = {"text": "one two three"} if kind == "count_tokens" else {}
-        self._spawn(self.device.ask(kind, **fields))
+        self.spawn(self.device.ask(kind, **fields))
 
     async def _vanish(self) -> None:
         """Go for good, and come back as another client."""
@@ -191,21 +207,26 @@ class Person:
         rng = random.Random(self._rng.random())
         self.devices.append(Device(self._around, self.name, name, rng))
 
-    def _is_free(self) -> bool:
-        return sum(asked.end is None for asked in self._asked) < MOST_AT_ONCE
+    def is_free(self) -> bool:
+        """Whether this person waits for few enough things to ask for another one."""
+        return len(self._work) < MOST_AT_ONCE
 
-    def _new(self, kind: str, limit: int, session_id: str | None = None) -> Asked:
+    def new(
+        self, kind: str, limit: int, session_id: str | None = None, room_id: str | None = None
+    ) -> Asked:
+        """A request for an answer, noted before it is sent."""
         request_id = self.device.new_id()
-        asked = Asked(
-            request_id, kind, self.name, limit, f"{request_id} asks", session_id=session_id
-        )
-        self._asked.append(self._book.ask(asked))
+        asked = Asked(request_id, kind, self.name, limit, f"{request_id} asks")
+        asked.session_id, asked.room_id, asked.device = session_id, room_id, self.device.name
+        self._asked.append(self.book.ask(asked))
         return asked
 
-    def _ask(self, asked: Asked) -> None:
-        self._spawn(self.device.ask(asked.kind, asked=asked, **_fields(asked)))
+    def ask(self, asked: Asked) -> None:
+        """Send a request for an answer, and wait for its end."""
+        self.spawn(self.device.ask(asked.kind, asked=asked, **_fields(asked)))
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Have something done that this person waits for."""
         task = asyncio.get_running_loop().create_task(work)
         self._work.add(task)
         task.add_done_callback(self._done)
@@ -226,4 +247,6 @@ def _fields(asked: Asked) -> Frame:
         fields["streamId"] = asked.continues
     if asked.session_id is not None:
         fields["sessionId"] = asked.session_id
+    if asked.room_id is not None:
+        fields["roomId"] = asked.room_id
     return fields

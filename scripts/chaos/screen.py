@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from scripts.chaos.book import Book, Frame
 from scripts.chaos.recovery import Recoveries
+from scripts.chaos.room_screen import RoomScreen
 from tests.support.invariants import STREAM_TERMINALS
 
 TEXT = ("stream_token", "stream_snapshot", "stream_rewind")
@@ -20,9 +21,14 @@ TEXT = ("stream_token", "stream_snapshot", "stream_rewind")
 
 @dataclass(slots=True)
 class View:
-    """One answer as this client has it."""
+    """One answer as this client has it.
+
+    Attributes:
+        room_id: The room in which it is made.
+    """
 
     stream_id: str
+    room_id: str = ""
     have: int = 0
     state: str = "unseen"
     is_ended: bool = False
@@ -33,6 +39,11 @@ class View:
         self.is_ended = True
         self.over.set()
 
+    def begin_again(self) -> None:
+        """There is more to come: a snapshot, from wherever it begins."""
+        self.is_ended = False
+        self.over.clear()
+
 
 class Screen:
     """The answers of one client, over all its connections.
@@ -40,13 +51,17 @@ class Screen:
     Args:
         book: Where texts and ends are compared.
         recoveries: Told of each piece of text.
+        rooms: Of the same client: they show their answers unasked.
         wrong: Takes violations.
     """
 
-    def __init__(self, book: Book, recoveries: Recoveries, wrong: Callable[..., None]) -> None:
+    def __init__(
+        self, book: Book, recoveries: Recoveries, rooms: RoomScreen, wrong: Callable[..., None]
+    ) -> None:
         self.views: dict[str, View] = {}
         self._book = book
         self._recoveries = recoveries
+        self._rooms = rooms
         self._wrong = wrong
 
     def view(self, stream_id: str) -> View:
@@ -58,11 +73,24 @@ class Screen:
         """Views of what has not ended."""
         return [view for view in self.views.values() if not view.is_ended]
 
+    def shown_room(self, room: Frame) -> None:
+        """The answers that a room is getting are shown from their beginnings, unless they are
+        followed on this connection already."""
+        for entry in room["messages"]:
+            self._book.heard_question(entry.get("text", ""), entry.get("streamId"))
+        for active in room["activeStreams"]:
+            view = self.view(active["streamId"])
+            view.room_id = room["roomId"]
+            if view.is_ended:
+                view.begin_again()
+
     def take(self, frame: Frame) -> None:
         """Take in what has come."""
         kind, stream_id = frame["type"], frame.get("streamId")
-        if stream_id is None:
+        if stream_id is None or kind == "room_message":
             return
+        if kind in ("stream_start", "stream_snapshot") and self._rooms.shows(frame):
+            self._open_in_room(frame)
         if kind == "stream_start":
             view = self.view(stream_id)
             view.have, view.state = 0, "begun"  # it is told from its beginning
@@ -76,6 +104,17 @@ class Screen:
             self._book.counts["rewinds"] += 1
         elif kind in TEXT:
             self._take_text(self.views[stream_id], frame)
+
+    def _open_in_room(self, frame: Frame) -> None:
+        """A room shows an answer, from wherever it likes."""
+        self._book.heard_question(frame.get("prompt", ""), frame["streamId"])
+        if (asked := self._book.answers.get(frame["streamId"])) is not None:
+            asked.has_begun = True
+        view = self.view(frame["streamId"])
+        view.room_id = frame["roomId"]
+        if view.is_ended:
+            view.begin_again()
+        view.have = min(view.have, frame.get("fromOffset", 0))
 
     def _take_text(self, view: View, frame: Frame) -> None:
         data = frame["token" if frame["type"] == "stream_token" else "text"].encode()

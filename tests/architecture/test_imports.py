@@ -38,6 +38,7 @@ MAY_IMPORT = {
 THIRD_PARTIES = {
     "aiohttp": {"wsserver.engines.openai.client"},
     "exllamav2": {"wsserver.engines.exllamav2"},
+    "hiredis": {"wsserver.stores.redis.pipe"},
     "redis": {"wsserver.stores.redis"},
     "exllamav3": {"wsserver.engines.exllamav3"},
     "jinja2": {"wsserver.engines.exllama.templates"},

@@ -180,12 +180,13 @@ async def test_presence_is_seen(start_server: StartServer, enter: OpenRoom) -> N
 
 
 async def test_a_room_is_run(start_server: StartServer, enter: OpenRoom) -> None:
-    """Settings, an invite by its link, a viewer, being sent out, and a ban that is lifted."""
+    """Settings, an invite by its link, a viewer; being sent out, a ban and settings are lifted."""
     server = start_server("--model", f"one={COUNTING}", "--model", f"two={COUNTING}")
     ada = await enter(server.url, "Ada")
     await ada.get("open-settings").click()
     await ada.get("setting-title").fill("The salon")
     await ada.get("setting-model").select_option("two")
+    await ada.get("setting-maxTokens").fill("3")
     await ada.get("setting-access").select_option("invited")
     await ada.get("save-settings").click()
     await expect(ada.get("room-title")).to_have_text("The salon")
@@ -214,6 +215,13 @@ async def test_a_room_is_run(start_server: StartServer, enter: OpenRoom) -> None
     await ada.get("open-settings").click()
     await ada.get("unban").click()
     await expect(ada.get("unban")).to_have_count(0)
+    await expect(ada.get("setting-maxTokens")).to_have_value("3")
+    await ada.get("setting-maxTokens").fill("")
+    await ada.get("setting-model").select_option("")
+    await ada.get("save-settings").click()
+    await ada.get("open-settings").click()
+    await expect(ada.get("setting-maxTokens")).to_have_value("")
+    await expect(ada.get("setting-model")).to_have_value("")
     assert ada.complaints == []
 
 

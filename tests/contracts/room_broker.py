@@ -184,7 +184,7 @@ class RoomBrokerContract:
         said = draft("ada", "Grüße 🎻\x00")
         data = {"a": [1, 2.5, None, True], "": {"b": "ß"}}
         said = type(said)(**{f: getattr(said, f) for f in said.__struct_fields__} | {"data": data})
-        entry = await one.broker.say("r", said, origin("ada"))
+        entry = (await one.broker.say("r", said, origin("ada"))).entry
         joined = await two.join("bob")
         assert joined.entries == (entry,)
         assert (entry.text, entry.data) == ("Grüße 🎻\x00", data)

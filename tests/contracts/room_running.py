@@ -32,22 +32,24 @@ class RoomRunningContract:
     """Subclass it beside `RoomBrokerContract`, whose fixtures it takes."""
 
     async def test_settings_are_replaced_one_by_one(self, one: Process, two: Process) -> None:
-        """What is not given stays; an empty system prompt is none; everyone is told all."""
+        """What is not given stays; an empty text takes a setting away; everyone is told all."""
         await one.join("ada")
         await two.join("bob")
         options = GenerationOptions(temperature=0.5, stop=("x",))
-        await configure(one, title="T", system_prompt="Be brief.", options=options)
+        await configure(one, title="T", model="m", system_prompt="Be brief.", options=options)
         await configure(one, when_busy=WhenBusy.STEER, max_members=9)
-        await configure(one, system_prompt="")
+        await configure(one, system_prompt="", model="", title="")
         told = [change.settings for change in two.heard(Configured)]
         assert told[1] == RoomSettings(
             title="T",
+            model="m",
             system_prompt="Be brief.",
             options=options,
             when_busy=WhenBusy.STEER,
             max_members=9,
         )
-        assert told[2].system_prompt is None
+        wanted = RoomSettings(options=options, when_busy=WhenBusy.STEER, max_members=9)
+        assert told[2] == wanted
         assert (await two.join("cyd")).settings == told[2]
         assert two.heard(Configured)[0].by == "ada"
 

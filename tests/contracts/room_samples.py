@@ -54,7 +54,7 @@ class Process:
 
     async def say(self, user: str, text: str) -> int:
         """Say something; returns its seq."""
-        return (await self.broker.say("r", draft(user, text), origin(user))).seq
+        return (await self.broker.say("r", draft(user, text), origin(user))).entry.seq
 
     async def ask(self, user: str, stream_id: str, **more: bool) -> Opened:
         """Ask the model."""

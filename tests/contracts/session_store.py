@@ -12,7 +12,12 @@ import pytest
 
 from tests.contracts.session_samples import ALICE, BOB, Clock, MakeStore, chain, message, session
 from wsserver.core.sessions.model import Bounds, Changes, Link
-from wsserver.core.sessions.store import MessageNotFound, SessionNotFound, SessionStore
+from wsserver.core.sessions.store import (
+    MessageNotFound,
+    SessionNotFound,
+    SessionStore,
+    TakenUp,
+)
 from wsserver_protocol.lifecycle import FinishReason
 
 
@@ -179,6 +184,35 @@ class SessionStoreContract:
         assert (now.message_count, now.newest, now.updated_at) == (3, "c", 2000)
         with pytest.raises(MessageNotFound):
             await store.revise(ALICE, "s", message("x"))
+
+    async def test_who_was_replaced_writes_no_more(self, store: SessionStore) -> None:
+        """A stream takes another's place as the writer of a message; what that one still writes
+        is refused, and changes nothing."""
+        await store.create(session("s"))
+        await store.append(ALICE, "s", [message("a", stream_id="str_1"), message("q", "a")], 1)
+        second = message("a", content="the second's", stream_id="str_2")
+        with pytest.raises(TakenUp):
+            await store.revise(ALICE, "s", second, instead_of=("str_0",))
+        await store.revise(ALICE, "s", second, instead_of=("str_0", "str_1"))
+        await store.revise(ALICE, "s", second, instead_of=())
+        with pytest.raises(TakenUp):
+            await store.revise(ALICE, "s", message("a", stream_id="str_1"), instead_of=())
+        assert (await store.find(ALICE, "s", "a")).content == "the second's"
+        assert await store.find_stream(ALICE, "str_1") is None
+        await store.revise(ALICE, "s", message("q", stream_id="str_3"), instead_of=())
+        assert await store.find_stream(ALICE, "str_3") == ("s", "q")
+
+    async def test_what_has_ended_does_not_go_on(self, store: SessionStore) -> None:
+        """What a stream writes of its message after its end, as if it ran, changes nothing; another
+        stream may go on with it."""
+        await store.create(session("s"))
+        await store.append(ALICE, "s", [message("a", stream_id="str_1")], 1)
+        ended = message("a", content="all", stream_id="str_1", finish_reason=FinishReason.STOP)
+        await store.revise(ALICE, "s", ended)
+        await store.revise(ALICE, "s", message("a", content="al", stream_id="str_1"))
+        assert (await store.find(ALICE, "s", "a")).content == "all"
+        await store.revise(ALICE, "s", message("a", content="all and more", stream_id="str_2"))
+        assert (await store.find(ALICE, "s", "a")).content == "all and more"
 
     async def test_branch_is_read_in_pages_backwards(self, store: SessionStore) -> None:
         """A page ends at the message asked for and says whether there are older ones."""

@@ -17,6 +17,8 @@ from tests.core.test_runner import counted
 from tests.support.core import Core
 from tests.support.virtual_time import pass_time, until, virtual
 from wsserver.core.ask import Answer
+from wsserver.gateway.alarm import Clock
+from wsserver.gateway.framing import Shared
 from wsserver.gateway.outbox import MAX_CONTROL_FRAMES, Outbox
 from wsserver.gateway.views import StreamView, started
 from wsserver_protocol.codec import Encoding
@@ -36,7 +38,11 @@ class Network:
         self.stalls: list[float] = []
         self.writes = 0
         self.outbox = Outbox(
-            self, send_timeout=SEND_TIMEOUT, on_stalled=self._stalled, on_sent=lambda size: None
+            self,
+            Clock(asyncio.get_running_loop()),
+            send_timeout=SEND_TIMEOUT,
+            on_stalled=self._stalled,
+            on_sent=lambda size: None,
         )
 
     @property
@@ -46,6 +52,9 @@ class Network:
     @property
     def unsent_bytes(self) -> int:
         return self.unsent
+
+    def write_shared(self, frames: Shared) -> None:
+        self.write(list(frames.payloads))
 
     def write(self, payloads: list[bytes]) -> None:
         """Take frames, as far as the sender minds the mark."""

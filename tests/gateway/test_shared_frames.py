@@ -6,6 +6,8 @@ import asyncio
 
 from tests.support.core import Core
 from tests.support.virtual_time import until, virtual
+from wsserver.gateway.alarm import Clock
+from wsserver.gateway.framing import Shared
 from wsserver.gateway.outbox import Outbox
 from wsserver.gateway.views import StreamView, snapshot, started
 from wsserver_protocol.codec import Encoding
@@ -23,8 +25,15 @@ class Socket:
     def __init__(self) -> None:
         self.frames: list[bytes] = []
         self.outbox = Outbox(
-            self, send_timeout=15.0, on_stalled=lambda: None, on_sent=lambda size: None
+            self,
+            Clock(asyncio.get_running_loop()),
+            send_timeout=15.0,
+            on_stalled=lambda: None,
+            on_sent=lambda size: None,
         )
+
+    def write_shared(self, frames: Shared) -> None:
+        self.write(list(frames.payloads))
 
     def write(self, payloads: list[bytes]) -> None:
         self.frames += payloads

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.conftest import Connect, StartServer
+from tests.integration.test_rooms import join
 from tests.support.server import ServerProcess, differs_over_redis
 from tests.support.wire import open_wire
 
@@ -100,6 +102,22 @@ async def test_what_runs_too_long_is_stopped(start_server: StartServer, connect:
 
 
 @differs_over_redis("what a drain does not see ended is not stopped: other processes go on with it")
+async def test_all_of_a_room_are_told_the_end(start_server: StartServer, connect: Connect) -> None:
+    """Of more than are written to in one turn each gets all text and the end before its close."""
+    server = start_server("--model", "synthetic:?tps=100", "--set", "server.drain_seconds=0.2")
+    members = [await connect(to=server) for _ in range(140)]
+    await asyncio.gather(*(join(wire, "hall") for wire in members))
+    start = await members[0].stream(roomId="hall", options=LONG)
+    for wire in members:
+        await wire.first_token(start["streamId"])
+    server.signal(signal.SIGTERM)
+    for wire in members:
+        assert await wire.closed() == 1001
+        (stopped,) = wire.of_type("stream_stopped")
+        assert stopped["offset"] == len(wire.copy(start["streamId"]).text)
+    assert server.wait() == 0
+
+
 async def test_queued_work_ends_with_the_rest(start_server: StartServer, connect: Connect) -> None:
     """What waits for a slot when the time is over is never begun, and has its end."""
     server = start_server(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.conftest import Connect
+from tests.integration.test_generating import counted
 from tests.integration.test_rooms import join
 
 
@@ -59,6 +60,23 @@ async def test_who_joins_midway_follows_live(connect: Connect) -> None:
     await one.end_of(start["streamId"])
     await two.end_of(start["streamId"])
     assert two.copy(start["streamId"]).text == one.copy(start["streamId"]).text
+
+
+async def test_a_member_who_reads_nothing_holds_up_nobody(connect: Connect) -> None:
+    """The others see the end meanwhile, in either encoding; then it gets it all, too."""
+    asker, text, slow = [await connect() for _ in range(3)]
+    binary = await connect(binary=True)
+    for wire in (asker, text, slow, binary):
+        await join(wire, "crowd")
+    start = await asker.stream(model="flat", roomId="crowd", options={"maxTokens": 40_000})
+    await slow.first_token(start["streamId"])
+    slow.pause_reading()
+    for wire in (asker, text, binary):
+        assert (await wire.end_of(start["streamId"], seconds=30))["totalTokens"] == 40_000
+    slow.resume_reading()
+    await slow.end_of(start["streamId"], seconds=30)
+    for wire in (asker, text, slow, binary):
+        assert wire.copy(start["streamId"]).text == counted(40_000)
 
 
 async def test_who_may_stop_a_room_s_stream(connect: Connect) -> None:

@@ -91,7 +91,7 @@ async def test_a_deaf_line_is_found_by_the_probe(
     ear = Ear()
     await ear.listen(link)
     (line,) = link.bells._lines.values()
-    monkeypatch.setattr(line, "_take", lambda _: None)
+    monkeypatch.setattr(line._pipe, "hear", lambda _: None)
     await eventually(lambda: ear.doubts == 1)
     await link.publish(CHANNEL, b"ding")
     await eventually(lambda: ear.heard == [b"ding"])

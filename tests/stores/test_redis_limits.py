@@ -173,6 +173,64 @@ async def test_places_of_the_dead_are_found(link: RedisLink) -> None:
         await limits.begin("a", "s4")
 
 
+async def test_a_request_enters_whole_or_not_at_all(link: RedisLink) -> None:
+    """It is charged and has a place, or neither; one that is sent again is charged once."""
+    policy = LimitPolicy(requests_per_minute=3, tokens_per_minute=10, max_concurrent_streams=2)
+    limits = RedisLimits(link, policy, all_live)
+    for stream_id in ("s1", "s1", "s2"):
+        await limits.enter("a", stream_id)
+    with pytest.raises(WireError) as refused:
+        await limits.enter("a", "s3")
+    assert refused.value.code is ErrorCode.TOO_MANY_STREAMS
+    report = await limits.report("a")
+    assert (report.requests_remaining, report.concurrent_remaining) == (1, 0)
+    await limits.end("a", "s1")
+    await limits.enter("a", "s3")
+    await limits.end("a", "s3")
+    with pytest.raises(WireError) as refused:
+        await limits.enter("a", "s4")
+    assert (refused.value.code, refused.value.retryable) == (ErrorCode.RATE_LIMITED, True)
+    await limits.use_tokens("b", 30)
+    with pytest.raises(WireError) as refused:
+        await limits.enter("b", "s5")
+    assert refused.value.code is ErrorCode.RATE_LIMITED
+    assert (await limits.report("b")).concurrent_remaining == 2
+
+
+async def test_who_entered_gets_back_what_it_took(link: RedisLink) -> None:
+    """Once, and nothing where it was refused or never entered."""
+    policy = LimitPolicy(requests_per_minute=3, max_concurrent_streams=3)
+    limits = RedisLimits(link, policy, all_live)
+    await limits.enter("a", "s1")
+    await limits.enter("a", "s2")
+    for stream_id in ("s2", "s2", "s9"):
+        limits.undo("a", stream_id)
+    async with asyncio.timeout(5):
+        while (report := await limits.report("a")).concurrent_remaining < 2:
+            await link.ping()
+    assert (report.requests_remaining, report.concurrent_remaining) == (2, 2)
+    limits.undo("a", "s1")
+    async with asyncio.timeout(5):
+        while (await limits.report("a")).reset_in > 0:
+            await link.ping()
+
+
+async def test_who_enters_finds_the_places_of_the_dead(link: RedisLink) -> None:
+    """As whoever only takes a place; and without limits nothing but that is kept."""
+
+    async def none_live(_: Sequence[str]) -> set[str]:
+        return set()
+
+    limits = RedisLimits(link, LimitPolicy(max_concurrent_streams=1), none_live)
+    await limits.enter("a", "s1")
+    with pytest.raises(WireError):
+        await limits.enter("a", "s2")
+    long_ago = round(time.time() * 1000) - BELIEVED_MS - 1
+    await link.command("ZADD", _keys("a")[2], "XX", long_ago, "s1")
+    await limits.enter("a", "s2")
+    assert [await link.command("EXISTS", key) for key in _keys("a")] == [0, 0, 1]
+
+
 async def test_every_key_of_a_limit_ends_by_itself(link: RedisLink) -> None:
     """Idle callers cost nothing."""
     policy = LimitPolicy(requests_per_minute=10, tokens_per_minute=10)

@@ -67,6 +67,44 @@ async def test_refused_commands_say_why(link: RedisLink) -> None:
         await wrong
 
 
+async def test_a_posted_step_is_answered_by_a_call(link: RedisLink) -> None:
+    """With the reply, also of a Redis that has to be given the script, or with the refusal; what
+    one who asked does with it is no affair of the others."""
+    keys, args = owner_keys("a"), (0, 0, "", "+inf", 10)
+    told: list[object] = []
+
+    def fail(_: object) -> None:
+        raise RuntimeError("no use for it")
+
+    link.post("sessions/list", keys, args, told.append)  # nothing is known of Redis yet
+    await eventually(lambda: told == [[b"ok", []]])
+    await link.everywhere("SCRIPT", "FLUSH")
+    link.post("sessions/list", keys, args, told.append)
+    await eventually(lambda: told == [[b"ok", []]] * 2)
+    link.post("sessions/list", keys, args, fail)
+    link.post("sessions/list", keys, args[:1], told.append)
+    await eventually(lambda: len(told) == 3)
+    assert isinstance(told[2], StoreUnavailable)
+
+
+async def test_a_posted_step_is_told_that_redis_is_away(tmp_path: Path) -> None:
+    """Whether or not it ever was there, and after the link was closed."""
+    told: list[object] = []
+    with running_redis(tmp_path) as server:
+        link = RedisLink.open(server.url)
+        await link.ping()
+    link.post("sessions/list", owner_keys("a"), (0, 0, "", "+inf", 10), told.append)
+    await eventually(lambda: len(told) == 1)
+    await link.close()
+    link.post("sessions/list", owner_keys("a"), (0, 0, "", "+inf", 10), told.append)
+    await eventually(lambda: len(told) == 2)
+    never = RedisLink.open(f"unix://{tmp_path}/nobody.sock")
+    never.post("sessions/list", owner_keys("a"), (0, 0, "", "+inf", 10), told.append)
+    await eventually(lambda: len(told) == 3)
+    assert all(isinstance(reply, StoreUnavailable) for reply in told)
+    await never.close()
+
+
 async def test_scan_finds_the_keys_of_all_hosts(link: RedisLink) -> None:
     """A tool sees every key, wherever it lies."""
     await asyncio.gather(*(link.command("SET", f"k{n}", n) for n in range(100)))

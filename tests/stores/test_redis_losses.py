@@ -9,7 +9,7 @@ import pytest
 
 from tests.contracts.stream_log import COMPLETE
 from tests.support.redis import running_redis
-from tests.support.redis_streams import RedisLogUnderTest, Writer, begun, shows
+from tests.support.redis_streams import RedisLogUnderTest, Writer, begun, is_quiet, shows
 from tests.support.waiting import eventually
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.streams import StreamRecord
@@ -170,11 +170,11 @@ async def test_what_comes_during_a_slow_writing_is_written_too(tmp_path: Path) -
         for word in ("first ", "last "):
             server.freeze()
             offset = log.append("s", claim.fence, offset, word, 1)
-            await eventually(lambda: log._writings["s"].is_sending and log._flushing is None)
+            await eventually(lambda: log._writings["s"].is_sending and is_quiet(log))
             offset = log.append("s", claim.fence, offset, f"then {word}", 1)
             if word == "last ":
                 log.finish("s", claim.fence, offset, COMPLETE)
-            await eventually(lambda: log._flushing is None)
+            await eventually(lambda: is_quiet(log))
             server.thaw()
             text += f"{word}then {word}"
             await eventually(lambda: record.transcript.text == text)  # noqa: B023  # waited for here

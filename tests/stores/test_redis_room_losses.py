@@ -98,6 +98,34 @@ async def test_an_empty_redis_is_filled_again(fleet: Fleet, redis: RedisProcess)
     await eventually(lambda: [e.text for e in _of(ada_seat, events.RoomEntryEvent)] != [])
 
 
+async def test_who_asks_while_the_room_is_entered_anew_is_answered(
+    fleet: Fleet, redis: RedisProcess
+) -> None:
+    """A step that is done between a loss and its healing tells its caller, and those who are about
+    to be shown the room anew nothing."""
+    rooms = rooms_over(fleet.broker())
+    (ada, ada_seat), (bob, bob_seat) = make_client("ada"), make_client("bob")
+    room, _ = await rooms.join(ada, "r")
+    await rooms.join(bob, "r")
+    told = len(ada_seat.events), len(bob_seat.events)
+    gate = asyncio.Event()
+    for client in (ada, bob):
+        client.lane.begin(gate.wait)
+    redis.ask("DEL", room_keys("r")[10])  # the changes
+    redis.ask("HINCRBY", room_keys("r")[0], "chg", "9")
+    await rooms.broker.set_state("r", bob.identity.key, {"x": 1}, Origin(bob.client_id, "q1"))
+    await eventually(lambda: bool(room.entering))
+    await rooms.broker.set_state("r", bob.identity.key, {"x": 2}, Origin(bob.client_id, "q2"))
+    seen = [event.request_id for event in bob_seat.events[told[1] :]]
+    assert seen == ["q1", "q2"]
+    assert ada_seat.events[told[0] :] == []
+    gate.set()
+    for seat, before in zip((ada_seat, bob_seat), told, strict=True):
+        await eventually(lambda s=seat: _of(s, events.RoomJoined) != [])  # type: ignore[misc]  # bound early
+        kinds = {type(event) for event in seat.events[before:]}
+        assert kinds <= {events.RoomJoined, events.RoomPresence}
+
+
 async def test_a_lost_end_names_the_log_anew(fleet: Fleet, redis: RedisProcess) -> None:
     """Redis forgets what it told and goes on: nobody keeps an entry that is none, under a seq that
     is now another's."""
@@ -200,6 +228,17 @@ async def test_all_keys_end_by_themselves(fleet: Fleet, redis: RedisProcess) -> 
     await one.presence.renew()
     keys = [key.decode() async for key in fleet.links[0].scan("wsserver:*")]
     assert len(keys) > 12
+    assert [key for key in keys if await fleet.links[0].command("PTTL", key) < 0] == []
+
+
+async def test_what_is_handed_on_ends_by_itself(fleet: Fleet, redis: RedisProcess) -> None:
+    """The keys that are made anew when an owner leaves last as long as the room."""
+    one = process(fleet)
+    await one.join("ada")
+    await one.join("bob")
+    await one.leave("ada")
+    keys = [key.decode() async for key in fleet.links[0].scan("wsserver:{r:*")]
+    assert room_keys("r")[5] in keys  # the owners
     assert [key for key in keys if await fleet.links[0].command("PTTL", key) < 0] == []
 
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.support.redis_faults import Storm
-from wsserver.stores.redis import stream_log, streams
+from wsserver.stores.redis import streams, text_tick
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -15,7 +15,7 @@ async def test_all_readers_end_with_one_text(
     redis_url: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lost, doubled, late bells; broken connections; takeovers, zombies; lost tails: one text."""
-    monkeypatch.setattr(stream_log, "FLUSH_SECONDS", 0.004)
+    monkeypatch.setattr(text_tick, "FLUSH_SECONDS", 0.004)
     monkeypatch.setattr(streams, "PLACE_SECONDS", 0.5)
     async with AsyncExitStack() as stack:
         storm = Storm(redis_url, seed, stack)

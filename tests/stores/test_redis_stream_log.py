@@ -12,14 +12,20 @@ import pytest
 
 from tests.contracts.stream_log import COMPLETE, STOPPED, LogUnderTest, SharedStreamLogContract
 from tests.support.redis import RedisProcess
-from tests.support.redis_streams import RedisLogUnderTest, Writer, begun, shows
+from tests.support.redis_streams import RedisLogUnderTest, Writer, begun, is_quiet, shows
 from tests.support.waiting import eventually
 from wsserver.core.engine import TokenLogprob
+from wsserver.core.shared.ports import Barred
 from wsserver.core.streams import StreamRecord
 from wsserver.stores.redis import PUBLISH, RedisLink
 from wsserver.stores.redis.bells import Bells
 from wsserver.stores.redis.link import Argument
-from wsserver.stores.redis.stream_format import pack_ending, pack_logprobs, stream_keys
+from wsserver.stores.redis.stream_format import (
+    beginning_keys,
+    pack_ending,
+    pack_logprobs,
+    stream_keys,
+)
 from wsserver.stores.redis.stream_log import RedisStreamLog
 from wsserver.stores.redis.streams import RedisStreams
 from wsserver_protocol.lifecycle import StopReason, StreamState
@@ -149,7 +155,7 @@ async def test_what_is_made_during_a_writing_is_written(
         offset = writer.log.append("s", fence, offset, " last", 1)
         if ends:
             writer.log.finish("s", fence, offset, COMPLETE)
-        await eventually(lambda: writer.log._flushing is None)
+        await eventually(lambda: is_quiet(writer.log))
         redis_server.thaw()
         await eventually(lambda: shows(record, "first last") and record.is_ended is ends)
 
@@ -274,19 +280,35 @@ async def test_every_step_may_run_twice(link: RedisLink) -> None:
         ("append", (1, "w1", 4, "more", 2, pack_logprobs([(8, (TokenLogprob("m", 0.0),))]))),
         ("cancel", (ending, "c1")),
         ("view", ("nod", 1000, "1")),
+        ("seal", (1, "w1", 8, ending)),
         ("finish", (1, "w1", 8, ending, 60_000)),
     ]
     for name, args in steps:
-        once = await link.call(f"streams/{name}", keys, (*args, PUBLISH))
+        given = beginning_keys("s") if name == "create" else keys
+        once = await link.call(f"streams/{name}", given, (*args, PUBLISH))
         seen = await link.call("streams/read", keys, (0,))
-        assert await link.call(f"streams/{name}", keys, (*args, PUBLISH)) == once, name
+        assert await link.call(f"streams/{name}", given, (*args, PUBLISH)) == once, name
         assert await link.call("streams/read", keys, (0,)) == seen, name
+
+
+async def test_what_is_barred_never_begins(link: RedisLink, other: RedisStreams) -> None:
+    """Who was believed dead puts no answer into the log in whose place another is made; what is
+    there already can't be barred."""
+    assert await other.bar("s")
+    assert await other.bar("s")
+    with pytest.raises(Barred):
+        await other.create(StreamRecord("s", "model", 0.0), b"meta")
+    assert len(other) == 0
+    assert not await other.is_known("s")
+    await other.create(StreamRecord("s2", "model", 0.0), b"meta")
+    assert not await other.bar("s2")
+    assert 0 < await link.command("PTTL", beginning_keys("s")[-1]) <= 86_400_000
 
 
 async def test_a_claim_asked_again_after_a_lost_tail_is_another(link: RedisLink) -> None:
     """Readers were told where its text begins: if that is lost, too, they are told anew."""
     keys = stream_keys("s")
-    await link.call("streams/create", keys, ("model", b"meta", PUBLISH))
+    await link.call("streams/create", beginning_keys("s"), ("model", b"meta", PUBLISH))
     await link.call("streams/claim", keys, ("w1", PUBLISH))
     await link.call("streams/append", keys, (1, "w1", 0, "four", 1, b"", PUBLISH))
     await link.call("streams/claim", keys, ("w2", PUBLISH))
@@ -301,7 +323,7 @@ async def test_what_needs_no_writer_may_run_twice(
 ) -> None:
     """A text that is put in is put in once; who ended an answer is told so again."""
     keys = stream_keys("s")
-    await link.call("streams/create", keys, ("model", b"", PUBLISH))
+    await link.call("streams/create", beginning_keys("s"), ("model", b"", PUBLISH))
     given = (*((pack_ending(COMPLETE),) if step == "end" else ()), *args, PUBLISH)
     assert await link.call(f"streams/{step}", keys, given) == 1
     seen = await link.call("streams/read", keys, (0,))

@@ -145,3 +145,8 @@ async def begun(log: RedisLogUnderTest) -> tuple[StreamRecord, Writer, int]:
 
 def shows(record: StreamRecord, text: str) -> bool:
     return record.transcript.text == text
+
+
+def is_quiet(log: RedisStreamLog) -> bool:
+    """Whether no writing is to come by itself."""
+    return log._tick._soon is None and log._tick._later is None

@@ -33,11 +33,13 @@ from wsserver.core.sessions.store import SessionError, SessionStore
 from wsserver.core.stopping import Stopping
 from wsserver.core.streams import Ending
 from wsserver.core.telemetry import ModelSnapshot, Snapshot
+from wsserver.gateway.alarm import Clock
 from wsserver.gateway.dispatch import Dispatcher
 from wsserver.gateway.handlers import HANDLERS
 from wsserver.gateway.http import HttpPages
 from wsserver.gateway.listener import Heartbeat, Listener
 from wsserver.gateway.services import Services
+from wsserver.gateway.views import Audiences
 from wsserver.observe.logging import log_to
 from wsserver.observe.metrics import Metrics
 from wsserver.observe.runtime import watch_collector, watch_loop
@@ -203,6 +205,7 @@ class Application:
             if client.session_ids:  # some of them may be of the time before it took a name
                 sessions.upkeep.forget(Identity.anonymous(client.client_id, "").key)
 
+        clock = Clock(asyncio.get_running_loop())
         self.services = Services(
             answers=answers,
             batches=batches,
@@ -215,6 +218,8 @@ class Application:
             limit_policy=limit_policy(config),
             idempotency=Idempotency(config.idempotency.retention_seconds),
             sessions=sessions,
+            audiences=Audiences(clock, self.metrics),
+            clock=clock,
             telemetry=self.metrics,
             policy=edge_policy(config),
             is_up=lambda: backend.fleet is None or backend.fleet().store_up,

@@ -65,6 +65,7 @@ class FleetGateway:
             admission=Admission(
                 self._repeats,
                 commons.limits,
+                commons.streams,
                 telemetry=commons.telemetry,
                 node=node,
                 nodes=commons.nodes.alive,
@@ -141,7 +142,7 @@ class FleetGateway:
         async def clear(state: ClientState) -> None:
             client = state.revive()
             for stream_id in state.streams:
-                answer = await self._answers.find(stream_id)
+                answer = await self._answers.look_up(stream_id)
                 if answer is not None and not answer.record.is_ended:
                     client.begin(answer)
             on_gone(client)

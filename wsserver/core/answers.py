@@ -223,7 +223,9 @@ class Answers(ABC):
         """Wait until no answer runs or waits."""
         while self._answers:
             ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            next(iter(self._answers.values())).on_end.append(partial(_resolve, ended))
+            answer = next(iter(self._answers.values()))
+            answer.on_end.append(partial(_resolve, ended))
+            answer.on_dropped.append(partial(_resolve, ended))
             await ended
 
     @abstractmethod
@@ -318,6 +320,6 @@ class Answers(ABC):
         self.end_early(answer, ending)
 
 
-def _resolve(waiter: asyncio.Future[None], _: Answer) -> None:
+def _resolve(waiter: asyncio.Future[None], *_: Answer) -> None:
     if not waiter.done():
         waiter.set_result(None)

@@ -74,7 +74,9 @@ class Answer:
     on_end: list[Callable[[Answer], object]] = field(default_factory=list)
     on_release: list[Callable[[], object]] = field(default_factory=list)  # its start may be told
     on_replaced: Callable[[Answer], object] | None = None  # by the same request's earlier answer
+    on_dropped: list[Callable[[], object]] = field(default_factory=list)  # shown is another one
     claim: Claim | None = None  # where its repeats are recognised by a whole fleet
+    instead_of: tuple[str, ...] = ()  # answers of the same request that never began
     ask_seq: int | None = None  # the ask's place in its room's log
     deadline: asyncio.TimerHandle | None = None
     patience: asyncio.TimerHandle | None = None  # until a slot must have been found

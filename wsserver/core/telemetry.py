@@ -102,8 +102,8 @@ class Telemetry(Protocol):
         The server's own share, pacing (``token_interval_ms``) included. Sampling is fine.
         """
 
-    def frame_sent(self, kind: FrameKind, size: int) -> None:
-        """A message of ``size`` payload bytes was handed to the socket. The hottest call of all."""
+    def frame_sent(self, kind: FrameKind, size: int, count: int = 1) -> None:
+        """Messages of together ``size`` payload bytes were handed to sockets. The hottest call."""
 
     def slow_reader_closed(self) -> None:
         """A connection was closed with 4001."""
@@ -154,7 +154,7 @@ class NullTelemetry:
 
     def token_lagged(self, seconds: float) -> None: ...
 
-    def frame_sent(self, kind: FrameKind, size: int) -> None: ...
+    def frame_sent(self, kind: FrameKind, size: int, count: int = 1) -> None: ...
 
     def slow_reader_closed(self) -> None: ...
 

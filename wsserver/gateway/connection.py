@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Coroutine
 from typing import Protocol
 
@@ -29,6 +30,9 @@ from wsserver_protocol.events import Event
 from wsserver_protocol.lifecycle import ConnectionState, ConnectionStep, next_connection_state
 
 log = logging.getLogger(__name__)
+
+SHOWN_KEPT = 256
+"""Streams of which is known that a connection was shown their end."""
 
 ABORT_AFTER = 5.0
 """Seconds between a close frame that may not arrive and the cut of the TCP connection."""
@@ -62,6 +66,7 @@ class Connection:
         self.unreadable: list[float] = []  # loop times of the last unreadable frames
         self.outbox = Outbox(
             link,
+            services.clock,
             send_timeout=policy.send_timeout,
             on_stalled=self._stalled,
             on_sent=self._sent,
@@ -69,6 +74,7 @@ class Connection:
         self.client: Client = services.clients.create(self, address)
         self.close_code: int | None = None
         self._views: dict[str, StreamView] = {}  # by streamId
+        self._shown: deque[str] = deque(maxlen=SHOWN_KEPT)  # streams whose end was told here
         self._generations: dict[str, GenerationView] = {}  # by streamId
         self._batches: dict[str, BatchView] = {}  # by batchId
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,7 +96,7 @@ class Connection:
     def send_shared(self, broadcast: Broadcast) -> None:
         """Queue an event that others get, too; never blocks."""
         if self.is_open:
-            self.outbox.send(broadcast.frame(self.encoding))
+            self.outbox.send_now(broadcast.frame(self.encoding))
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run something that takes its time, for as long as the connection lives."""
@@ -112,6 +118,9 @@ class Connection:
         interval = answer.ask.options.token_interval
         if interval is None:
             interval = self.services.policy.token_interval_ms
+        company = None
+        if request_id is None:
+            company = self.services.audiences.of(answer, self.encoding, interval / 1000)
         view = StreamView(
             answer,
             self.outbox,
@@ -120,6 +129,7 @@ class Connection:
             request_id=request_id,
             interval=interval / 1000,
             is_of_all=is_of_all,
+            company=company,
             on_done=self._view_done,
         )
         self._views[answer.stream_id] = view
@@ -155,15 +165,23 @@ class Connection:
             self.open_view(answer, opening, request_id=asked_as)
 
     def show_stream(self, answer: Answer, prompt: str | None) -> None:
-        """Follow a stream from its beginning, as a watcher."""
-        if answer.stream_id not in self._views:
-            opening = started(answer, prompt, None)
-            self.open_view(answer, opening, request_id=None, is_of_all=True)
+        """Show a stream of a room from its beginning, unless it is or was shown here already."""
+        if not self._was_shown(answer):
+            is_own = answer.ask.client_id == self.client.client_id
+            request_id = answer.request_id if is_own else None
+            opening = started(answer, prompt, request_id)
+            self.open_view(answer, opening, request_id=request_id, is_of_all=not is_own)
 
     def join_stream(self, answer: Answer) -> None:
-        """Follow a stream that runs, with what there is of it, unless it is followed already."""
-        if answer.stream_id not in self._views and not answer.record.is_ended:
+        """Show a stream of a room with what there is of it, unless it is or was shown here.
+
+        It may have ended since the room said that it is made: then its end is told, too.
+        """
+        if not self._was_shown(answer):
             self.watch(answer)
+
+    def _was_shown(self, answer: Answer) -> bool:
+        return answer.stream_id in self._views or answer.stream_id in self._shown
 
     def follow_instead(self, answer: Answer, other: Answer, *, request_id: str) -> None:
         """Follow another answer from its beginning instead of one whose start was never told."""
@@ -180,7 +198,7 @@ class Connection:
     def close_view(self, stream_id: str) -> bool:
         """Follow a stream no longer. False if it was not followed."""
         if stream_id in self._views:
-            self.outbox.flush()  # what it was to show by now: its start, at least
+            self._flush()  # what it was to show by now: its start, at least
         view = self._views.pop(stream_id, None)
         if view is None:
             return False
@@ -226,6 +244,7 @@ class Connection:
 
     def _view_done(self, view: StreamView) -> None:
         self._views.pop(view.answer.stream_id, None)
+        self._shown.append(view.answer.stream_id)
 
     # Lifecycle ---------------------------------------------------------------------------------
 
@@ -236,7 +255,7 @@ class Connection:
         self.state = next_connection_state(self.state, ConnectionStep.CLOSE)
         self.close_code = code
         # What was said before the close still belongs to it, as far as the socket takes it.
-        self.outbox.flush()
+        self._flush()
         self.outbox.close()
         self.link.send_close(code, reason)
         # The library's own close waits in drain() outside its timeout: a peer that has stopped
@@ -263,6 +282,12 @@ class Connection:
         self._generations.clear()
         self._batches.clear()
         return followed
+
+    def _flush(self) -> None:
+        """Send what is due, also what others would be sent first."""
+        for view in self._views.values():
+            view.go_alone()
+        self.outbox.flush()
 
     def _stalled(self) -> None:
         self.services.telemetry.slow_reader_closed()

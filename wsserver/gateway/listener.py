@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import struct
 from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
@@ -27,6 +26,7 @@ from wsserver.core.limits import Meter
 from wsserver.gateway.admission import client_address, is_origin_allowed
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Dispatcher
+from wsserver.gateway.framing import Shared, framed
 from wsserver.gateway.handlers.connection import greet
 from wsserver.gateway.http import HttpPages, HttpReply
 from wsserver.gateway.services import Services
@@ -41,8 +41,6 @@ WRITE_LIMIT = 32 * 1024
 
 PATHS = ("/", "/ws")
 
-_TEXT_FRAME, _BINARY_FRAME = 0x81, 0x82  # RFC 6455 §5.2: FIN and opcode
-
 
 class Socket(ServerConnection):
     """One WebSocket, with a synchronous way to write and a word when it blocks."""
@@ -53,12 +51,12 @@ class Socket(ServerConnection):
         self.last_heard = self.loop.time()
         self.pinged_at: float | None = None  # while no answer has come
         self.next_ping = 0.0
-        self._opcode = _TEXT_FRAME
+        self._is_text = True
 
     def use(self, connection: Connection) -> None:
         """Tell ``connection`` from now on when the socket blocks."""
         self.connection = connection
-        self._opcode = _TEXT_FRAME if connection.encoding.is_text else _BINARY_FRAME
+        self._is_text = connection.encoding.is_text
 
     @property
     def is_writable(self) -> bool:
@@ -70,22 +68,12 @@ class Socket(ServerConnection):
 
     def write(self, payloads: list[bytes]) -> None:
         # The library's send() costs twice as much as the system call: an await, a context
-        # manager and a Frame for each message. A server's frame without extensions is two to ten
-        # bytes in front of the payload (RFC 6455 §5.2), and several fit into one write.
-        if self.protocol.state is not State.OPEN:
-            return
-        opcode = self._opcode
-        parts = []
-        for payload in payloads:
-            size = len(payload)
-            if size < 126:
-                parts.append(bytes((opcode, size)))
-            elif size < 65536:
-                parts.append(struct.pack("!BBH", opcode, 126, size))
-            else:
-                parts.append(struct.pack("!BBQ", opcode, 127, size))
-            parts.append(payload)
-        self.transport.write(b"".join(parts))
+        # manager and a Frame for each message.
+        if self.protocol.state is State.OPEN:
+            self.transport.write(framed(payloads, is_text=self._is_text))
+
+    def write_shared(self, frames: Shared) -> None:
+        self.transport.write(frames.wire)
 
     def ping_now(self) -> None:
         """Send a ping without waiting for anything."""

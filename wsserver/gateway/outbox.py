@@ -17,6 +17,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from wsserver.gateway.alarm import SOON, Alarm, Clock
+from wsserver.gateway.framing import Shared
+
 MAX_CONTROL_FRAMES = 256
 """Control frames that may wait for a slow reader; one more closes the connection (4001)."""
 
@@ -34,6 +37,9 @@ class Link(Protocol):
 
     def write(self, payloads: list[bytes]) -> None:
         """Send messages, each as one frame. Never blocks; the caller minds `is_writable`."""
+
+    def write_shared(self, frames: Shared) -> None:
+        """As for `write`: messages that are framed already."""
 
 
 class View(Protocol):
@@ -56,7 +62,7 @@ class View(Protocol):
 
 # Frames handed to the transport in one write. Each write is a system call of several
 # microseconds; what one flush has for one socket goes in one.
-_WRITE_BATCH_BYTES = 16 * 1024
+WRITE_BATCH_BYTES = 16 * 1024
 
 
 class Outbox:
@@ -64,12 +70,14 @@ class Outbox:
 
     Args:
         link: The socket.
+        clock: Wakes it.
         send_timeout: Seconds for which the socket may take nothing.
         on_stalled: Called once when it did, or when control frames overflow.
         on_sent: Told the size of each payload.
     """
 
     __slots__ = (
+        "_alarm",
         "_closed",
         "_control",
         "_link",
@@ -80,13 +88,12 @@ class Outbox:
         "_send_timeout",
         "_stall_timer",
         "_stalled_bytes",
-        "_timer",
-        "_timer_at",
     )
 
     def __init__(
         self,
         link: Link,
+        clock: Clock,
         *,
         send_timeout: float,
         on_stalled: Callable[[], None],
@@ -99,8 +106,7 @@ class Outbox:
         self._on_sent = on_sent
         self._control: deque[bytes] = deque()
         self._ready: dict[View, None] = {}  # ordered: the first has waited longest
-        self._timer: asyncio.Handle | None = None
-        self._timer_at = 0.0
+        self._alarm = Alarm(clock, self.flush)
         self._stall_timer: asyncio.TimerHandle | None = None
         self._stalled_bytes = 0
         self._closed = False
@@ -116,16 +122,35 @@ class Outbox:
             if len(self._control) > MAX_CONTROL_FRAMES:
                 self._stop_for_good()
         elif self._link.is_writable:
-            self._flush_at(0.0)
+            self._alarm.set(0.0)
+
+    def send_now(self, payload: bytes) -> None:
+        """As for `send`, without waiting for more where nothing waits: for what goes to many, of
+        whom each would have a turn of the loop to itself."""
+        if self._closed or self._control or not self._link.is_writable:
+            self.send(payload)
+            return
+        self._on_sent(len(payload))
+        self._link.write([payload])
+
+    def push(self, frames: Shared) -> bool:
+        """Send at once what others get, too, behind the control frames. False if the socket is
+        full, or closed."""
+        if self._closed or (self._control and not self._flush_control()):
+            return False
+        if not self._link.is_writable:
+            return False
+        self._link.write_shared(frames)
+        return True
 
     def mark(self, view: View) -> None:
         """A view may have something to send."""
         if view not in self._ready and not self._closed:
             self._ready[view] = None
             if self._link.is_writable:
-                self._flush_at(view.due or 0.0)
-        elif self._timer is not None and (due := view.due) is not None and due < self._timer_at:
-            self._flush_at(due)
+                self._alarm.set(view.due or 0.0)
+        elif self._alarm.at > SOON and (due := view.due) is not None:
+            self._alarm.set(due)
 
     def drop(self, view: View) -> None:
         """The view is gone; nothing more of it is sent."""
@@ -145,24 +170,21 @@ class Outbox:
             self._stall_timer.cancel()
             self._stall_timer = None
         if self._control or self._ready:
-            self._flush_at(0.0)
+            self._alarm.set(0.0)
 
     def close(self) -> None:
         """Send nothing more. Idempotent."""
         self._closed = True
         self._control.clear()
         self._ready.clear()
-        for timer in (self._timer, self._stall_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._stall_timer = None
+        self._alarm.cancel()
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def flush(self) -> None:
         """Send what is due, as far as the socket takes it."""
-        self._timer = None
-        if self._closed:
-            return
-        if not self._flush_control():
+        if self._closed or not self._flush_control():
             return
         now = self._loop.time()
         next_due = float("inf")
@@ -175,7 +197,7 @@ class Outbox:
             else:
                 next_due = min(next_due, due)
         if self._ready:
-            self._flush_at(next_due)
+            self._alarm.set(next_due)
 
     def _flush_control(self) -> bool:
         """Send control frames. False if the socket is full."""
@@ -183,7 +205,7 @@ class Outbox:
             if not self._link.is_writable:
                 return False
             batch, size = [], 0
-            while self._control and size < _WRITE_BATCH_BYTES:
+            while self._control and size < WRITE_BATCH_BYTES:
                 payload = self._control.popleft()
                 batch.append(payload)
                 size += len(payload)
@@ -200,7 +222,7 @@ class Outbox:
                     self._ready[view] = None
                 return False
             batch, size = [], 0
-            while size < _WRITE_BATCH_BYTES:
+            while size < WRITE_BATCH_BYTES:
                 payload = view.next_frame(now)
                 if payload is None:
                     break
@@ -209,21 +231,8 @@ class Outbox:
                 self._on_sent(len(payload))
             if batch:
                 self._link.write(batch)
-            if size < _WRITE_BATCH_BYTES:
+            if size < WRITE_BATCH_BYTES:
                 return True
-
-    def _flush_at(self, when: float) -> None:
-        """Have `flush` run at ``when`` (loop time; in the past: soon), or earlier."""
-        if self._timer is not None:
-            if self._timer_at <= when:
-                return
-            self._timer.cancel()
-        if when <= self._loop.time():
-            self._timer_at = 0.0
-            self._timer = self._loop.call_soon(self.flush)
-        else:
-            self._timer_at = when
-            self._timer = self._loop.call_at(when, self.flush)
 
     def _check_stall(self) -> None:
         """The send deadline is over. A slow reader that still reads gets another one."""

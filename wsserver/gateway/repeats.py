@@ -11,7 +11,7 @@ import msgspec
 
 from wsserver.core.ask import Answer, Claim
 from wsserver.core.batches import Batch
-from wsserver.core.idempotency import Remembered
+from wsserver.core.idempotency import Remembered, fingerprint
 from wsserver.gateway.dispatch import Call
 
 Outcome = TypeVar("Outcome")
@@ -107,6 +107,14 @@ async def once_done(call: Call, work: Callable[[], Coroutine[None, None, Outcome
 
     task.add_done_callback(done)
     return _named(await asyncio.shield(task), call.request_id)
+
+
+def claim_of(call: Call) -> Claim | None:
+    """The id that a request was given by its sender, and what it asks for; None if it has none."""
+    if call.request.request_id is None:
+        return None
+    body = msgspec.to_builtins(call.request)
+    return Claim(call.connection.client.identity.key, call.request_id, fingerprint(body))
 
 
 def _named(reply: Outcome, request_id: str) -> Outcome:

@@ -17,6 +17,8 @@ from wsserver.core.rooms import Rooms
 from wsserver.core.rooms.asks import RoomAsks
 from wsserver.core.sessions.services import SessionServices
 from wsserver.core.telemetry import Telemetry
+from wsserver.gateway.alarm import Clock
+from wsserver.gateway.views import Audiences
 from wsserver_protocol.errors import ErrorCode, WireError
 
 
@@ -70,6 +72,8 @@ class Services:
     limit_policy: LimitPolicy
     idempotency: Idempotency
     sessions: SessionServices
+    audiences: Audiences
+    clock: Clock
     telemetry: Telemetry
     policy: EdgePolicy
     started_at: float  # loop seconds

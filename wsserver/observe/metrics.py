@@ -159,8 +159,8 @@ class Metrics(Collector):
     def token_lagged(self, seconds: float) -> None:
         self._token_lag.observe(seconds)
 
-    def frame_sent(self, kind: FrameKind, size: int) -> None:
-        self._frames.add(1, (kind,))
+    def frame_sent(self, kind: FrameKind, size: int, count: int = 1) -> None:
+        self._frames.add(count, (kind,))
         self._bytes.add(size)
 
     def slow_reader_closed(self) -> None:

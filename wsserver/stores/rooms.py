@@ -26,6 +26,7 @@ def room_bounds(config: Config) -> RoomBounds:
         entry_seconds=rooms.history_seconds,
         rooms=rooms.max_rooms,
         keep_seconds=rooms.keep_seconds,
+        repeat_seconds=config.idempotency.retention_seconds,
     )
 
 

@@ -120,8 +120,14 @@ export class Client extends Calls {
     this.#connection.open();
   }
 
-  /** Ends the connection; nothing reconnects, and what is still pending is rejected. */
+  /**
+   * Leaves the rooms and ends the connection; nothing reconnects, and what is still pending is
+   * rejected. The others see the user go at once, not when the server stops waiting for them.
+   */
   close(): void {
+    if (this.#isReady) {
+      for (const { roomId } of this.#rooms.all()) this.tell({ type: "leave_room", roomId });
+    }
     this.#connection.close();
   }
 

@@ -53,7 +53,7 @@ export interface RoomPort {
   request(message: { type: string; [field: string]: unknown }, reply: string): Promise<Frame>;
 }
 
-/** Settings of a room; those left out stay as they are. */
+/** Settings of a room; those left out stay as they are, an empty text takes its setting away. */
 export interface RoomSettings {
   title?: string;
   model?: string;

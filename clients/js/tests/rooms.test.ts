@@ -141,6 +141,18 @@ describe("running a room", () => {
   });
 });
 
+describe("closing the client", () => {
+  it("leaves its rooms first, so that nobody waits for it to come back", async () => {
+    const room = await enter();
+    const left = vi.fn();
+    room.on("left", left);
+    client.close();
+    expect(socket.asked("leave_room")).toMatchObject({ roomId: "lobby" });
+    expect(socket.closedWith).toBe(1000);
+    expect(left).toHaveBeenCalledExactlyOnceWith(null);
+  });
+});
+
 describe("coming back", () => {
   it("enters as before where the server knows this client no more, until it is let in", async () => {
     const room = await enter({ name: "Ann", invite: "secret" });

@@ -13,6 +13,7 @@ from wsserver_protocol.fields import (
     Count,
     Credential,
     Id,
+    IdOrNone,
     Name,
     NonEmpty,
     PageSize,
@@ -25,12 +26,13 @@ from wsserver_protocol.requests.base import ClientMessage, LogPosition
 
 
 class RoomSettings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Settings of a room. In ``update_room`` what is absent stays as it is.
+    """Settings of a room. In ``update_room`` what is absent stays as it is, and an empty text
+    takes its setting away.
 
     Attributes:
         title: Title for lists.
         model: Model of questions that name none.
-        system_prompt: System prompt of its conversation; an empty one removes it.
+        system_prompt: System prompt of its conversation.
         options: Options of questions, each where a question does not give its own.
         max_members: Most members at a time, 1 to 100,000.
         access: Who may enter: ``open`` or ``invited``.
@@ -42,7 +44,7 @@ class RoomSettings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
     """
 
     title: Title | None = None
-    model: Id | None = None
+    model: IdOrNone | None = None
     system_prompt: str | None = None
     options: GenerationOptions | None = None
     max_members: Annotated[int, Meta(ge=1, le=100_000)] | None = None

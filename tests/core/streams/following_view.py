@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from wsserver.core.ask import Answer
 from wsserver.gateway.outbox import Outbox
-from wsserver.gateway.views import StreamView, snapshot
+from wsserver.gateway.views import Audience, StreamView, snapshot
+from wsserver.gateway.views.stream import Company
 from wsserver_protocol import events
 from wsserver_protocol.frames import Encoding
 
@@ -22,10 +23,17 @@ class FollowingView(StreamView):
     what the reader has, and that must be right by then.
     """
 
-    __slots__ = ("_cut_to",)
+    __slots__ = ("_cut_to", "is_overlooked")
 
     def __init__(
-        self, answer: Answer, outbox: Outbox, *, interval: float, has: int, stands: int
+        self,
+        answer: Answer,
+        outbox: Outbox,
+        *,
+        interval: float,
+        company: Audience,
+        has: int,
+        stands: int,
     ) -> None:
         super().__init__(
             answer,
@@ -34,10 +42,12 @@ class FollowingView(StreamView):
             opening=_opening,
             request_id=None,
             interval=interval,
+            company=company,
             on_done=lambda _: None,
         )
         self._cut_to = stands if stands < has else None
         self.cursor = stands
+        self.is_overlooked = False  # only by sabotage
 
     @property
     def due(self) -> float | None:
@@ -49,11 +59,13 @@ class FollowingView(StreamView):
         self._cut_to = stands if stands < has else None
         self.reopen(_opening)
 
-    def cut(self, offset: int) -> None:
-        """The mirror was cut: the reader is, too, if it is past that."""
+    def rewound(self, offset: int) -> None:
         if self.cursor > offset:
             self.cursor = self._cut_to = offset
             self.wake()
+
+    def _joins(self, company: Company) -> bool:
+        return not self.is_overlooked and super()._joins(company)
 
     def next_frame(self, now: float) -> bytes | None:
         record = self.answer.record

@@ -1,7 +1,7 @@
 """The reading side of the simulated system: production's mirror, view and outbox on a fake wire.
 
 What is simulated here is the socket and the way to the store. What makes the frames is the real
-thing: follower, mirror, `StreamView` with its openings, outbox, codec.
+thing: follower, mirror, `StreamView` with its openings, `Audience`, outbox, codec.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ from wsserver.core.streams.doorbells import Doorbell, Reading
 from wsserver.core.streams.follower import Cursor, Follower, Step
 from wsserver.core.streams.mirror import Mirror
 from wsserver.core.streams.record import StreamRecord
+from wsserver.core.telemetry import NullTelemetry
+from wsserver.gateway.alarm import Clock
+from wsserver.gateway.framing import Shared
 from wsserver.gateway.outbox import Outbox
+from wsserver.gateway.views import Audience, Audiences
+from wsserver_protocol.codec import Encoding
 from wsserver_protocol.options import GenerationOptions
 
 SOCKET_BUFFER = 4096
@@ -46,7 +51,9 @@ class SocketLine:
         self._unsent = 0
         self._under_way: deque[bytes] = deque()
         self._is_blocked = False
-        self.outbox = Outbox(self, send_timeout=15, on_stalled=self.cut, on_sent=lambda _: None)
+        self.outbox = Outbox(
+            self, gateway.clock, send_timeout=15, on_stalled=self.cut, on_sent=lambda _: None
+        )
 
     @property
     def is_writable(self) -> bool:
@@ -55,6 +62,15 @@ class SocketLine:
     @property
     def unsent_bytes(self) -> int:
         return self._unsent
+
+    def write_shared(self, frames: Shared) -> None:
+        # Made when its round began. Whatever was cut since then, it was not cut.
+        assert self.view is not None
+        payloads: list[bytes] = [Frame(payload) for payload in frames.payloads]
+        for frame in payloads:
+            assert isinstance(frame, Frame)
+            frame.fence = self.view.answer.record.fence
+        self.write(payloads)
 
     def write(self, payloads: list[bytes]) -> None:
         loop = self.gateway.loop
@@ -103,7 +119,6 @@ class Followed:
         self.lines: dict[SocketLine, None] = {}
         self.is_open = True
         self.is_subscribed = False
-        self._overlooked: set[SocketLine] = set()  # only by sabotage
         loop = gateway.loop
         record = StreamRecord(stream_id, "model", loop.time())
         self.answer = Answer(
@@ -150,7 +165,7 @@ class Followed:
         if self.gateway.sabotage is Sabotage.ENTRY_WITH_A_GAP and line.view is not None:
             # It has read its text (its snapshot is made), and becomes a watcher a little later.
             self.answer.record.watchers.discard(line.view)
-            self._overlooked.add(line)
+            line.view.is_overlooked = True
             self.gateway.loop.call_later(0.05, self._notice, line)
         return True
 
@@ -165,15 +180,20 @@ class Followed:
         if line.view is None or line.view.is_done:
             is_broken = self.gateway.sabotage is Sabotage.OPENING_BEFORE_THE_CUT
             line.view = (LateCutView if is_broken else FollowingView)(
-                self.answer, line.outbox, interval=line.interval, has=has, stands=stands
+                self.answer,
+                line.outbox,
+                interval=line.interval,
+                company=self.gateway.audiences.of(self.answer, Encoding.JSON, line.interval),
+                has=has,
+                stands=stands,
             )
             line.view.wake()
         else:
             line.view.stand(has, stands)
 
     def _notice(self, line: SocketLine) -> None:
-        self._overlooked.discard(line)
         if line.view is not None and not line.view.is_done:
+            line.view.is_overlooked = False
             self.answer.record.watchers.add(line.view)
 
     def _subscribed(self) -> None:
@@ -196,9 +216,10 @@ class Followed:
             self.answer.shared_frames.clear()  # made of text that is no more
         if self.gateway.sabotage is Sabotage.REWIND_UNTOLD:
             return
-        for line in self.lines:
-            if line.view is not None and line not in self._overlooked:
-                line.view.cut(offset)
+        for watcher in tuple(self.answer.record.watchers):
+            is_many = isinstance(watcher, Audience)
+            if not (is_many and self.gateway.sabotage is Sabotage.AUDIENCE_UNTOLD):
+                watcher.rewound(offset)
 
     def _watch_the_clock(self) -> None:
         if self._timer is not None:
@@ -228,6 +249,8 @@ class Gateway:
         self.rng = rng
         self.sabotage = sabotage
         self.followed: dict[str, Followed] = {}
+        self.clock = Clock(loop)
+        self.audiences = Audiences(self.clock, NullTelemetry(), at_once=2)
         self._deaf_until = 0.0
 
     def connect(self, viewer: Viewer, cursor: Cursor) -> SocketLine:

@@ -27,6 +27,7 @@ class Sabotage(Enum):
     APPEND_AT_THE_END = 8, "append ignores the offset that it is expected at"
     GAPS_GO_UNNOTICED = 8, "the mirror appends what comes, wherever it belongs"
     REWIND_UNTOLD = 4, "the mirror is cut, and its readers are not"
+    AUDIENCE_UNTOLD = 4, "the mirror is cut, and those of its readers who are fed as one are not"
     OPENING_BEFORE_THE_CUT = 4, "a reader is told of its cut after the snapshot that joins to it"
     FRAMES_OUTLIVE_A_CUT = 4, "a frame kept for others is sent after its text was cut"
     ENTRY_WITHOUT_A_READING = 5, "a reader of an unknown fence is placed in a mirror that is old"

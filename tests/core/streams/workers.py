@@ -14,7 +14,7 @@ from tests.core.streams.sabotage import Sabotage
 from tests.core.streams.store import Held, SimulatedStore
 from tests.core.streams.virtual_loop import VirtualLoop
 from wsserver.core.streams.record import Ending
-from wsserver.core.streams.writer import Append, Finish, LogWriter, Refusal, Reply
+from wsserver.core.streams.writer import Append, Finish, LogWriter, Refusal, Reply, Seal
 from wsserver_protocol.errors import ErrorCode
 from wsserver_protocol.lifecycle import FinishReason, StopReason
 
@@ -226,6 +226,7 @@ class Worker:
         operation = writer.next_operation()
         if operation is None or self._is_sending:
             return
+        assert not isinstance(operation, Seal), "no session or room has these answers"
         self._is_sending = True
         self.boss.network.call(
             lambda: self._do(operation),

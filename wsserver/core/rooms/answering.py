@@ -1,7 +1,8 @@
 """A room's answers as a process finds them: some are made elsewhere, and not known here yet.
 
 A room tells of an ask before its answer can be found everywhere, so who needs one that is not here
-looks for it, and again, for as long as it is wanted.
+looks for it, and again, for as long as the ask is open, and a while longer: a short answer may be
+in the room's log before anyone elsewhere has found it, and is to be shown all the same.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ FIRST_LOOK, LAST_LOOK = 0.05, 1.0
 """Seconds between looks, doubling from first to last."""
 
 LOOKS = 12
-"""Looks for an answer, some eight seconds, after which it is taken to be gone."""
+"""Looks for an answer that nobody makes any more, some eight seconds, until it is taken to be
+gone."""
 
 
 class RoomAnswers:
@@ -45,14 +47,26 @@ class RoomAnswers:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def when_found(
-        self, stream_id: str, act: Callable[[Answer], object], *, while_: Callable[[], bool]
+        self,
+        stream_id: str,
+        act: Callable[[Answer], object],
+        *,
+        while_: Callable[[], bool],
+        is_open: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Act on an answer: now if it is known here, else once it is, while it is wanted."""
+        """Act on an answer: now if it is known here, else once it is.
+
+        Args:
+            stream_id: Whose.
+            act: What to do.
+            while_: Whether it is still wanted.
+            is_open: Whether it is still to be made, so that it will be there for certain.
+        """
         answer = self.find(stream_id)
         if answer is not None:
             act(answer)
         elif self._fetch is not None:
-            work = self._look(stream_id, self._fetch, act, while_)
+            work = self._look(stream_id, self._fetch, act, while_, is_open)
             task = asyncio.get_running_loop().create_task(work)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -72,23 +86,19 @@ class RoomAnswers:
         fetch: Callable[[str], Awaitable[Answer | None]],
         act: Callable[[Answer], object],
         is_wanted: Callable[[], bool],
+        is_open: Callable[[], bool],
     ) -> None:
-        pause = FIRST_LOOK
-        for _ in range(LOOKS):
-            if not is_wanted():
-                return
-            answer = await _or_none(fetch(stream_id))
-            if answer is not None:
-                if is_wanted():
-                    act(answer)
-                return
+        pause, looks = FIRST_LOOK, LOOKS
+        while looks and is_wanted():
+            try:
+                answer = await fetch(stream_id)
+            except WireError as error:  # the store is away, and will be back
+                log.warning("a room's answer could not be looked for: %s", error.message)
+            else:
+                if answer is not None:
+                    if is_wanted():
+                        act(answer)
+                    return
+                looks -= not is_open()
             await asyncio.sleep(pause)  # nothing tells when it is there
             pause = min(2 * pause, LAST_LOOK)
-
-
-async def _or_none(work: Awaitable[Answer | None]) -> Answer | None:
-    try:
-        return await work
-    except WireError as error:
-        log.warning("a room's answer could not be looked for: %s", error.message)
-        return None

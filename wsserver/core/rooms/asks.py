@@ -52,6 +52,8 @@ class RoomAsk:
     when_busy: WhenBusy = WhenBusy.QUEUE
     system: str | None = None
     raw: str | None = None
+    is_tried: bool = False  # the room is being asked, or was
+    is_over: bool = False  # its answer ends: it need not be asked any more
     tried: asyncio.Event = field(default_factory=asyncio.Event)  # whether `is_open` is final
     is_open: bool = False  # the room's log has the ask, and not the answer
     ahead: set[str] = field(default_factory=set)  # streams that it waits for
@@ -88,7 +90,8 @@ class RoomAsks:
             known = self._answers.of_stream(answer.stream_id)
             if known is not answer and not answer.record.is_ended:
                 return  # an earlier answer to the same request is shown in its place
-            if is_wanted:
+            if is_wanted and not ask.is_over:
+                ask.is_tried = True
                 opened = await self._broker.ask(
                     ask.room_id,
                     wanted,
@@ -164,7 +167,11 @@ class RoomAsks:
 
     async def _close(self, ask: RoomAsk, record: StreamRecord, ending: Ending) -> None:
         """Give an answer that ended its place in the log: before its end is told."""
-        await ask.tried.wait()
+        ask.is_over = True
+        # Not before the room is asked: what may prevent that, a fleet's admission, ends the answer
+        # and waits for this, while `open` waits for the admission.
+        if ask.is_tried:
+            await ask.tried.wait()
         self._no_longer_waits(ask)
         if not ask.is_open:
             return

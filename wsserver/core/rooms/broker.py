@@ -34,6 +34,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from wsserver.core.ask import Claim
 from wsserver.core.rooms.changes import Change, Draft, OpenAsk, Origin
 from wsserver_protocol.events import Member, RoomEntry, RoomSummary
 from wsserver_protocol.fields import Role
@@ -60,12 +61,14 @@ class RoomBounds:
             one that has been empty longest, and is ``overloaded`` if there is none.
         keep_seconds: How long a room without members keeps its log, roles and settings; 0: not
             at all. Later a room of that name is a new one, with another epoch.
+        repeat_seconds: For how long the id of a request is remembered after it was said.
     """
 
     entries: int = 1000
     entry_seconds: float = 0.0
     rooms: int = 10_000
     keep_seconds: float = 0.0
+    repeat_seconds: float = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +123,13 @@ class Opened(NamedTuple):
     ahead: tuple[str, ...]  # streams of the asks that were open before it, in order
 
 
+class Spoken(NamedTuple):
+    """What was said, in its room's log."""
+
+    entry: RoomEntry
+    is_first: bool  # False: the same request was made before, and this is told to nobody
+
+
 class RoomBroker(Protocol):
     """Rooms that several processes share. One instance a process."""
 
@@ -170,11 +180,21 @@ class RoomBroker(Protocol):
             in whichever process they run. Not returned twice.
         """
 
-    async def say(self, room_id: str, draft: Draft, origin: Origin) -> RoomEntry:
+    async def say(
+        self, room_id: str, draft: Draft, origin: Origin, claim: Claim | None = None
+    ) -> Spoken:
         """Add what somebody said to the log. Atomic. Tells `Logged`.
 
+        Args:
+            room_id: The room.
+            draft: What was said.
+            origin: Who says it.
+            claim: The id that the request was given: under one id something is said once,
+                whichever process is told so.
+
         Raises:
-            WireError: ``not_in_room`` if ``origin`` has no seat there any more.
+            WireError: ``not_in_room`` if ``origin`` has no seat there any more;
+                ``duplicate_request`` if the id was used for something else in this room.
         """
 
     async def ask(
@@ -219,7 +239,9 @@ class RoomBroker(Protocol):
         """
 
     async def configure(self, room_id: str, changes: RoomSettings, by: str, origin: Origin) -> None:
-        """Replace those settings that are given. Atomic. Tells `Configured`.
+        """Replace those settings that are given; an empty text takes one away. Atomic.
+
+        Tells `Configured`.
 
         A room that becomes one for the invited remembers the roles of all who are there.
 

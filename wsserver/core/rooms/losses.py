@@ -44,6 +44,7 @@ class Losses:
 
     def broken(self, room: Room) -> None:
         """Nothing more is told of a room: all who sit here enter anew."""
+        room.entering.update(room.clients)
         for client in list(room.clients.values()):
             self._begin(client, room, Known(role=room.role_of(client), settings=room.settings))
 

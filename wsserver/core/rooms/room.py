@@ -29,12 +29,14 @@ class Room:
         self.roles: dict[str, Role] = {}  # of users with a client here, by user key
         self.clients: dict[str, Client] = {}  # by clientId
         self.asks: dict[str, OpenAsk] = {}  # in order of asking, by streamId
+        self.entering: set[str] = set()  # clientIds of those who have to be shown it anew
         self.heard = 0  # changes that were told
         self.digest = PresenceDigest(room_id, self.announce)
 
     def seat(self, client: Client, joined: Joined) -> None:
         """A client sits here now, and the room is as it was told."""
         self.clients[client.client_id] = client
+        self.entering.discard(client.client_id)
         self.roles[client.identity.key] = joined.role
         self.settings = joined.settings
         self.asks = {ask.stream_id: ask for ask in joined.open_asks}
@@ -42,6 +44,7 @@ class Room:
     def unseat(self, client: Client) -> None:
         """A client sits here no more."""
         del self.clients[client.client_id]
+        self.entering.discard(client.client_id)
         key = client.identity.key
         if not any(other.identity.key == key for other in self.clients.values()):
             del self.roles[key]
@@ -50,10 +53,18 @@ class Room:
         """The role of a client that sits here."""
         return self.roles[client.identity.key]
 
+    def is_asked(self, stream_id: str) -> bool:
+        """Whether an answer is still to have its entry."""
+        return stream_id in self.asks
+
     def present(self, *, besides: str | None = None) -> Iterator[Client]:
-        """Clients with a connection, but for one."""
+        """Clients with a connection, but for one.
+
+        Those who have to enter anew are told nothing before: what they know is another room's.
+        """
         for client_id, client in self.clients.items():
-            if client.connection is not None and client_id != besides:
+            is_in = client_id != besides and client_id not in self.entering
+            if is_in and client.connection is not None:
                 yield client
 
     def announce(self, event: events.Event, *, origin: Origin | None = None) -> None:

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from wsserver.core.ask import Answer
+from wsserver.core.ask import Answer, Claim
 from wsserver.core.clients import Client
 from wsserver.core.rooms import refusals
 from wsserver.core.rooms.answering import RoomAnswers
-from wsserver.core.rooms.broker import Joined, Known, Position, RoomBroker, Seat
+from wsserver.core.rooms.broker import (
+    Joined,
+    Known,
+    Position,
+    RoomBroker,
+    Seat,
+    Spoken,
+)
 from wsserver.core.rooms.changes import Draft, Origin
 from wsserver.core.rooms.losses import Losses
 from wsserver.core.rooms.presence import Lapsed
 from wsserver.core.rooms.room import Room
 from wsserver.core.rooms.telling import Telling
-from wsserver_protocol import events
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.lifecycle import StopReason
 
@@ -256,13 +263,20 @@ class Rooms:
                 stream_id,
                 connection.join_stream,
                 while_=lambda: client.connection is connection and client.client_id in room.clients,
+                is_open=partial(room.is_asked, stream_id),
             )
 
     # Talking -----------------------------------------------------------------------------------
 
     async def say(
-        self, client: Client, room: Room, text: str, data: object, origin: Origin
-    ) -> events.RoomEntry:
+        self,
+        client: Client,
+        room: Room,
+        text: str,
+        data: object,
+        origin: Origin,
+        claim: Claim | None = None,
+    ) -> Spoken:
         """Add a message to the log; all are told, the sender with its requestId.
 
         Raises:
@@ -276,7 +290,7 @@ class Rooms:
             text=text,
             data=data,
         )
-        return await self.broker.say(room.room_id, draft, origin)
+        return await self.broker.say(room.room_id, draft, origin, claim)
 
     async def set_state(
         self, client: Client, room: Room, state: dict[str, Any], origin: Origin

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
 from wsserver.core.ask import Answer
-from wsserver.core.clients import Client
+from wsserver.core.clients import Attached, Client
 from wsserver.core.rooms import shown
 from wsserver.core.rooms.answering import RoomAnswers
 from wsserver.core.rooms.changes import (
@@ -110,13 +110,25 @@ class Telling:
         ask = change.ask
         room.asks[ask.stream_id] = ask
         prompt = change.entry.text if change.entry is not None else None
+        # Who comes later is shown the room as it is then.
+        audience = [(client, client.connection) for client in room.present()]
+
+        def there() -> Iterator[Attached]:
+            for client, connection in audience:
+                is_in = client.client_id in room.clients
+                if is_in and connection is not None and client.connection is connection:
+                    yield connection
 
         def show(answer: Answer) -> None:
-            for client in room.present(besides=ask.client_id):
-                if client.connection is not None:
-                    client.connection.show_stream(answer, prompt)
+            for connection in there():
+                connection.show_stream(answer, prompt)
 
-        self._answers.when_found(ask.stream_id, show, while_=lambda: ask.stream_id in room.asks)
+        self._answers.when_found(
+            ask.stream_id,
+            show,
+            while_=lambda: any(there()),
+            is_open=lambda: room.is_asked(ask.stream_id),
+        )
 
     def _stated(self, room: Room, change: Stated) -> None:
         event = events.RoomPresence(room_id=room.room_id, member=change.member)

@@ -88,6 +88,7 @@ class Conversations:
             answer.closing.append(partial(self._close, turn))
         else:
             answer.on_end.append(lambda ended: _kept_elsewhere(turn, ended))
+            answer.on_dropped.append(turn.ended.set)
         task = asyncio.get_running_loop().create_task(self._lead(turn))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -143,14 +144,11 @@ class Conversations:
             else:
                 await self._lead_elsewhere(turn, self._elsewhere)
         except WireError as error:
-            self._answers.refuse(turn.answer, error)
+            self._fail(turn, error)
         except Exception:
             log.exception("a turn of a session failed")
             fault = WireError(ErrorCode.INTERNAL_ERROR, "Something went wrong in the server.")
-            if turn.answer.is_held:
-                self._answers.refuse(turn.answer, fault)
-            else:
-                self._answers.end_early(turn.answer, Ending.failed(fault))
+            self._fail(turn, fault)
         finally:
             if turn.saved is None:
                 turn.saved = False
@@ -161,6 +159,16 @@ class Conversations:
             turns.remove(turn)
             if not turns:
                 del self._turns[turn.key]
+
+    def _fail(self, turn: Turn, error: WireError) -> None:
+        """Refuse a turn; one whose start was told ends, and its repeats are told that end."""
+        answer = turn.answer
+        if answer.record.cancel is not None and not turn.is_stored:
+            answer.record.saved = False  # it was stopped before, and ends by that
+        if answer.is_held:
+            self._answers.refuse(answer, error)
+        else:
+            self._answers.end_early(answer, Ending.failed(error))
 
     async def _lead_elsewhere(self, turn: Turn, elsewhere: Elsewhere) -> None:
         """The same way where other processes serve the session, too, and a worker keeps it."""
@@ -240,7 +248,7 @@ class Conversations:
             dropped_messages=context.dropped if context is not None else None,
         )
         if self._elsewhere is not None:
-            self._elsewhere.keep(turn.answer, *turn.key, spot.message)
+            self._elsewhere.keep(turn.answer, *turn.key, spot.message, spot.instead_of)
         self._answers.release(turn.answer)
 
     def _enqueue(self, turn: Turn, building: asyncio.Task[Context]) -> None:
@@ -292,17 +300,20 @@ class Conversations:
         return True
 
     async def _store_rows(self, turn: Turn) -> None:
-        store, (owner, session_id) = self._store, turn.key
-        assert turn.spot is not None
-        if turn.is_stored or not turn.spot.appended:
-            await in_time(store.revise(owner, session_id, turn.message()))
-        else:
-            title = title_from(turn.wish.new) if turn.spot.end is None else None
+        store, (owner, session_id), spot = self._store, turn.key, turn.spot
+        assert spot is not None
+        is_stale = True
+        if spot.appended and not turn.is_stored:
+            title = title_from(turn.wish.new) if spot.end is None else None
             rows = turn.rows()
             await in_time(store.append(owner, session_id, rows, wall_ms(), title=title))
-            # An append whose outcome was not known may have put in an older state of the answer.
-            if turn.spot.message != replace(rows[-1], lease=turn.spot.message.lease):
-                await in_time(store.revise(owner, session_id, turn.message()))
+            # An append whose outcome was not known may have put in an older state of the answer,
+            # and who was to make it before may have put in his own.
+            as_begun = replace(rows[-1], lease=spot.message.lease)
+            is_stale = spot.message != as_begun or bool(spot.instead_of)
+        if is_stale:
+            message = turn.message()
+            await in_time(store.revise(owner, session_id, message, instead_of=spot.instead_of))
         turn.is_stored = True
         turn.placed.set()
 
@@ -322,11 +333,10 @@ def _kept_elsewhere(turn: Turn, answer: Answer) -> None:
 
 async def _ended(answer: Answer) -> None:
     """Wait until an answer's end has been told."""
-    if answer.record.is_ended:
-        return
-    ended = asyncio.Event()
-    answer.on_end.append(lambda _: ended.set())
-    await ended.wait()
+    if not answer.record.is_ended:
+        ended = asyncio.Event()
+        answer.on_end.append(lambda _: ended.set())
+        await ended.wait()
 
 
 async def _first_of(*awaited: Awaitable[object], timeout: float | None = None) -> None:

@@ -42,5 +42,13 @@ class Elsewhere(Protocol):
             WireError: ``store_unavailable``.
         """
 
-    def keep(self, answer: Answer, owner: str, session_id: str, message: Message) -> None:
-        """Have whoever makes the answer keep it from here on: ``message`` is in the tree."""
+    def keep(
+        self,
+        answer: Answer,
+        owner: str,
+        session_id: str,
+        message: Message,
+        instead_of: tuple[str, ...],
+    ) -> None:
+        """Have whoever makes the answer keep it from here on: ``message`` is in the tree, instead
+        of what these streams may have written there."""

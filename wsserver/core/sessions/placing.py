@@ -12,14 +12,17 @@ from wsserver.core.sessions.model import Message, Session
 from wsserver.core.sessions.refusals import in_time, or_refused, refusal, unknown_message
 from wsserver.core.sessions.store import MessageNotFound, SessionError, SessionStore
 from wsserver.core.sessions.turns import (
+    ANSWER,
     Spot,
     Turn,
     asked_again,
     cannot_continue,
+    message_id,
     read_now,
     spot_of_another_try,
     spot_of_continuation,
     spot_of_new,
+    spot_of_taken_up,
 )
 from wsserver.core.wallclock import wall_ms
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
@@ -53,10 +56,24 @@ class Placing:
             return spot_of_continuation(session, turn, begun)
         if not wish.names_model:
             self._answers.rebind(turn.answer, session.model or turn.answer.record.model_id)
+        left = await self._left(turn)
+        if left is not None:
+            return spot_of_taken_up(session, turn, left)
         if wish.regenerate is not None:
             tried = await self._named(turn, wish.regenerate, "regenerate")
             return spot_of_another_try(session, turn, tried)
         return spot_of_new(session, turn, await self._parent(turn, session))
+
+    async def _left(self, turn: Turn) -> Message | None:
+        """The turn's answer, where the same request was placed before and then not answered."""
+        if not turn.answer.instead_of:
+            return None
+        try:
+            return await in_time(self._store.find(*turn.key, message_id(turn, ANSWER)))
+        except MessageNotFound:
+            return None
+        except SessionError as error:
+            raise refusal(error) from error
 
     async def _parent(self, turn: Turn, session: Session) -> str | None:
         named = turn.wish.parent_id

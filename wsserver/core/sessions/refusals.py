@@ -16,6 +16,7 @@ from wsserver.core.sessions.store import (
     SessionError,
     SessionNotFound,
     StoreUnavailable,
+    TakenUp,
     TooManySessions,
     TooMuchText,
 )
@@ -78,6 +79,10 @@ def refusal(error: SessionError) -> WireError:
             return WireError(
                 ErrorCode.PAYLOAD_TOO_LARGE,
                 f"{whose} may hold at most {limit:,} bytes of text here.",
+            )
+        case TakenUp():
+            return WireError(
+                ErrorCode.INVALID_PARAMETERS, "Another answer goes on with this one already."
             )
         case StoreUnavailable():
             return store_unavailable()

@@ -12,7 +12,7 @@ Rules that every implementation holds, and that the contract suite in tests/cont
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
 from wsserver.core.sessions.model import Branch, Changes, Link, Message, Session, SessionPage
@@ -32,6 +32,10 @@ class SessionNotFound(SessionError):
 
 class MessageNotFound(SessionError):
     """The session has no such message. ``str(error)`` is its id."""
+
+
+class TakenUp(SessionError):
+    """Another answer writes the message by now."""
 
 
 class TooManySessions(SessionError):
@@ -119,10 +123,29 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def revise(self, owner: str, session_id: str, message: Message) -> None:
+    async def revise(
+        self,
+        owner: str,
+        session_id: str,
+        message: Message,
+        *,
+        instead_of: Collection[str] | None = None,
+    ) -> None:
         """Write a message anew that is there: text, model, tokens, finish reason, stream, lease.
 
-        Its place in the tree stays. Caps are not looked at: what was begun is kept whole.
+        Its place in the tree stays. Caps are not looked at: what was begun is kept whole. Nothing
+        is changed where its stream has ended it already and says now that it goes on: a process
+        that slept says so while another has ended it.
+
+        Args:
+            owner: Whose.
+            session_id: Where.
+            message: As it is to stand there.
+            instead_of: Streams whose place the message's own takes. Whoever writes for one that
+                another has taken the place of is refused. None: whatever wrote it.
+
+        Raises:
+            TakenUp: If the last stream that wrote it is neither the message's own nor one of these.
         """
         ...
 

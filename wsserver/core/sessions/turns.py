@@ -16,7 +16,7 @@ import msgspec
 
 from wsserver.core.ask import Answer
 from wsserver.core.engine import ChatMessage
-from wsserver.core.ids import new_id
+from wsserver.core.ids import derived_id
 from wsserver.core.sessions.model import Message, Session
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver.core.wallclock import wall_ms
@@ -30,6 +30,9 @@ LEASE_MS = 6_000
 
 TITLE_LENGTH = 60
 """Characters of a title made from the first turn."""
+
+ANSWER = "answer"
+"""Names a turn's answer among its messages; those before it are numbered."""
 
 CUT_SHORT = frozenset(
     {FinishReason.STOPPED, FinishReason.ERROR, FinishReason.LENGTH, FinishReason.TIMEOUT}
@@ -61,8 +64,9 @@ class Spot:
 
     session: Session
     end: str | None  # last message of the branch that it answers
-    appended: tuple[Message, ...]  # what goes into the tree; empty for a continuation
+    appended: tuple[Message, ...]  # what goes into the tree; empty if all is there
     message: Message  # the answer as it begins
+    instead_of: tuple[str, ...] = ()  # streams that may have written the answer before
 
 
 @dataclass(slots=True, eq=False)
@@ -119,7 +123,7 @@ def spot_of_new(session: Session, turn: Turn, parent_id: str | None) -> Spot:
     for new in turn.wish.new:
         added.append(
             Message(
-                message_id=new_id("msg"),
+                message_id=message_id(turn, str(len(added))),
                 parent_id=end,
                 role=new.role,
                 content=new.content,
@@ -129,7 +133,13 @@ def spot_of_new(session: Session, turn: Turn, parent_id: str | None) -> Spot:
         )
         end = added[-1].message_id
     message = _begun(turn, parent_id=end, now=now)
-    return Spot(session=session, end=parent_id, appended=(*added, message), message=message)
+    return Spot(
+        session=session,
+        end=parent_id,
+        appended=(*added, message),
+        message=message,
+        instead_of=turn.answer.instead_of,
+    )
 
 
 def spot_of_another_try(session: Session, turn: Turn, tried: Message) -> Spot:
@@ -141,7 +151,26 @@ def spot_of_another_try(session: Session, turn: Turn, tried: Message) -> Spot:
     if tried.role != "assistant" or tried.parent_id is None:
         raise _not_an_answer("regenerate")
     message = _begun(turn, parent_id=tried.parent_id, now=wall_ms())
-    return Spot(session=session, end=tried.parent_id, appended=(message,), message=message)
+    return Spot(
+        session=session,
+        end=tried.parent_id,
+        appended=(message,),
+        message=message,
+        instead_of=turn.answer.instead_of,
+    )
+
+
+def spot_of_taken_up(session: Session, turn: Turn, left: Message) -> Spot:
+    """The place of a turn whose request was to be answered before: its messages are there, and
+    nothing of its answer is."""
+    message = _begun(turn, parent_id=left.parent_id, now=wall_ms())
+    return Spot(
+        session=session,
+        end=left.parent_id,
+        appended=(),
+        message=replace(message, timestamp=left.timestamp),
+        instead_of=turn.answer.instead_of,
+    )
 
 
 def spot_of_continuation(session: Session, turn: Turn, begun: Message) -> Spot:
@@ -153,7 +182,9 @@ def spot_of_continuation(session: Session, turn: Turn, begun: Message) -> Spot:
     field = "sessionId" if turn.wish.message_id is None else "streamId"
     if begun.role != "assistant":
         raise _not_an_answer(field)
-    if begun.finish_reason not in CUT_SHORT:
+    # What the same request was to go on with, and never did, is not running.
+    is_taken_up = begun.stream_id in turn.answer.instead_of
+    if begun.finish_reason not in CUT_SHORT and not is_taken_up:
         raise cannot_continue(field, is_running=begun.lease is not None)
     message = replace(
         begun,
@@ -161,7 +192,20 @@ def spot_of_continuation(session: Session, turn: Turn, begun: Message) -> Spot:
         stream_id=turn.answer.stream_id,
         finish_reason=None,
     )
-    return Spot(session=session, end=begun.parent_id, appended=(), message=message)
+    return Spot(
+        session=session,
+        end=begun.parent_id,
+        appended=(),
+        message=message,
+        instead_of=tuple(filter(None, (begun.stream_id, *turn.answer.instead_of))),
+    )
+
+
+def message_id(turn: Turn, part: str) -> str:
+    """The id of one of a turn's messages: who takes its request up writes the same ones."""
+    answer = turn.answer
+    first = answer.instead_of[0] if answer.instead_of else answer.stream_id
+    return derived_id("msg", first, part)
 
 
 class Before:
@@ -238,7 +282,7 @@ def title_from(new: tuple[ChatMessage, ...]) -> str | None:
 
 def _begun(turn: Turn, *, parent_id: str | None, now: int) -> Message:
     return Message(
-        message_id=new_id("msg"),
+        message_id=message_id(turn, ANSWER),
         parent_id=parent_id,
         role="assistant",
         content="",

@@ -69,19 +69,28 @@ class SharedAnswers(LedAnswers):
         )
         self._store = store
         self._tasks: set[asyncio.Task[None]] = set()
+        streams.on_cancelled = self._stopped_elsewhere
         streams.on_end = self._mirror_ended
         streams.on_gone = self.lost
         streams.on_rewind = self._mirror_rewound
         queue.on_lost = self.lost
 
     async def find(self, stream_id: str) -> Answer | None:
+        try:
+            return await self.look_up(stream_id)
+        except StoreUnavailable:
+            raise store_away() from None
+
+    async def look_up(self, stream_id: str) -> Answer | None:
+        """As `find`, for who asks on nobody's behalf.
+
+        Raises:
+            StoreUnavailable: If it can't be told.
+        """
         known = self.retained(stream_id)
         if known is not None:
             return known
-        try:
-            opened = await self._streams.open(stream_id)
-        except StoreUnavailable:
-            raise store_away() from None
+        opened = await self._streams.open(stream_id)
         if opened is None:
             return None
         known = self.retained(stream_id)  # another one has looked for it meanwhile
@@ -247,12 +256,17 @@ class SharedAnswers(LedAnswers):
             stream_id, ending, streams=self._streams, store=self._store, endings=self._endings
         )
 
+    def _stopped_elsewhere(self, record: StreamRecord) -> None:
+        led = self._led.get(record.stream_id)
+        if led is not None:  # not in line yet: nobody else would end it
+            led.step()
+
     def _mirror_ended(self, record: StreamRecord) -> None:
         answer = self._answers.get(record.stream_id)
         if answer is None:
             return
         self._has_ended(answer)
-        self._spawn(self._admission.settle(answer))
+        self._admission.settle(answer)
         self._streams.release(record.stream_id)
 
     def _mirror_rewound(self, record: StreamRecord, offset: int) -> None:

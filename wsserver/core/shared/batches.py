@@ -11,7 +11,6 @@ clears it stops them. What was not begun by then never is.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Coroutine
 from functools import partial
@@ -19,6 +18,7 @@ from functools import partial
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer, Claim
 from wsserver.core.batches import Batch, Batches
+from wsserver.core.ids import new_id
 from wsserver.core.limits import Limits
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.led import store_away
@@ -44,6 +44,7 @@ class SharedBatches(Batches):
     def __init__(self, answers: Answers, limits: Limits, repeats: Repeats) -> None:
         super().__init__(answers, limits)
         self._repeats = repeats
+        self._outcomes: dict[str, bytes] = {}  # what the requests of batches became, by batchId
 
     def claim_id(self, batch: Batch, claim: Claim) -> None:
         batch.claim = claim
@@ -79,10 +80,12 @@ class SharedBatches(Batches):
             WireError: If it is refused.
         """
         claim = batch.claim
+        own = f"{batch.batch_id} {new_id('req')}".encode()  # another one each time it is sent
         try:
             if claim is not None:
-                earlier = await self._repeats.claim(*claim, batch.batch_id.encode())
-                if earlier is not None:
+                became = await self._repeats.claim(*claim, own)
+                self._outcomes[batch.batch_id] = became.outcome
+                if became.outcome != own:
                     admission.close()
                     return
             await admission
@@ -92,7 +95,7 @@ class SharedBatches(Batches):
         except WireError as error:
             admission.close()
             if claim is not None and error.code is not ErrorCode.DUPLICATE_REQUEST:
-                self._spawn(self._forget(claim))
+                self._repeats.release(claim.identity_key, claim.request_id, own)
             raise
 
     def _follow(self, batch: Batch, index: int, answer: Answer) -> None:
@@ -124,25 +127,11 @@ class SharedBatches(Batches):
 
     def _settle(self, batch: Batch) -> None:
         """From now on its id is remembered for the retention."""
-        if batch.claim is not None and batch.refusal is None and not batch.is_elsewhere:
-            self._spawn(self._remember(batch.claim, batch.batch_id.encode()))
-
-    async def _remember(self, claim: Claim, outcome: bytes) -> None:
-        try:
-            await self._repeats.settle(claim.identity_key, claim.request_id, outcome)
-        except StoreUnavailable:
-            return  # it is remembered for longer than it need be
-
-    async def _forget(self, claim: Claim) -> None:
-        try:
-            await self._repeats.settle(claim.identity_key, claim.request_id, None)
-        except StoreUnavailable:
-            return  # it is forgotten by its age
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        outcome = self._outcomes.pop(batch.batch_id, None)
+        is_over = batch.refusal is None and not batch.is_elsewhere
+        if batch.claim is not None and outcome is not None and is_over:
+            identity_key, request_id, _ = batch.claim
+            self._repeats.settle(identity_key, request_id, outcome, batch.batch_id.encode())
 
 
 def batch_name(identity_key: str, request_id: str) -> str:

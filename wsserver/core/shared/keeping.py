@@ -95,4 +95,5 @@ async def _write(
     store: SessionStore, kept: Kept, record: StreamRecord, ending: Ending | None
 ) -> None:
     message = message_now(kept.message, record, ending)
-    await in_time(store.revise(kept.owner, kept.session_id, message))
+    revised = store.revise(kept.owner, kept.session_id, message, instead_of=kept.instead_of)
+    await in_time(revised)

@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 
-from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer, Claim, make_job
 from wsserver.core.cache import cache_key, is_deterministic
 from wsserver.core.engine import ChatMessage
@@ -30,6 +29,7 @@ from wsserver.core.models.fallbacks import bind, chosen, others
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.admission import Admission
 from wsserver.core.shared.endings import Endings
+from wsserver.core.shared.entering import EnteringAnswers
 from wsserver.core.shared.led import Led, store_away
 from wsserver.core.shared.meta import Kept, pack
 from wsserver.core.shared.ports import Ledger, SharedCache, SharedStreams
@@ -42,7 +42,7 @@ HOLD_EVERY = 5.0
 coming."""
 
 
-class LedAnswers(Answers):
+class LedAnswers(EnteringAnswers):
     """Leads what this process accepts.
 
     Args:
@@ -72,15 +72,18 @@ class LedAnswers(Answers):
         retention: float,
         max_wait: float = 0.0,
     ) -> None:
-        super().__init__(models=models, retention=retention, max_wait=max_wait)
-        self._streams = streams
+        super().__init__(
+            streams=streams,
+            admission=admission,
+            endings=endings,
+            models=models,
+            ledger=ledger,
+            retention=retention,
+            max_wait=max_wait,
+        )
         self._queue = queue
-        self._admission = admission
         self._cache = cache
-        self._endings = endings
         self._stop_here = stop_here
-        self._ledger = ledger
-        self._led: dict[str, Led] = {}
 
     def enqueue(
         self,
@@ -179,6 +182,7 @@ class LedAnswers(Answers):
 
     async def _go(self, led: Led) -> None:
         answer, record = led.answer, led.answer.record
+        self._note(led)
         earlier = await self._admission.admit(answer, led.claim)
         while earlier is not None:
             if record.cancel is not None:
@@ -191,6 +195,7 @@ class LedAnswers(Answers):
         led.is_admitted = True
         led.step()
         while not led.placed.is_set() and (record.cancel is None or self._is_being_kept(led)):
+            led.noting = None  # by then it may be believed dead, and what it led cleared: once more
             try:
                 async with asyncio.timeout(HOLD_EVERY):
                     await led.changed.wait()
@@ -201,19 +206,9 @@ class LedAnswers(Answers):
             return
         # What was stopped by now comes into the log all the same: it was told of, and who looks at
         # it or repeats it elsewhere is to find its end.
-        is_kept = led.kept is not None or answer.ask.room_id is not None
-        meta = pack(answer, led.kept, with_input=not is_kept)
-        # Waited for: an answer in the log that nobody is known to lead would stay there, queued.
-        await self._ledger.add(answer.stream_id)
-        try:
-            await self._streams.create(record, meta)
-        except StoreUnavailable:
-            led.may_be_created = True
-            away = Ending.failed(store_away())
-            self._spawn(self._end_there(answer.stream_id, record.cancel or away))
-            raise
-        led.is_created = True
-        led.step()
+        if not await self._create(led):
+            await self._follow_another(led)
+            return
         if led.job is None:  # its context is being made: that may take a while
             super().release(answer)
         while led.job is None and record.cancel is None:
@@ -222,11 +217,6 @@ class LedAnswers(Answers):
             await self._give_up(led, record.cancel or Ending.failed(store_away()))
             return
         await self._line_up(led, led.job)
-
-    async def _end_there(self, stream_id: str, ending: Ending) -> None:
-        """The log may have an answer that was refused here: nobody else would ever end it."""
-        await self._end_here(stream_id, ending)
-        self._ledger.remove(stream_id)
 
     def _is_being_kept(self, led: Led) -> bool:
         """Whether a session finds a place for it, which it gets however soon it is stopped."""
@@ -286,40 +276,6 @@ class LedAnswers(Answers):
         await self._end_here(answer.stream_id, Ending.complete(cached.finish_reason))
         return True
 
-    async def _become(self, led: Led, stream_id: str) -> bool:
-        """The same request was accepted before: show that one instead. False if it is not there."""
-        earlier = await self.find(stream_id)
-        answer = led.answer
-        if earlier is None:
-            return False
-        self._answers.pop(answer.stream_id, None)
-        if answer.deadline is not None:
-            answer.deadline.cancel()
-        if answer.on_replaced is not None:
-            answer.on_replaced(earlier)
-        return True
-
-    async def _give_up(self, led: Led, ending: Ending) -> None:
-        """End an answer that never came into line."""
-        answer, record = led.answer, led.answer.record
-        if record.cancel is None and answer.is_held:
-            answer.is_refused = True
-        if answer.is_refused and led.claim is not None and led.is_admitted:
-            answer.claim = None
-            self._spawn(self._admission.forget(led.claim))
-        if led.is_created:
-            await self._end_here(answer.stream_id, record.cancel or ending)
-            return
-        if led.is_admitted:
-            self._endings.settle(answer, ending)
-        how = record.cancel or ending
-        record.cancel = how
-        for hook in answer.closing:
-            await hook(record, how)
-        record.end_here(how, asyncio.get_running_loop().time())
-        self._has_ended(answer)
-        record.wake()
-
     @abstractmethod
     async def _ask_for_end(self, record: StreamRecord, ending: Ending) -> None:
         """Have an answer end that is in the log."""
@@ -327,11 +283,3 @@ class LedAnswers(Answers):
     @abstractmethod
     async def _tell_viewers(self, answer: Answer) -> None:
         """Tell the others whether anyone looks at an answer here."""
-
-    @abstractmethod
-    async def _end_here(self, stream_id: str, ending: Ending | None) -> None:
-        """End an answer in the log that no writer holds."""
-
-    @abstractmethod
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Run a step that takes its time."""

@@ -20,6 +20,7 @@ class Led:
 
     answer: Answer
     claim: Claim | None = None  # the id that its asker gave it
+    noting: asyncio.Task[None] | None = None  # makes known who leads it
     kept: Kept | None = None
     placed: asyncio.Event = field(default_factory=asyncio.Event)  # nothing else holds its start
     job: Job | None = None

@@ -18,6 +18,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     owner: str  # identity key
     session_id: str
     message: Message
+    instead_of: tuple[str, ...] = ()  # streams that may have written it before
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -21,10 +21,15 @@ class Cancelled(NamedTuple):
     state: StreamState
 
 
+class Barred(Exception):
+    """The answer must not begin: its maker was believed dead, and another is made in its place."""
+
+
 class SharedStreams(Protocol):
     """Answers as gateways see them: mirrors of the log, one for each answer that is needed here.
 
     Attributes:
+        on_cancelled: Called when a mirrored record is seen to be asked to end, from elsewhere.
         on_end: Called once for each mirrored record that has taken its end in, before its
             watchers are woken.
         on_gone: Called, and again until it has ended, for a mirrored record that the log has not
@@ -32,12 +37,20 @@ class SharedStreams(Protocol):
         on_rewind: Called after a record's text was cut to so many bytes, before anyone looks.
     """
 
+    on_cancelled: StreamHook
     on_end: StreamHook
     on_gone: StreamHook
     on_rewind: RewindHook
 
     async def create(self, record: StreamRecord, meta: bytes) -> None:
-        """Begin an answer in the log; ``record`` is its mirror from now on."""
+        """Begin an answer in the log; ``record`` is its mirror from now on.
+
+        Raises:
+            Barred: If it must not come into the log any more.
+        """
+
+    async def bar(self, stream_id: str) -> bool:
+        """Have an answer never come into the log. False if it is there."""
 
     async def open(self, stream_id: str) -> tuple[StreamRecord, bytes] | None:
         """The mirror of any answer in the log, true from now on, and its meta; None if gone.
@@ -101,6 +114,17 @@ class SharedLimits(Protocol):
             WireError: ``rate_limited``.
         """
 
+    async def enter(self, key: str, stream_id: str) -> None:
+        """Charge one request and take a place for its answer, or neither.
+
+        Raises:
+            WireError: ``rate_limited``, ``too_many_streams``.
+        """
+
+    def undo(self, key: str, stream_id: str) -> None:
+        """Give back what an `enter` before has charged and taken, if it has. Never waits, neither
+        for that."""
+
     async def begin(self, key: str, stream_id: str) -> None:
         """Take a place for a running or waiting answer.
 
@@ -121,13 +145,21 @@ class SharedLimits(Protocol):
         """What is left of a key's allowances."""
 
 
+class Became(NamedTuple):
+    """What a request becomes, and what others were to make of it that never did."""
+
+    outcome: bytes  # the caller's own if it is the caller's to do
+    last: bytes  # the one before, and the first of all; ``outcome`` itself if there was none
+    first: bytes
+
+
 class Repeats(Protocol):
-    """Requests by identity and requestId, over the whole fleet."""
+    """Requests by identity and requestId, over the whole fleet. Each outcome is one caller's."""
 
     async def claim(
         self, identity_key: str, request_id: str, fingerprint: bytes, outcome: bytes
-    ) -> bytes | None:
-        """Note what a request becomes; what the same request became before, else None.
+    ) -> Became:
+        """Note what a request becomes, unless it has become something before.
 
         Raises:
             WireError: ``duplicate_request`` if the id was used for another request.
@@ -138,8 +170,13 @@ class Repeats(Protocol):
     ) -> bool:
         """Have a request that became ``earlier`` become ``outcome``. False if it is not that."""
 
-    async def settle(self, identity_key: str, request_id: str, outcome: bytes | None) -> None:
-        """The request has ended with this outcome; None: it never was, the id is free again."""
+    def settle(self, identity_key: str, request_id: str, outcome: bytes, ended: bytes) -> None:
+        """The request that became ``outcome`` has ended: it is ``ended`` from now on, for the
+        retention. Never waits, and is repeated until the store has it."""
+
+    def release(self, identity_key: str, request_id: str, outcome: bytes) -> None:
+        """The request did not become ``outcome``: its id is free again, and who sends the same
+        once more within the retention is told what it was to become. Never waits either."""
 
 
 class SharedCache(Protocol):

@@ -41,9 +41,17 @@ class SharedTurns:
         finally:
             self._order.leave(session, stream_id)
 
-    def keep(self, answer: Answer, owner: str, session_id: str, message: Message) -> None:
+    def keep(
+        self,
+        answer: Answer,
+        owner: str,
+        session_id: str,
+        message: Message,
+        instead_of: tuple[str, ...],
+    ) -> None:
         """Have the answer's maker keep it as ``message``, which is in the session's tree."""
-        self._answers.keep(answer, Kept(owner=owner, session_id=session_id, message=message))
+        kept = Kept(owner=owner, session_id=session_id, message=message, instead_of=instead_of)
+        self._answers.keep(answer, kept)
 
 
 class SharedAhead:

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 class WrittenLog(Protocol):
     """The log, as far as this room writes it."""
 
+    async def seal(self, stream_id: str, fence: int, ending: Ending) -> None:
+        """Decide how an answer ends that this process writes. Raises `Fenced`."""
+
     def finish(self, stream_id: str, fence: int, total: int, ending: Ending) -> None:
         """End an answer that this process writes."""
 
@@ -146,14 +149,20 @@ class WorkerAnswers:
 
     async def _close(self, kept: _Kept, fence: int, ending: Ending) -> None:
         answer, record = kept.answer, kept.answer.record
-        if kept.keeping is not None:
-            record.saved = await kept.keeping.finish(ending)
-        await self._endings.log_in_room(answer)
-        told = ending.told_with(record.facts(asyncio.get_running_loop().time()))
         try:
+            if kept.keeping is not None or answer.ask.room_id is not None:
+                # First, so that a session or a room never has what another writer goes on from:
+                # this process may have slept for longer than its lease.
+                now = asyncio.get_running_loop().time()
+                await self._log.seal(record.stream_id, fence, ending.told_with(record.facts(now)))
+            if kept.keeping is not None:
+                record.saved = await kept.keeping.finish(ending)
+            await self._endings.log_in_room(answer)
+            told = ending.told_with(record.facts(asyncio.get_running_loop().time()))
             self._log.finish(record.stream_id, fence, len(record.transcript), told)
         except Fenced:
             log.warning("the end of %s was refused: another writer holds it", record.stream_id)
+            self._let_go(kept)
             return
         self._endings.settle(answer, ending)
 
@@ -231,6 +240,8 @@ async def _end(
     endings: Endings,
 ) -> None:
     answer = answer_of(meta, record)
+    if ending.facts is not None:  # its writer had decided it, and died
+        record.learn(ending.facts)
     if meta.kept is not None:
         record.saved = await write_end(store, meta.kept, record, ending)
     await endings.log_in_room(answer)

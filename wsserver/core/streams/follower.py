@@ -310,7 +310,7 @@ class Follower:
 
     def _go_on(self, steps: list[Step]) -> None:
         """After any change: take the early bells that now join, and end if that is all."""
-        for key in sorted(self._early):
+        for key in sorted(self._early) if self._early else ():
             fence, offset = key
             if fence > self.fence or (fence == self.fence and offset > self.have):
                 break

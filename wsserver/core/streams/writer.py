@@ -49,6 +49,17 @@ class Finish(NamedTuple):
     ending: Ending
 
 
+class Seal(NamedTuple):
+    """Decide the end at ``total`` bytes, without ending yet: no claim is granted any more."""
+
+    fence: int
+    total: int
+    ending: Ending
+
+
+Operation = Append | Seal | Finish
+
+
 class LogWriter:
     """Writes one answer under one claim.
 
@@ -62,17 +73,20 @@ class LogWriter:
         is_over: Nothing is left to do: the answer has ended here, or the writer was fenced off.
         is_fenced: It was: stop the engine's work on it.
         is_cancelled: The log says that an end was asked for.
+        is_sealed: How it ends is decided, and stands in the log with all text.
     """
 
     __slots__ = (
         "_ending",
         "_held",
+        "_seal",
         "_text",
         "_tokens",
         "fence",
         "is_cancelled",
         "is_fenced",
         "is_over",
+        "is_sealed",
     )
 
     def __init__(self, fence: int, text: bytes, tokens: int) -> None:
@@ -80,9 +94,11 @@ class LogWriter:
         self.is_over = False
         self.is_fenced = False
         self.is_cancelled = False
+        self.is_sealed = False
         self._text = bytearray(text)
         self._tokens = tokens
         self._held = len(text)  # bytes that the log has, as far as we know
+        self._seal: Ending | None = None
         self._ending: Ending | None = None
 
     @property
@@ -96,8 +112,14 @@ class LogWriter:
 
     @property
     def is_finishing(self) -> bool:
-        """Whether the end is still to be written."""
-        return self._ending is not None and not self.is_over
+        """Whether the end, or what is decided of it, is still to be written."""
+        is_open = self._ending is not None or (self._seal is not None and not self.is_sealed)
+        return is_open and not self.is_over
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is an operation to send."""
+        return not self.is_over and (self._held < len(self._text) or self.is_finishing)
 
     @property
     def rest(self) -> Append:
@@ -107,25 +129,35 @@ class LogWriter:
 
     def write(self, text: bytes, tokens: int) -> None:
         """Add what the engine made: whole characters."""
-        assert self._ending is None, "text after the end"
+        assert self._ending is None and self._seal is None, "text after the end"
         self._text += text
         self._tokens += tokens
+
+    def seal(self, ending: Ending) -> None:
+        """All is written; say how it will end once the log has it."""
+        self._seal = ending
 
     def finish(self, ending: Ending) -> None:
         """All is written; end once the log has it."""
         self._ending = ending
 
-    def next_operation(self) -> Append | Finish | None:
+    def next_operation(self) -> Operation | None:
         """What to send now; None if there is nothing. One at a time."""
         if self.is_over:
             return None
         if self._held < len(self._text):
             return self.rest
+        if self._seal is not None and not self.is_sealed:
+            return Seal(self.fence, len(self._text), self._seal)
         if self._ending is not None:
             return Finish(self.fence, len(self._text), self._ending)
         return None
 
-    def replied(self, operation: Append | Finish, reply: Reply) -> None:
+    def taken(self, length: int) -> None:
+        """The log took what it was sent, and has so many bytes now."""
+        self._held = length
+
+    def replied(self, operation: Operation, reply: Reply) -> None:
         """The log answered."""
         self.is_cancelled = self.is_cancelled or reply.is_cancelled
         if reply.refusal is Refusal.FENCED:
@@ -134,5 +166,7 @@ class LogWriter:
             self.is_over = self.is_fenced = True
         elif reply.refusal is None and isinstance(operation, Finish):
             self.is_over = True
+        elif reply.refusal is None and isinstance(operation, Seal):
+            self.is_sealed = True
         else:
             self._held = reply.length

@@ -42,11 +42,11 @@ def _check_settings(call: Call, room: Room, settings: requests.RoomSettings) -> 
     """
     models = call.connection.services.models
     try:
-        if settings.model is not None:
+        if settings.model:
             models.get(settings.model)
         options = settings.options or room.settings.options
-        model_id = settings.model or room.settings.model
-        model = models.get(model_id) if model_id or models.default() else None
+        model_id = room.settings.model if settings.model is None else settings.model
+        model = models.get(model_id or None) if model_id or models.default() else None
         if options is not None and model is not None:
             check_options(model, options)
     except WireError as error:

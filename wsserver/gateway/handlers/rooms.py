@@ -9,7 +9,7 @@ from wsserver.core.clients import Client
 from wsserver.core.rooms import Origin, Position, shown
 from wsserver.core.rooms.rights import require_voice
 from wsserver.gateway.dispatch import Call, Reply
-from wsserver.gateway.repeats import once_done
+from wsserver.gateway.repeats import claim_of, once_done
 from wsserver_protocol import events, requests
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
 from wsserver_protocol.requests import RoomPosition
@@ -89,9 +89,8 @@ async def _say(call: Call) -> Reply:
         nonlocal is_told
         room = services.rooms.of_member(client, request.room_id)
         require_voice(room.role_of(client))
-        is_told = True
-        entry = await services.rooms.say(
-            client, room, request.text or "", request.data, origin(call)
+        entry, is_told = await services.rooms.say(
+            *(client, room, request.text or "", request.data, origin(call)), claim_of(call)
         )
         return shown.entry(room.room_id, entry)
 

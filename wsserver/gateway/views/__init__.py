@@ -5,9 +5,19 @@ last place in line that was told, and whether the opening was sent. It makes exa
 then pieces that join without a gap, then exactly one terminal event.
 """
 
+from wsserver.gateway.views.audience import Audience, Audiences
 from wsserver.gateway.views.batch import BatchView
 from wsserver.gateway.views.generation import GenerationView
 from wsserver.gateway.views.openings import snapshot, started
 from wsserver.gateway.views.stream import Opening, StreamView
 
-__all__ = ["BatchView", "GenerationView", "Opening", "StreamView", "snapshot", "started"]
+__all__ = [
+    "Audience",
+    "Audiences",
+    "BatchView",
+    "GenerationView",
+    "Opening",
+    "StreamView",
+    "snapshot",
+    "started",
+]

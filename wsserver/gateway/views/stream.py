@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from wsserver.core.ask import Answer
-from wsserver.core.results import logprobs_between, milliseconds, stream_terminal
-from wsserver.core.streams import Ending
-from wsserver.core.wallclock import wall_ms
+from wsserver.core.results import milliseconds
+from wsserver.gateway.framing import Shared
 from wsserver.gateway.outbox import Outbox
 from wsserver.gateway.views.base import BaseView
+from wsserver.gateway.views.pieces import (
+    end_for_all,
+    end_frame,
+    next_beat,
+    piece_for_all,
+    piece_frame,
+    shared,
+)
 from wsserver_protocol import events
-from wsserver_protocol.codec import Encoding, encode_token
+from wsserver_protocol.codec import Encoding
 from wsserver_protocol.options import DEFAULT_PROGRESS_EVERY
 
 Opening = Callable[["StreamView"], events.Event]
 """Makes a view's first frame when it is sent, since it tells the state at that moment."""
 
 
+class Company(Protocol):
+    """The others who watch the same stream; they are fed together."""
+
+    def admit(self, view: StreamView, next_at: float) -> bool:
+        """Feed a view from now on. False if it stands elsewhere.
+
+        ``next_at``: when its next piece would be due (loop seconds).
+        """
+
+    def leave(self, view: StreamView) -> None:
+        """Feed it no longer."""
+
+
 class StreamView(BaseView):
     """One connection's view of a stream.
+
+    What it is sent it makes itself, or, while it stands where others stand, is made for all of them
+    at once: it is *fed* then.
 
     Args:
         answer: What it follows.
@@ -29,10 +53,12 @@ class StreamView(BaseView):
         request_id: The asker's requestId; None for watchers, who go by streamId.
         interval: Seconds over which text is joined into one piece; 0: a frame a token.
         is_of_all: The opening is the same for all who were there when the stream began.
+        company: With whom it may be fed; only for watchers, since an asker's frames are its own.
         on_done: Called after the terminal event was made.
     """
 
     __slots__ = (
+        "_company",
         "_every",
         "_interval",
         "_is_of_all",
@@ -43,6 +69,7 @@ class StreamView(BaseView):
         "_rewind",
         "answer",
         "cursor",
+        "is_fed",
     )
 
     def __init__(
@@ -55,11 +82,14 @@ class StreamView(BaseView):
         request_id: str | None,
         interval: float,
         is_of_all: bool = False,
+        company: Company | None = None,
         on_done: Callable[[StreamView], object],
     ) -> None:
         super().__init__(outbox, encoding, request_id)
         self.answer = answer
         self.cursor = 0
+        self.is_fed = False
+        self._company = company
         self._opening: Opening | None = opening
         self._is_of_all = is_of_all
         self._interval = interval
@@ -75,7 +105,7 @@ class StreamView(BaseView):
     @property
     def due(self) -> float | None:
         record = self.answer.record
-        if self.answer.is_held:
+        if self.is_fed or self.answer.is_held:
             return None
         if (
             self._opening is not None
@@ -92,15 +122,18 @@ class StreamView(BaseView):
         """Begin again with another opening: for a `watch_stream` of what is watched already."""
         self._opening = opening
         self._is_of_all = False
+        self.go_alone()
         self.wake()
 
     def next_frame(self, now: float) -> bytes | None:
-        if self.answer.is_held:
+        if self.is_fed or self.answer.is_held:
             return None
         if self._opening is not None and not self.answer.is_refused:
             opening, self._opening = self._opening, None
             if self._is_of_all:
-                return self._shared("start", lambda: self._encode(opening(self)))
+                return shared(
+                    self.answer, self._encoding, "start", lambda: self._encode(opening(self))
+                )
             return self._encode(opening(self))
         record = self.answer.record
         if self._rewind:
@@ -116,18 +149,44 @@ class StreamView(BaseView):
             return self._place_in_line(record.queue_position, record.stream_id)
         if self._progress_at is not None:
             return self._progress(now)
+        if self._company is not None and self._joins(self._company):
+            return None
         if self.cursor < len(record.transcript):
             if now < self._next_at and not record.is_ended:
                 return None
             return self._piece(now)
         if record.ending is not None and not self.is_done:
-            self.close()
-            self._on_done(self)
-            return self._terminal(record.ending)
+            self.end()
+            if self.request_id is None:
+                return end_for_all(self.answer, self._encoding, record.ending)
+            return end_frame(self.answer, self._encoding, record.ending, self.request_id)
         return None
+
+    def take(self, frames: Shared, end: int) -> bool:
+        """Send what was made for all, which leads to ``end``. False if the socket is full: the
+        view has fallen behind then, and goes on alone."""
+        if self._outbox.push(frames):
+            self.cursor = end
+            return True
+        self.is_behind = True
+        self.go_alone()
+        return False
+
+    def go_alone(self) -> None:
+        """Be fed no longer, if it was: what is due from now on it makes itself."""
+        if self.is_fed:
+            self._leave()
+            self.wake()
+
+    def end(self) -> None:
+        """The terminal event is on its way."""
+        self.close()
+        self._on_done(self)
 
     def close(self) -> None:
         """Follow no longer. Idempotent."""
+        if self.is_fed:
+            self._leave()
         self.is_done = True
         self.answer.record.watchers.discard(self)
         self._outbox.drop(self)
@@ -151,74 +210,37 @@ class StreamView(BaseView):
         position = self.answer.record.queue_position
         return self.request_id is not None and position not in (None, self._place)
 
+    def _leave(self) -> None:
+        if self._company is not None:
+            self.is_fed = False
+            self.answer.record.watchers.add(self)  # before the audience may cease to be one
+            self._company.leave(self)
+
+    def _joins(self, company: Company) -> bool:
+        """Whether it is fed from now on: looked at before each piece of its own, and after it."""
+        if self.is_done or not company.admit(self, self._next_at):
+            return False
+        self.is_fed = True
+        self.is_behind = False
+        # After the admission: an answer that nobody watches might be ended for that.
+        self.answer.record.watchers.discard(self)
+        return True
+
     def _piece(self, now: float) -> bytes:
         record = self.answer.record
         one_by_one = not self._interval and not self.is_behind
         piece = record.transcript.piece(self.cursor, single=one_by_one)
         self.cursor = piece.end
         if piece.end == len(record.transcript):
-            self._next_at = self._next_beat(now)
+            self._next_at = next_beat(record, self._interval, now)
             self.is_behind = False
         if self._every and self.request_id is not None:
             before = piece.position - piece.tokens
             if piece.position // self._every > before // self._every:
                 self._progress_at = piece.position
-        if self.request_id is not None or record.logprobs:
-            return encode_token(
-                self._encoding,
-                record.stream_id,
-                piece.text,
-                piece.position,
-                piece.tokens,
-                piece.end,
-                wall_ms(),
-                self.request_id,
-                self.answer.ask.room_id,
-                logprobs_between(record, piece.start, piece.end),
-            )
-        return self._shared(
-            "piece",
-            lambda: encode_token(
-                self._encoding,
-                record.stream_id,
-                piece.text,
-                piece.position,
-                piece.tokens,
-                piece.end,
-                wall_ms(),
-                None,
-                self.answer.ask.room_id,
-            ),
-            what=(piece.start, piece.end),
-        )
-
-    def _next_beat(self, now: float) -> float:
-        """When to send the next piece: on the answer's beat, not on one of our own.
-
-        Watchers who each waited from their own last piece would drift apart and want other pieces
-        of one text; so they want the same ones, and each is encoded once.
-        """
-        if not self._interval:
-            return now
-        record = self.answer.record
-        start = record.first_token_at or record.accepted_at
-        beat = start + ((now - start) // self._interval + 1) * self._interval
-        # Sent a little before a beat: the one after it, so that pieces keep their distance.
-        return beat if beat - now > self._interval / 2 else beat + self._interval
-
-    def _terminal(self, ending: Ending) -> bytes:
-        def make() -> bytes:
-            return self._encode(stream_terminal(self.answer, ending, self.request_id))
-
-        return make() if self.request_id is not None else self._shared("end", make)
-
-    def _shared(self, kind: str, make: Callable[[], bytes], what: object = None) -> bytes:
-        """A frame that every watcher wants: of those who are up to date the first one makes it."""
-        frames = self.answer.shared_frames
-        known = frames.get((kind, self._encoding))
-        if known is None or known[0] != what:
-            known = frames[kind, self._encoding] = (what, make())
-        return known[1]
+        if self.request_id is None:
+            return piece_for_all(self.answer, self._encoding, piece)
+        return piece_frame(self.answer, self._encoding, piece, self.request_id)
 
     def _progress(self, now: float) -> bytes:
         record = self.answer.record

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from wsserver.core.ask import Claim
 from wsserver.core.ids import new_id, new_token
 from wsserver.core.rooms import refusals
 from wsserver.core.rooms.broker import (
@@ -19,6 +20,7 @@ from wsserver.core.rooms.broker import (
     Opened,
     Position,
     Seat,
+    Spoken,
 )
 from wsserver.core.rooms.changes import (
     Asked,
@@ -127,12 +129,15 @@ class MemoryRoomBroker:
 
     # Talking -----------------------------------------------------------------------------------
 
-    async def say(self, room_id: str, draft: Draft, origin: Origin) -> RoomEntry:
+    async def say(
+        self, room_id: str, draft: Draft, origin: Origin, claim: Claim | None = None
+    ) -> Spoken:
+        # The claim is of no use here: the one process there is knows the request itself.
         room = self._shared.require(room_id)
         room.require_seat(origin)
         entry = room.append(draft, self._shared.clock())
         self._shared.tell(room, Logged(entry=entry, origin=origin))
-        return entry
+        return Spoken(entry, is_first=True)
 
     async def ask(
         self,
@@ -185,12 +190,10 @@ class MemoryRoomBroker:
         room = self._shared.require(room_id)
         room.require_seat(origin)
         given = {
-            name: value
+            name: None if value == "" else value
             for name in RoomSettings.__struct_fields__
             if (value := getattr(changes, name)) is not None
         }
-        if given.get("system_prompt") == "":
-            given["system_prompt"] = None
         settings = msgspec.structs.replace(room.settings, **given)
         if settings.access is Access.INVITED and room.settings.access is not Access.INVITED:
             room.roles |= {key: member.role for key, member in room.members.items()}

@@ -1,9 +1,9 @@
 """Shared stores on Redis: many processes and hosts, one truth.
 
-`link` is a process' way to Redis, single or a cluster, with `bells` to listen at. Beneath it is
-redis-py: `hosts` sets its clients up, `lane` makes one pipeline of what one tick asks, `bell_line`
-is a subscriber's connection. Each store above it has its steps as Lua scripts in ``lua/<area>``
-(called through `scripts`) and its keys in a table.
+`link` is a process' way to Redis, single or a cluster, with `bells` to listen at. Beneath it
+`hosts` has redis-py make the connections, `pipe` speaks on one, `lane` makes one writing of what
+one tick asks, `bell_line` is a subscriber's. Each store above it has its steps as Lua scripts in
+``lua/<area>`` (called through `scripts`) and its keys in a table.
 """
 
 from wsserver.stores.redis.clients import RedisClients

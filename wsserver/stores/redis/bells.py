@@ -77,7 +77,6 @@ class Bells:
         self._own = new_id("bel")
         self._channels: dict[bytes, _Channel] = {}
         self._lines: dict[str, BellLine] = {}
-        self._open: set[BellLine] = set()  # the lines, and those that are just being closed
         self._homeless: set[_Channel] = set()
         self._placing: asyncio.Task[None] | None = None
         self._probing: asyncio.Task[None] | None = None
@@ -106,7 +105,8 @@ class Bells:
         if found is None:
             found = _Channel(channel)
             self._channels[channel.encode()] = found
-            self._place([found])
+            if not self._place_at_once(found):
+                self._place([found])
         listener = _Listener(ring, doubt)
         found.listeners.append(listener)
         try:
@@ -134,8 +134,8 @@ class Bells:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        for line in tuple(self._open):
-            await line.close()
+        for line in self._lines.values():
+            line.close()
 
     def _leave(self, channel: _Channel, listener: _Listener) -> None:
         if listener not in channel.listeners:
@@ -150,6 +150,21 @@ class Bells:
             line.leave(channel.name)
 
     # Where channels are subscribed.
+
+    def _place_at_once(self, channel: _Channel) -> bool:
+        """Subscribe on a line that stands, in this tick. False if there is none, or it is not known
+        where it would be."""
+        if self._placing is not None or not self._hosts.is_known:
+            return False
+        try:
+            line = self._lines.get(self._hosts.bell_host(channel.name))
+        except Lost:
+            return False
+        if line is None:
+            return False
+        channel.line = line
+        line.subscribe(channel.name)
+        return True
 
     def _place(self, channels: list[_Channel]) -> None:
         self._homeless.update(channels)
@@ -191,12 +206,10 @@ class Bells:
                     line.subscribe(channel.name)
 
     async def _open_line(self, host: str) -> BellLine:
-        probe, redis = self._probe_channel(host), self._hosts.subscriber(host)
-        line = BellLine(redis, host, probe, self, is_sharded=self._hosts.is_sharded)
+        probe, connection = self._probe_channel(host), self._hosts.connection(host)
+        line = BellLine(connection, host, probe, self, is_sharded=self._hosts.is_sharded)
         await line.open()
         self._lines[host] = line
-        self._open.add(line)
-        line.life.add_done_callback(lambda _: self._open.discard(line))
         return line
 
     def _probe_channel(self, host: str) -> str:
@@ -258,8 +271,8 @@ class Bells:
                 await line.probed.wait()
         except TimeoutError:
             if self._lines.get(line.host) is line:  # it has not ended by itself meanwhile
+                line.close()
                 self.lost(line, "a probe was not heard")
-                await line.close()
 
 
 def _call(callback: Callable[..., None], *args: Any) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from wsserver.core.sessions.store import StoreUnavailable
-from wsserver.core.streams import StreamRecord
+from wsserver.core.streams import Ending, StreamRecord
 from wsserver.core.streams.doorbells import Claimed, Reading
 from wsserver.core.streams.follower import Cursor, Follower, Rewind, Step
 from wsserver.core.streams.mirror import Mirror
@@ -75,6 +75,7 @@ class Followed:
         *,
         patience: float,
         on_rewind: Callable[[int], None],
+        on_cancelled: Callable[[], None],
         on_end: Callable[[], None],
         on_gone: Callable[[], None],
     ) -> None:
@@ -93,6 +94,7 @@ class Followed:
         self._reading: set[asyncio.Task[None]] = set()
         self._changes: set[asyncio.Future[None]] = set()
         self._is_closed = False
+        self._on_cancelled = on_cancelled
         self._on_gone = on_gone
         self._missed_since: float | None = None  # the log does not know it
 
@@ -121,7 +123,8 @@ class Followed:
         follower = self.mirror.follower
         for step in follower.begin(self._now()):
             assert not isinstance(step, Rewind)
-            self._do(follower.read(follower.next_reading - 1, _FRESH, self._now()))
+            now = self._now()
+            self._do(follower.read(follower.next_reading - 1, _FRESH, now), now)
 
     async def begin(self) -> bool:
         """Read the answer. False if there is none.
@@ -144,13 +147,16 @@ class Followed:
             return
         if isinstance(rung.bell, Claimed) and not self._know_claim(rung.bell, rung.writer):
             return
-        self._keep_logprobs(rung.bell.fence, rung.logprobs)
-        self._do(self.mirror.follower.ring(rung.bell, self._now()))
+        if rung.logprobs or rung.bell.fence != self._early_fence:
+            self._keep_logprobs(rung.bell.fence, rung.logprobs)
+        now = self._now()
+        self._do(self.mirror.follower.ring(rung.bell, now), now)
 
     def doubt(self) -> None:
         """Bells may have been lost."""
         if not self._is_closed:
-            self._do(self.mirror.follower.doubt(self._now()))
+            now = self._now()
+            self._do(self.mirror.follower.doubt(now), now)
 
     async def placed(self, cursor: Cursor, since: int, until: float) -> int:
         """Wait until a reader can be placed (`Follower.place`); with patience until loop time."""
@@ -186,13 +192,18 @@ class Followed:
         match bell_of(data):
             case Rung() as rung:
                 self.ring(rung)
-            case Asked(ending) if self.record.cancel is None:
-                self.record.cancel = ending
+            case Asked(ending):
+                self._take_cancel(ending)
             case Restored():
                 self.doubt()
 
-    def _do(self, steps: Iterable[Step]) -> None:
-        wanted = self.mirror.apply(steps, self._now())
+    def _take_cancel(self, ending: Ending) -> None:
+        if self.record.cancel is None:
+            self.record.cancel = ending
+            self._on_cancelled()
+
+    def _do(self, steps: Iterable[Step], now: float) -> None:
+        wanted = self.mirror.apply(steps, now)
         if wanted is not None:
             task = asyncio.get_running_loop().create_task(self._read(*wanted))
             self._reading.add(task)
@@ -213,7 +224,7 @@ class Followed:
             self._take(number, look)
             return
         now = self._now()
-        self._do(self.mirror.follower.read(number, None, now))
+        self._do(self.mirror.follower.read(number, None, now), now)
         if self._missed_since is None:
             self._missed_since = now
         elif now - self._missed_since >= GONE_SECONDS:
@@ -221,8 +232,8 @@ class Followed:
 
     def _take(self, number: int, look: Look) -> None:
         self._missed_since = None
-        if look.cancel is not None and self.record.cancel is None:
-            self.record.cancel = look.cancel
+        if look.cancel is not None:
+            self._take_cancel(look.cancel)
         seen = look.claims.split(",") if look.claims else []
         known = self._claims or []
         if any(one != other for one, other in zip(known, seen, strict=False)):
@@ -231,7 +242,8 @@ class Followed:
         if len(seen) >= len(known):
             self._claims = seen
         self._keep_logprobs(look.reading.fence, look.logprobs)
-        self._do(self.mirror.follower.read(number, look.reading, self._now()))
+        now = self._now()
+        self._do(self.mirror.follower.read(number, look.reading, now), now)
 
     def _know_claim(self, claim: Claimed, writer: str) -> bool:
         """Note a claim of the next fence. False if it is not the one that is known."""
@@ -251,9 +263,10 @@ class Followed:
             return
         self._claims = None
         self.mirror.early.clear()
-        self.mirror.apply([Rewind(0)], self._now())
+        now = self._now()
+        self.mirror.apply([Rewind(0)], now)
         self.mirror.follower = Follower(patience=self._patience)
-        self._do(self.mirror.follower.begin(self._now()))
+        self._do(self.mirror.follower.begin(now), now)
 
     def _keep_logprobs(self, fence: int, logprobs: Iterable[tuple[int, Any]]) -> None:
         early = self.mirror.early
@@ -276,7 +289,8 @@ class Followed:
 
     def _look(self) -> None:
         self._watchdog = None
-        self._do(self.mirror.follower.tick(self._now()))
+        now = self._now()
+        self._do(self.mirror.follower.tick(now), now)
 
     def _tell_changed(self) -> None:
         for change in self._changes:

@@ -1,31 +1,32 @@
-"""redis-py's clients: one for a Redis alone, one for a cluster, and which host keeps what.
+"""redis-py's connections to a Redis alone or to a cluster's hosts, and which host keeps what.
 
 Whether it is a cluster is learnt from Redis itself at the first use. In a cluster the library knows
-who keeps which slot and follows a key that moves; here all is asked in pipelines for one host each,
+who keeps which slot and follows a key that moves; all else is asked in writings for one host each,
 because the library's own for many hosts fail all for one. Learnt anew is when a host is lost.
 
-How the clients are set up: they repeat nothing by themselves (a step must run twice only where
-`lane` decides so), have no time limits of their own but for connecting (a timer for each reply
-otherwise), and speak the older protocol: the newer one turns on notifications of a hosted Redis'
-maintenance, which would change addresses and time limits behind our back.
+How it is set up: it repeats nothing by itself (a step must run twice only where `lane` decides so),
+has no time limits of its own but for connecting (a timer for each reply otherwise), and speaks the
+older protocol: the newer one turns on notifications of a hosted Redis' maintenance, which would
+change addresses and time limits behind our back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
-from redis.asyncio import ConnectionPool, Redis, RedisCluster
-from redis.asyncio.connection import parse_url
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, ResponseError
 
-from wsserver.stores.redis.lane import ANSWER_SECONDS, FAULTS, Command, Lane, Lost, Value
+from wsserver.stores.redis.lane import ANSWER_SECONDS, Lane, Lost
+from wsserver.stores.redis.pipe import FAULTS, Command, Value
 
 CONNECT_SECONDS = 1.0
 
@@ -72,7 +73,7 @@ class Hosts:
         self._url = url
         self._options = {**_options(url), **_settings()}
         self._on_change = on_change
-        self._first = self._client()
+        self._shapes = dict(Redis(protocol=2).response_callbacks)
         self._cluster: RedisCluster | None = None
         self._lanes: dict[str, Lane] = {}
         self.is_known = False
@@ -109,16 +110,19 @@ class Hosts:
         """
         return self._name_of(channel if self.is_sharded else None)
 
-    def subscriber(self, name: str) -> Redis:
-        """A client of its own at a host.
+    def connection(self, name: str) -> AbstractConnection:
+        """A connection to a host, not connected yet.
 
         Raises:
             Lost: If there is no such host any more.
         """
-        if self._cluster is None:
-            return self._client()
-        node = self._node(name)
-        return self._client(host=node.host, port=node.port)
+        options = dict(self._options)
+        make = options.pop("connection_class", Connection)
+        if self._cluster is not None and name != ALONE:
+            node = self._node(name)
+            options |= {"host": node.host, "port": node.port}
+        connection: AbstractConnection = make(**options)
+        return connection
 
     async def learn(self) -> None:
         """Ask who keeps what: those that are known of a cluster, or else the address.
@@ -135,7 +139,6 @@ class Hosts:
     async def close(self) -> None:
         for lane in self._lanes.values():
             await lane.close()
-        await self._first.aclose()
         if self._cluster is not None:
             await _close(self._cluster)
 
@@ -172,10 +175,6 @@ class Hosts:
         finally:
             if former is not None:
                 await _close(former)
-        await self._first.aclose()  # connects again should it be needed
-
-    def _client(self, **where: Any) -> Redis:
-        return Redis.from_pool(ConnectionPool(**{**self._options, **where}))
 
     def _names(self) -> list[str]:
         if self._cluster is None:
@@ -203,23 +202,16 @@ class Hosts:
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)
         if lane is None:
-            run = self._run_alone if name == ALONE else partial(self._run_at, name)
-            lane = self._lanes[name] = Lane(run, self._on_change)
+            follow = None if name == ALONE else partial(self._follow, name)
+            connect = partial(self.connection, name)
+            lane = self._lanes[name] = Lane(connect, follow, self._shapes, self._on_change)
         return lane
 
-    async def _run_alone(self, commands: Sequence[Command]) -> list[Any]:
-        pipeline = self._first.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        return await pipeline.execute(raise_on_error=False)
-
-    async def _run_at(self, name: str, commands: Sequence[Command]) -> list[Any]:
+    async def _follow(self, name: str, command: Command) -> Any:
+        """Run a command whose key has moved, or is on its way, where a host says that it is."""
         node = self._node(name)
         assert self._cluster is not None
-        pipeline = self._cluster.pipeline()
-        for command in commands:
-            pipeline.execute_command(*command, target_nodes=node)
-        return await pipeline.execute(raise_on_error=False)
+        return await self._cluster.execute_command(*command, target_nodes=node)
 
 
 def _options(url: str) -> dict[str, Any]:

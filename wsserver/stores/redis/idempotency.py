@@ -2,16 +2,22 @@
 
 | key | type | holds |
 |---|---|---|
-| ``wsserver:{i:<digest of identity and id>}`` | hash | ``fingerprint``, ``outcome``, ``claim`` |
+| ``wsserver:{i:<digest of identity and id>}`` | hash | see below |
+
+| field | holds |
+|---|---|
+| ``fingerprint`` | of what was asked |
+| ``outcome`` | what the request becomes, or became |
+| ``first``, ``last`` | what it was to become at first, and before this; the same without such |
+| ``free`` | 1: it never was, and is whoever's asks next |
 
 It ends a day after it was claimed, or the retention after its request has ended.
 """
 
 from __future__ import annotations
 
-import secrets
-
 from wsserver.core.idempotency import duplicate_request
+from wsserver.core.shared.ports import Became
 from wsserver.stores.redis.link import RedisLink
 from wsserver.stores.redis.names import digest
 
@@ -20,7 +26,7 @@ RUNNING_MS = 86_400_000
 
 
 class RedisIdempotency:
-    """Requests of all identities in one Redis. Each method raises `StoreUnavailable`.
+    """Requests of all identities in one Redis: a `Repeats`.
 
     Args:
         link: The Redis.
@@ -33,40 +39,26 @@ class RedisIdempotency:
 
     async def claim(
         self, identity_key: str, request_id: str, fingerprint: bytes, outcome: bytes
-    ) -> bytes | None:
-        """Note what a request becomes, unless it has become something before.
-
-        Returns:
-            None if it is the caller's to do now; else what the same request became.
-
-        Raises:
-            WireError: ``duplicate_request`` if the id was used for another request.
-        """
-        args = (fingerprint, outcome, secrets.token_hex(8), RUNNING_MS)
-        earlier = await self._link.call("repeats/claim", [_key(identity_key, request_id)], args)
-        if earlier == 0:
+    ) -> Became:
+        args = (fingerprint, outcome, RUNNING_MS)
+        became = await self._link.call("repeats/claim", [_key(identity_key, request_id)], args)
+        if became == 0:
             raise duplicate_request()
-        known: bytes | None = earlier
-        return known
+        return Became(*became)
 
     async def take_over(
         self, identity_key: str, request_id: str, earlier: bytes, outcome: bytes
     ) -> bool:
-        """Have a request become something else, because what it became is not going to be.
-
-        Returns:
-            Whether it is the caller's to do now; False if it is not ``earlier`` any more.
-        """
-        args = (earlier, outcome, secrets.token_hex(8), RUNNING_MS)
-        return bool(await self._link.call("repeats/take", [_key(identity_key, request_id)], args))
-
-    async def settle(self, identity_key: str, request_id: str, outcome: bytes | None) -> None:
-        """The request has ended as ``outcome`` says; None: it is as if it had never been."""
         key = _key(identity_key, request_id)
-        if outcome is None:
-            await self._link.command("DEL", key)
-        else:
-            await self._link.call("repeats/settle", [key], (outcome, self._retention_ms))
+        return bool(await self._link.call("repeats/take", [key], (earlier, outcome, RUNNING_MS)))
+
+    def settle(self, identity_key: str, request_id: str, outcome: bytes, ended: bytes) -> None:
+        args = (outcome, ended, self._retention_ms)
+        self._link.insist("repeats/settle", [_key(identity_key, request_id)], args)
+
+    def release(self, identity_key: str, request_id: str, outcome: bytes) -> None:
+        args = (outcome, self._retention_ms)
+        self._link.insist("repeats/release", [_key(identity_key, request_id)], args)
 
 
 def _key(identity_key: str, request_id: str) -> str:

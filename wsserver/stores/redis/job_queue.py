@@ -22,7 +22,7 @@ from wsserver.core.fairness import prompt_estimate
 from wsserver.core.jobs import Job, QueueFull
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.streams import StreamRecord
-from wsserver.stores.redis.link import PUBLISH, RedisLink
+from wsserver.stores.redis.link import PUBLISH, Argument, RedisLink
 from wsserver.stores.redis.listening import Listening
 from wsserver.stores.redis.names import digest
 from wsserver.stores.redis.places import Places
@@ -122,9 +122,8 @@ class RedisJobQueue:
         while True:
             claim = self._new_claim()
             try:
-                charged = self._send_charges(model_id)
-                claimed = self._call("claim", model_id, claim, LEASE_MS)
-                _, payload = await asyncio.gather(charged, claimed)
+                self._send_charges(model_id)  # before: they go into the order
+                payload = await self._call("claim", model_id, claim, LEASE_MS)
             except StoreUnavailable:
                 self._ask_again(model_id)
                 return None
@@ -171,7 +170,8 @@ class RedisJobQueue:
         for held in self._held.values():
             by_model[held.job.model_id].append(held)
         asked: list[Any] = [self._renew(model, all_held) for model, all_held in by_model.items()]
-        asked += [self._send_charges(model) for model in list(self._charges)]
+        for model in list(self._charges):
+            self._send_charges(model)
         self._send_soon()
         await asyncio.gather(*asked)
 
@@ -255,16 +255,12 @@ class RedisJobQueue:
             )
         )
 
-    async def _send_charges(self, model_id: str) -> None:
+    def _send_charges(self, model_id: str) -> None:
         """One call for all owners. What gets lost with it makes the order a little less fair."""
         charges = self._charges.pop(model_id, None)
-        if not charges:
-            return
-        flat = [part for item in charges.items() for part in item]
-        try:
-            await self._call("charge", model_id, *flat)
-        except StoreUnavailable as error:
-            log.debug("charges are lost: %s", error)
+        if charges:
+            flat = [part for item in charges.items() for part in item]
+            self._link.post(*_step("charge", model_id, *flat), _note_charged)
 
     def _tell(self, step: _Step) -> None:
         self._steps[str(step.args[0])] = step
@@ -303,9 +299,7 @@ class RedisJobQueue:
             bell.ring()
 
     def _call(self, script: str, model_id: str, *args: str | bytes | int | float) -> Any:
-        return self._link.call(
-            f"queue/{script}", queue_keys(model_id), [queue_bell(model_id), *args, PUBLISH]
-        )
+        return self._link.call(*_step(script, model_id, *args))
 
 
 class _WorkBell:
@@ -330,6 +324,17 @@ class _WorkBell:
         self._listening.close()
         if self._timer is not None:
             self._timer.cancel()
+
+
+def _step(
+    script: str, model_id: str, *args: str | bytes | int | float
+) -> tuple[str, list[str], list[Argument]]:
+    return f"queue/{script}", queue_keys(model_id), [queue_bell(model_id), *args, PUBLISH]
+
+
+def _note_charged(reply: object) -> None:
+    if isinstance(reply, StoreUnavailable):
+        log.debug("charges are lost: %s", reply)
 
 
 def _description(job: Job) -> tuple[str, str, int, float]:

@@ -59,12 +59,28 @@ class RedisLimits:
         most = policy.requests_per_minute
         args = (most, policy.tokens_per_minute, requests)
         used_up, wait = await self._link.call("limits/admit", _keys(key), args)
-        if used_up == b"tokens":
-            raise tokens_used_up(float(wait))
         if used_up == b"requests" and requests > most:
             raise too_many_requests(requests, most)
-        if used_up == b"requests":
-            raise requests_used_up(float(wait))
+        _refuse(used_up, wait)
+
+    async def enter(self, key: str, stream_id: str) -> None:
+        """Charge one request and take a place for its answer, in one step. Again for the same
+        answer: nothing more.
+
+        Raises:
+            WireError: ``rate_limited`` as `admit`, ``too_many_streams`` as `begin`; nothing is
+                charged or taken then.
+        """
+        policy = self._policy
+        most = policy.max_concurrent_streams
+        rates = (policy.requests_per_minute, policy.tokens_per_minute)
+        call = ("limits/enter", _keys(key), (*rates, most, stream_id, BELIEVED_MS))
+        used_up, how = await self._link.call(*call)
+        if used_up == b"places" and await self._give_back_ended(key, how):
+            used_up, how = await self._link.call(*call)
+        if used_up == b"places":
+            raise too_many_streams(most)
+        _refuse(used_up, how)
 
     async def begin(self, key: str, stream_id: str) -> None:
         """Take a place for one running or waiting answer. Again for the same one: no other.
@@ -75,10 +91,15 @@ class RedisLimits:
         most = self._policy.max_concurrent_streams
         args = (most, stream_id, BELIEVED_MS)
         unseen = await self._link.call("limits/begin", _keys(key), args)
-        if unseen and await self._give_back_ended(key, [one.decode() for one in unseen]):
+        if unseen and await self._give_back_ended(key, unseen):
             unseen = await self._link.call("limits/begin", _keys(key), args)
         if unseen is not None:
             raise too_many_streams(most)
+
+    def undo(self, key: str, stream_id: str) -> None:
+        """Give back what an `enter` before has charged and taken, if it has. Never waits."""
+        args = (self._policy.requests_per_minute, stream_id)
+        self._link.tell("limits/undo", _keys(key), args)
 
     async def end(self, key: str, stream_id: str) -> None:
         """Give the place of one answer back. Idempotent."""
@@ -104,12 +125,21 @@ class RedisLimits:
             reset_in=float(reset),
         )
 
-    async def _give_back_ended(self, key: str, holders: list[str]) -> bool:
+    async def _give_back_ended(self, key: str, unseen: list[bytes]) -> bool:
         """Whether a place has become free."""
+        holders = [one.decode() for one in unseen]
         ended = set(holders) - await self._living(holders)
         if ended:
             await self._link.command("ZREM", _keys(key)[2], *ended)
         return bool(ended)
+
+
+def _refuse(used_up: bytes, wait: bytes) -> None:
+    """Say what a script has found used up, if anything."""
+    if used_up == b"tokens":
+        raise tokens_used_up(float(wait))
+    if used_up == b"requests":
+        raise requests_used_up(float(wait))
 
 
 def _keys(key: str) -> list[str]:

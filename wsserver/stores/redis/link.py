@@ -1,7 +1,7 @@
 """A process' one link to Redis, single or a cluster: steps, commands, bells.
 
 Decides what a refusal means, and knows whether Redis is there; how a step gets where its keys are
-is the hosts' and lanes' affair (one pipeline a tick to each host). Nothing is asked before the
+is the hosts' and lanes' affair (one writing a tick to each host). Nothing is asked before the
 first use. What is asked while Redis is away fails within three seconds with `StoreUnavailable`, and
 the link finds out by itself when Redis is back.
 
@@ -14,36 +14,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from enum import Enum
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis.bells import Bells
 from wsserver.stores.redis.hosts import Hosts
-from wsserver.stores.redis.lane import Command, Lane, Lost, Unreached, Value
-from wsserver.stores.redis.scripts import script
+from wsserver.stores.redis.insistence import Insistence
+from wsserver.stores.redis.lane import Lane, Lost, Unreached
+from wsserver.stores.redis.pipe import Command, Value
+from wsserver.stores.redis.scripts import PUBLISH, Argument, command_of
+
+__all__ = ["PUBLISH", "Argument", "RedisLink"]
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY, LAST_RETRY = 0.05, 1.0
 """Seconds between two looks for a Redis that is away: the first pause, and the longest."""
-
-
-INSIST_EVERY = 0.5
-"""Seconds between tries to run a step that is insisted upon."""
-
-
-class _Publish(Enum):
-    COMMAND = "publish"
-
-
-PUBLISH: Final = _Publish.COMMAND
-"""Stands among a step's arguments for the command that rings a bell there."""
-
-Argument = Value | _Publish
 
 
 class RedisLink:
@@ -59,8 +49,8 @@ class RedisLink:
         self._hosts = Hosts(url, self._note)
         self._learning: asyncio.Task[None] | None = None
         self._healing: asyncio.Task[None] | None = None
-        self._telling: set[asyncio.Task[None]] = set()
-        self._insisted: dict[tuple[str, Argument], object] = {}
+        self._telling: set[asyncio.Task[None]] = set()  # steps that nobody waits for
+        self._insistence = Insistence(self.call)
         self._is_up = True
         self._is_closed = False
         self.on_up: list[Callable[[], None]] = []
@@ -98,22 +88,43 @@ class RedisLink:
         Raises:
             StoreUnavailable: If Redis can't be reached or refuses.
         """
-        code = script(name)
         await self._known()
-        publish = self._hosts.publish
-        values = [publish if isinstance(value, _Publish) else value for value in args]
-        rest: Command = (len(keys), *keys, *values)
-        reply = await self._ask(("EVALSHA", code.digest, *rest), keys[0])
+        reply = await self._ask(self._step(name, keys, args), keys[0])
         if isinstance(reply, NoScriptError):
             # A Redis that has been restarted or has never seen it; it keeps the text from now on.
-            reply = await self._ask(("EVAL", code.text, *rest), keys[0])
+            text = command_of(name, keys, args, self._hosts.publish, as_text=True)
+            reply = await self._ask(text, keys[0])
         return _granted(reply)
+
+    def post(
+        self,
+        name: str,
+        keys: Sequence[str],
+        args: Sequence[Argument],
+        answered: Callable[[Any], None],
+    ) -> None:
+        """As `call`, for who does it often: without a task, which costs more than the step.
+
+        Args:
+            answered: Called with the reply, or with the `StoreUnavailable`, later than this
+                returns. Must not raise.
+        """
+        if self._hosts.is_known:
+            try:
+                lane = self._hosts.lane_of(keys[0])
+            except Lost:
+                pass  # the task finds out as much, and tells it
+            else:
+                lane.post(
+                    self._step(name, keys, args),
+                    partial(self._posted, name, keys, args, answered),
+                )
+                return
+        self._spawn(self._post(name, keys, args, answered))
 
     def tell(self, name: str, keys: Sequence[str], args: Sequence[Argument] = ()) -> None:
         """Run a step that nobody waits for, in this tick's writing. Failing is only logged."""
-        task = asyncio.get_running_loop().create_task(self._tell(name, keys, args))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        self.post(name, keys, args, partial(_note_failure, name))
 
     def insist(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> None:
         """Run a step that nobody waits for, and again until Redis has taken it.
@@ -121,9 +132,7 @@ class RedisLink:
         What it is about is its first key and its first argument: a later step about the same
         takes its place, so that an older one never runs after it.
         """
-        task = asyncio.get_running_loop().create_task(self._insist(name, keys, args))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        self._spawn(self._insistence.run(name, keys, args))
 
     async def command(self, *command: Value) -> Any:
         """Run a plain command; its key, if it has one, is its second word.
@@ -202,6 +211,7 @@ class RedisLink:
     async def close(self) -> None:
         """End it. What is under way fails with `StoreUnavailable`."""
         self._is_closed = True
+        self._insistence.end()
         await self.bells.close()
         tasks = {task for task in (self._learning, self._healing) if task is not None}
         for task in tasks:
@@ -209,6 +219,42 @@ class RedisLink:
         await self._hosts.close()
         if tasks | self._telling:
             await asyncio.wait(tasks | self._telling)
+
+    def _step(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> Command:
+        return command_of(name, keys, args, self._hosts.publish)
+
+    def _posted(
+        self,
+        name: str,
+        keys: Sequence[str],
+        args: Sequence[Argument],
+        answered: Callable[[Any], None],
+        reply: Any,
+    ) -> None:
+        if isinstance(reply, NoScriptError):
+            self._spawn(self._post(name, keys, args, answered))
+        elif isinstance(reply, Lost | ResponseError):
+            answered(StoreUnavailable(f"Redis: {reply}"))
+        else:
+            answered(reply)
+
+    async def _post(
+        self,
+        name: str,
+        keys: Sequence[str],
+        args: Sequence[Argument],
+        answered: Callable[[Any], None],
+    ) -> None:
+        try:
+            reply = await self.call(name, keys, args)
+        except StoreUnavailable as error:
+            reply = error
+        answered(reply)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     async def _known(self) -> None:
         if not self._hosts.is_known:
@@ -222,27 +268,6 @@ class RedisLink:
             raise StoreUnavailable(f"Redis: {error}") from error
         finally:
             self._learning = None
-
-    async def _tell(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> None:
-        try:
-            await self.call(name, keys, args)
-        except StoreUnavailable as error:
-            log.warning("%s did not reach Redis: %s", name, error)
-
-    async def _insist(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> None:
-        subject, step = (keys[0], args[0]), object()
-        self._insisted[subject] = step
-        try:
-            while self._insisted.get(subject) is step and not self._is_closed:
-                try:
-                    await self.call(name, keys, args)
-                    return
-                except StoreUnavailable as error:
-                    log.info("%s has not reached Redis yet: %s", name, error)
-                await asyncio.sleep(INSIST_EVERY)
-        finally:
-            if self._insisted.get(subject) is step:
-                del self._insisted[subject]
 
     async def _ask(self, command: Command, key: Value | None) -> Any:
         """A command's reply, or the `ResponseError` that it is."""
@@ -301,6 +326,11 @@ class RedisLink:
                 self._note()
         finally:
             self._healing = None
+
+
+def _note_failure(name: str, reply: Any) -> None:
+    if isinstance(reply, StoreUnavailable):
+        log.warning("%s did not reach Redis: %s", name, reply)
 
 
 def _granted(reply: Any) -> Any:

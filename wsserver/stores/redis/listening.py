@@ -47,6 +47,53 @@ def _unsubscribe(hearing: asyncio.Task[Callable[[], None]]) -> None:
         hearing.result()()
 
 
+class Hearing:
+    """Subscribes to a channel and keeps nobody waiting: when Redis is away, as soon as it can.
+
+    Args:
+        bells: Where bells come from.
+        channel: Which one.
+        hear: Called with each bell.
+        stands: Called once every later bell will be heard.
+        doubt: Called when bells may have been lost since. None of these may raise.
+    """
+
+    def __init__(
+        self,
+        bells: Bells,
+        channel: str,
+        hear: Callable[[bytes], None],
+        *,
+        stands: Callable[[], None],
+        doubt: Callable[[], None],
+    ) -> None:
+        self._end: Callable[[], None] | None = None
+        subscribing = self._subscribe(bells, channel, hear, doubt, stands)
+        self._task = asyncio.get_running_loop().create_task(subscribing)
+
+    def close(self) -> None:
+        """Hear no more. Idempotent."""
+        self._task.cancel()
+        if self._end is not None:
+            self._end()
+            self._end = None
+
+    async def _subscribe(
+        self,
+        bells: Bells,
+        channel: str,
+        hear: Callable[[bytes], None],
+        doubt: Callable[[], None],
+        stands: Callable[[], None],
+    ) -> None:
+        while self._end is None:
+            try:
+                self._end = await bells.subscribe(channel, hear, doubt)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+        stands()
+
+
 class Listening:
     """Listens to a channel.
 
@@ -61,25 +108,19 @@ class Listening:
         self, bells: Bells, channel: str, ring: Callable[[], None], *, every: float
     ) -> None:
         self._ring = ring
-        self._end: Callable[[], None] | None = None
-        self._task = asyncio.get_running_loop().create_task(self._listen(bells, channel, every))
+        self._every = every
+        self._timer: asyncio.TimerHandle | None = None
+        self._hearing = Hearing(bells, channel, self._hear, stands=self._again, doubt=ring)
 
     def close(self) -> None:
         """Listen no more. Idempotent."""
-        self._task.cancel()
-        if self._end is not None:
-            self._end()
-            self._end = None
+        self._hearing.close()
+        if self._timer is not None:
+            self._timer.cancel()
 
-    async def _listen(self, bells: Bells, channel: str, every: float) -> None:
-        while self._end is None:
-            try:
-                self._end = await bells.subscribe(channel, self._on_bell, self._ring)
-            except StoreUnavailable:
-                await asyncio.sleep(RETRY_SECONDS)
-        while True:
-            self._ring()
-            await asyncio.sleep(every)
+    def _hear(self, _: bytes) -> None:
+        self._ring()
 
-    def _on_bell(self, _: bytes) -> None:
+    def _again(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._every, self._again)
         self._ring()

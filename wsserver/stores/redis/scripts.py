@@ -7,9 +7,23 @@ and, if there is one, ``lua/<area>/common.lua``: what all steps, and all of one 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from enum import Enum
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Final, NamedTuple, cast
+
+from wsserver.stores.redis.pipe import Command, Value
+
+
+class _Publish(Enum):
+    COMMAND = "publish"
+
+
+PUBLISH: Final = _Publish.COMMAND
+"""Stands last among a step's arguments for the command that rings a bell there."""
+
+Argument = Value | _Publish
 
 
 class Script(NamedTuple):
@@ -36,3 +50,29 @@ def script(name: str) -> Script:
     text = "\n".join(parts)
     # SHA-1 is the name that Redis knows a script by, no secret.
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def command_of(
+    name: str,
+    keys: Sequence[str],
+    args: Sequence[Argument],
+    publish: str,
+    *,
+    as_text: bool = False,
+) -> Command:
+    """The command that runs a step.
+
+    Args:
+        name: Of the step.
+        keys: All that it touches.
+        args: With `PUBLISH` as the last one if it rings.
+        publish: The command that rings here.
+        as_text: For a Redis that has never seen the script: it keeps it then.
+    """
+    code = script(name)
+    values = cast("Sequence[Value]", args)
+    if args and args[-1] is PUBLISH:
+        values = (*values[:-1], publish)
+    if as_text:
+        return ("EVAL", code.text, len(keys), *keys, *values)
+    return ("EVALSHA", code.digest, len(keys), *keys, *values)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 from wsserver.core.sessions.model import (
@@ -26,6 +26,7 @@ from wsserver.core.sessions.model import (
 from wsserver.core.sessions.store import (
     MessageNotFound,
     SessionNotFound,
+    TakenUp,
     TooManySessions,
     TooMuchText,
 )
@@ -134,9 +135,17 @@ class RedisSessionStore:
         reply = await self._run("append", owner, session_id, *args)
         return session_of(owner, session_id, reply)
 
-    async def revise(self, owner: str, session_id: str, message: Message) -> None:
+    async def revise(
+        self,
+        owner: str,
+        session_id: str,
+        message: Message,
+        *,
+        instead_of: Collection[str] | None = None,
+    ) -> None:
         args = [message.message_id, *message_fields(message)]
-        await self._run("revise", owner, session_id, *args)
+        fence = () if instead_of is None else ("fenced", *instead_of)
+        await self._run("revise", owner, session_id, *args, *fence)
 
     async def branch(
         self,
@@ -220,6 +229,8 @@ class RedisSessionStore:
                 raise SessionNotFound(session_id)
             case b"no message":
                 raise MessageNotFound(reply[1].decode())
+            case b"taken up":
+                raise TakenUp
             case b"full":
                 raise TooManySessions(reply[1])
             case b"session full" | b"owner full":

@@ -8,6 +8,7 @@ All keys carry the answer's hash tag, ``{g:<streamId>}``, so that each step is a
 | ``…:t`` | string | its text, UTF-8 |
 | ``…:p`` | list | log probabilities, only if asked for: ``<end offset>|`` and MessagePack |
 | ``…:v`` | sorted set | nodes where someone looks at it, by the time (ms) until which we know |
+| ``…:x`` | string | there if it must not begin: its maker was taken for dead; alone, for a day |
 
 | field | holds |
 |---|---|
@@ -16,6 +17,7 @@ All keys carry the answer's hash tag, ``{g:<streamId>}``, so that each step is a
 | ``state`` | queued, running, ended |
 | ``tokens`` | of the text |
 | ``cancel``, ``cancelled_by`` | the first end that was asked for (MessagePack), and who asked |
+| | or, from its seal on, the end that its writer has decided |
 | ``ending`` | how it ended (MessagePack) |
 | ``model``, ``meta`` | its model, and what else its creator knew, opaque here |
 | ``attempts`` | claims that were given back |
@@ -100,6 +102,11 @@ def kept_ms(retention: float) -> int:
 def stream_keys(stream_id: str) -> list[str]:
     """The keys of an answer, in the order of the scripts."""
     return [f"wsserver:{{g:{stream_id}}}:{letter}" for letter in "mtpv"]
+
+
+def beginning_keys(stream_id: str) -> list[str]:
+    """The keys of an answer's beginning: those, and the one that bars it."""
+    return [*stream_keys(stream_id), f"wsserver:{{g:{stream_id}}}:x"]
 
 
 def channel(stream_id: str) -> str:

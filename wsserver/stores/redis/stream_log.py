@@ -2,9 +2,9 @@
 
 The engine is never kept waiting. What it makes is taken at once into a buffer (`LogWriter`), and
 goes out with that of all other answers of this process in one writing: the first text of an answer
-in the same tick, later text every `FLUSH_SECONDS`. Mirrors in this very process see it before. So
-whether a write was refused is known a little later: the next one raises `Fenced`, and `on_fenced`
-is called before.
+in the same tick, later text some 25 times a second (`text_tick`). Mirrors in this very process see
+it before. So whether a write was refused is known a little later: the next one raises `Fenced`, and
+`on_fenced` is called before.
 
 While Redis is away text is held back, and viewers in this process are rung past it; after
 `AWAY_SECONDS` or `MAX_UNSENT` bytes the answer's owner is told to end it. What Redis lost of an
@@ -16,29 +16,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from wsserver.core.engine import TokenLogprob
-from wsserver.core.ids import new_id
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.streams import Claim, Ending, Fenced, StreamRecord
-from wsserver.stores.redis.link import PUBLISH, RedisLink
-from wsserver.stores.redis.stream_claim import RETRY_SECONDS, claim
+from wsserver.core.streams.writer import Operation
+from wsserver.stores.redis.link import RedisLink
+from wsserver.stores.redis.listening import Hearing
+from wsserver.stores.redis.stream_claim import RETRY_SECONDS, ask_for_end, claim, give_back
 from wsserver.stores.redis.stream_format import (
     Asked,
     Rung,
     bell_of,
     ending_of,
     kept_ms,
-    pack_ending,
     stream_keys,
+    writer_channel,
 )
-from wsserver.stores.redis.stream_writing import Near, Nearby, Writing
-from wsserver_protocol.lifecycle import StopReason, StreamStep
-
-FLUSH_SECONDS = 0.04
-"""Between two writings of an answer's text: at 60 tokens a second 420 for 1,000 tokens. At 25 ms it
-would be 670, each with 250 bytes that are not text, for 7 ms less delay on average."""
+from wsserver.stores.redis.stream_writing import Call, Near, Nearby, Writing
+from wsserver.stores.redis.text_tick import FLUSH_SECONDS, TextTick
+from wsserver_protocol.lifecycle import StreamStep
 
 AWAY_SECONDS, MAX_UNSENT = 60.0, 4 * 1024 * 1024
 """How long, and how many bytes of text, an answer can do without Redis."""
@@ -73,8 +72,7 @@ class RedisStreamLog:
         self._retention = kept_ms(retention)
         self._nearby = Nearby(near)
         self._writings: dict[str, Writing] = {}
-        self._flushing: asyncio.TimerHandle | asyncio.Handle | None = None
-        self._flushed_at = 0.0
+        self._tick = TextTick(self._flush)
         self._tasks: set[asyncio.Task[None]] = set()
         self.on_finished: Callable[[str], None] = lambda _: None
         self.on_cancelled: Callable[[StreamRecord, Ending], None] = lambda _, __: None
@@ -93,14 +91,21 @@ class RedisStreamLog:
 
     async def claim(self, stream_id: str) -> Claim | None:
         """Become the writer. None when ended, cancelled or gone, or Redis stays away."""
-        writing = await claim(self._link, stream_id, lambda data: self._hear(stream_id, data))
+        writing = await claim(self._link, stream_id)
         if writing is None:
             return None
         before = self._writings.pop(stream_id, None)
         if before is not None:
             before.leave()
         self._writings[stream_id] = writing
-        self._spawn(self._look_for_cancel(writing))
+        # The first token need not wait for this: each reply to a text says as much as the bells.
+        writing.hearing = Hearing(
+            self._link.bells,
+            writer_channel(stream_id),
+            partial(self._hear, stream_id),
+            stands=lambda: self._spawn(self._look_for_cancel(writing)),
+            doubt=lambda: None,
+        )
         transcript = writing.record.transcript
         return Claim(writing.writer.fence, transcript.text, transcript.generated)
 
@@ -129,10 +134,26 @@ class RedisStreamLog:
         self._nearby.show(writing)
         if record.first_token_at is None:
             record.first_token_at = asyncio.get_running_loop().time()
-            self._flush_soon()
+            self._tick.soon()
         else:
-            self._flush_in_time()
+            self._tick.in_time()
         return length
+
+    async def seal(self, stream_id: str, fence: int, ending: Ending) -> None:
+        """Decide how an answer ends whose text is whole, before anything is told of it elsewhere.
+
+        From now on its text is what it is: no claim is granted any more, and whoever is given its
+        job ends it so. Waits for Redis as long as that is away.
+
+        Raises:
+            Fenced: If it is another writer's to decide.
+        """
+        writing = self._writable(stream_id, fence)
+        writing.record.cancel = ending  # nobody's wish comes before it any more
+        writing.writer.seal(ending)
+        writing.sealed = asyncio.get_running_loop().create_future()
+        self._tick.soon()
+        await writing.sealed
 
     def finish(self, stream_id: str, fence: int, total: int, ending: Ending) -> None:
         """End the answer at ``total`` bytes. Written once all text is; `on_finished` tells.
@@ -149,7 +170,7 @@ class RedisStreamLog:
         record.ended_at = asyncio.get_running_loop().time()
         record.take(StreamStep.END)
         writing.writer.finish(ending)
-        self._flush_soon()
+        self._tick.soon()
 
     def release(self, stream_id: str, fence: int) -> None:
         """Give the claim back after an engine died; text that is not written yet goes first.
@@ -161,19 +182,18 @@ class RedisStreamLog:
         self._forget(writing)
         writing.record.attempts += 1
         writing.record.take(StreamStep.QUEUE)
-        self._spawn(self._release(writing))
+        self._spawn(give_back(self._link, writing, AWAY_SECONDS))
 
     async def close(self) -> None:
         """Wait until every end and release is written, at most `CLOSE_SECONDS`."""
         loop = asyncio.get_running_loop()
         until = loop.time() + CLOSE_SECONDS
         while self._is_busy and loop.time() < until:
-            self._flush_soon()
+            self._tick.soon()
             await asyncio.sleep(FLUSH_SECONDS)
         for task in self._tasks:
             task.cancel()
-        if self._flushing is not None:
-            self._flushing.cancel()
+        self._tick.stop()
         for writing in list(self._writings.values()):
             self._forget(writing)
         self._link.on_up.remove(self._look_at_all)
@@ -181,12 +201,12 @@ class RedisStreamLog:
     @property
     def _is_busy(self) -> bool:
         writings = self._writings.values()
-        return bool(self._tasks) or any(w.writer.is_finishing for w in writings)
+        return bool(self._tasks) or any(w.is_sending or w.writer.is_finishing for w in writings)
 
     async def _look_for_cancel(self, writing: Writing) -> None:
-        """An end may have been asked for between the claim and its bell's first hearing.
+        """An end may have been asked for before its bells were heard.
 
-        Until there is text nothing else would tell; but the first token need not wait for this.
+        Until there is text nothing else would tell.
         """
         with suppress(StoreUnavailable):  # the first reply after that says it, too
             ending = await self.cancelled(writing.record.stream_id)
@@ -213,56 +233,56 @@ class RedisStreamLog:
         """Redis is back, maybe with less than it had: what it lost it gets back now."""
         for writing in self._writings.values():
             writing.is_in_doubt = True
-        self._flush_soon()
-
-    def _flush_soon(self) -> None:
-        if self._flushing is not None:
-            self._flushing.cancel()
-        self._flushing = asyncio.get_running_loop().call_soon(self._flush)
-
-    def _flush_in_time(self) -> None:
-        """At the next text tick."""
-        if self._flushing is None:
-            loop = asyncio.get_running_loop()
-            self._flushing = loop.call_at(self._flushed_at + FLUSH_SECONDS, self._flush)
+        self._tick.soon()
 
     def _flush(self) -> None:
-        """Write what there is, of all answers, in one tick."""
-        self._flushing = None
-        self._flushed_at = asyncio.get_running_loop().time()
+        """Write what there is, of all answers, in one writing."""
         for writing in list(self._writings.values()):
             self._send(writing)
 
     def _send(self, writing: Writing) -> None:
         if writing.away_since is not None and not self._link.is_up:
             self._hold_back(writing)
-        elif not writing.is_sending and writing.next_operation() is not None:
+        elif not writing.is_sending:
+            self._write(writing)
+
+    def _write(self, writing: Writing) -> None:
+        """Send what there is, if there is any: one operation at a time."""
+        operation = writing.next_operation()
+        writing.is_sending = operation is not None
+        if operation is not None:
+            self._post(writing, operation, writing.call_for(operation, self._retention))
+
+    def _post(self, writing: Writing, operation: Operation, call: Call) -> None:
+        self._link.post(*call, partial(self._replied, writing, operation))
+
+    def _replied(self, writing: Writing, operation: Operation, reply: Any) -> None:
+        """Redis answered, or did not: write on if that is urgent."""
+        writing.is_sending = False
+        if isinstance(reply, StoreUnavailable):
+            if self._is_here(writing):
+                self._hold_back(writing)
+            return
+        if not isinstance(reply, int) and reply[0] in (b"gone", b"behind"):
             writing.is_sending = True
-            self._spawn(self._write(writing))
-
-    async def _write(self, writing: Writing) -> None:
-        """Write until there is nothing more that is urgent."""
-        try:
-            while (operation := writing.next_operation()) is not None:
-                reply = await self._link.call(*writing.call_for(operation, self._retention))
-                if reply[0] in (b"gone", b"behind"):
-                    operation = writing.writer.rest
-                    reply = await self._link.call(*writing.call_to_restore())
-                writing.away_since, writing.is_in_doubt = None, False
-                writing.replied(operation, reply)
-                if not self._go_on(writing, reply):
-                    break
-        except StoreUnavailable:
-            self._hold_back(writing)
-        finally:
-            writing.is_sending = False
-        if self._is_here(writing) and writing.writer.next_operation() is not None:
+            self._post(writing, writing.writer.rest, writing.call_to_restore())
+            return
+        writing.replied(operation, reply)
+        if not self._is_here(writing):
+            return  # released meanwhile
+        if writing.writer.is_sealed and writing.sealed is not None and not writing.sealed.done():
+            writing.sealed.set_result(None)
+        if self._go_on(writing, reply):
+            self._write(writing)
+        elif writing.writer.has_more:
             # Came while the last reply was awaited; there may be no further one to bring it along.
-            self._flush_in_time()
+            self._tick.in_time()
 
-    def _go_on(self, writing: Writing, reply: list[Any]) -> bool:
+    def _go_on(self, writing: Writing, reply: int | list[Any]) -> bool:
         """After a reply; whether to write on at once."""
         writer, record = writing.writer, writing.record
+        if isinstance(reply, int):
+            return writer.is_finishing
         if writer.is_over:
             if writer.is_fenced:
                 self._fence_off(writing)
@@ -287,27 +307,11 @@ class RedisStreamLog:
         if (is_too_long or writing.writer.unsent > MAX_UNSENT) and not writing.is_lost:
             writing.is_lost = True
             self.on_lost(writing.record)
-        if self._flushing is None:
-            self._flushing = loop.call_later(RETRY_SECONDS, self._flush)
-
-    async def _release(self, writing: Writing) -> None:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + AWAY_SECONDS
-        while loop.time() < until:
-            try:
-                reply = await self._link.call(*writing.call_to_release())
-                if reply[0] != b"short":  # fenced: it was done before, or someone was faster
-                    return
-                writing.replied(writing.writer.rest, reply)
-            except StoreUnavailable:
-                await asyncio.sleep(RETRY_SECONDS)
+        self._tick.at(loop.time() + RETRY_SECONDS)
 
     async def _end_orphan(self, writing: Writing) -> None:
-        """Nobody wants the answer: its asker is gone, and who looked died without a word."""
-        ending = pack_ending(Ending.stopped(StopReason.DISCONNECT, "server"))
-        keys = stream_keys(writing.record.stream_id)
         try:
-            await self._link.call("streams/cancel", keys, (ending, new_id("can"), PUBLISH))
+            await ask_for_end(self._link, writing.record.stream_id)
         except StoreUnavailable:
             writing.is_orphan = False  # the next reply says it again
 
@@ -327,6 +331,8 @@ class RedisStreamLog:
     def _forget(self, writing: Writing) -> None:
         del self._writings[writing.record.stream_id]
         writing.leave()
+        if writing.sealed is not None and not writing.sealed.done():
+            writing.sealed.set_exception(Fenced(writing.record.stream_id))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, Protocol
 
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.streams import StreamRecord
 from wsserver.core.streams.doorbells import Appended
-from wsserver.core.streams.writer import Append, Finish, LogWriter, Refusal, Reply
+from wsserver.core.streams.writer import Append, LogWriter, Operation, Refusal, Reply, Seal
 from wsserver.stores.redis.link import PUBLISH, Argument
+from wsserver.stores.redis.listening import Hearing
 from wsserver.stores.redis.stream_format import (
     Logprobs,
     Rung,
@@ -46,13 +46,14 @@ class Writing:
     Attributes:
         record: The writer's own, with all text that was made.
         writer: What of it is still to be written.
-        leave: Ends the subscription to the answer's bells.
+        hearing: Of those of its bells that a writer must hear.
         is_sending: An operation is under way.
         is_lost: Its owner was told that Redis has been away for too long.
         is_unwanted: Redis said last that its asker is gone and nobody looks.
         is_orphan: Its end was asked for because of that.
         away_since: Loop time of the first failure in a row.
         is_in_doubt: Redis may have lost the answer.
+        sealed: Done when its end is decided; failed when that is another writer's to do.
     """
 
     __slots__ = (
@@ -63,13 +64,14 @@ class Writing:
         "_needs_all_keys",
         "_rung",
         "away_since",
+        "hearing",
         "is_in_doubt",
         "is_lost",
         "is_orphan",
         "is_sending",
         "is_unwanted",
-        "leave",
         "record",
+        "sealed",
         "writer",
     )
 
@@ -81,20 +83,25 @@ class Writing:
         own: str,
         claims: bytes,
         meta: bytes,
-        leave: Callable[[], None],
     ) -> None:
         self.record = record
         self.writer = writer
-        self.leave = leave
+        self.hearing: Hearing | None = None
         self.is_sending = self.is_lost = self.is_unwanted = self.is_orphan = False
         self.away_since: float | None = None
         self.is_in_doubt = False
+        self.sealed: asyncio.Future[None] | None = None
         self._id = own
         self._keys = stream_keys(record.stream_id)
         self._needs_all_keys = False  # for the next append
         self._claims = claims
         self._meta = meta
         self._rung = len(record.transcript)  # bytes that mirrors here were rung for
+
+    def leave(self) -> None:
+        """Hear no more."""
+        if self.hearing is not None:
+            self.hearing.close()
 
     def take(
         self, offset: int, text: str, tokens: int, logprobs: tuple[TokenLogprob, ...] | None
@@ -119,7 +126,7 @@ class Writing:
         self.writer.write(text.encode(), tokens)
         return len(transcript)
 
-    def next_operation(self) -> Append | Finish | None:
+    def next_operation(self) -> Operation | None:
         """What to send now; in doubt, be it nothing, to learn whether the answer is there."""
         operation = self.writer.next_operation()
         if operation is None and self.is_in_doubt and not self.writer.is_over:
@@ -137,14 +144,19 @@ class Writing:
         bell = Appended(self.writer.fence, start, data, transcript.generated)
         return Rung(bell, self._logprobs(start, end))
 
-    def replied(self, operation: Append | Finish, reply: list[Any]) -> None:
-        """Redis answered: a verdict and the length of its text."""
+    def replied(self, operation: Operation, reply: int | list[Any]) -> None:
+        """Redis answered: a verdict and the length of its text, or that alone where all is well."""
+        self.away_since, self.is_in_doubt = None, False
+        if isinstance(reply, int):
+            self.is_unwanted = self._needs_all_keys = False
+            self.writer.taken(reply)
+            return
         length = reply[1] if len(reply) > 1 else 0
         self.writer.replied(operation, Reply(length, _REFUSALS[reply[0]]))
         wish = reply[3] if len(reply) > 3 else 0
         self.is_unwanted, self._needs_all_keys = wish == UNWANTED, wish == ALL_KEYS
 
-    def call_for(self, operation: Append | Finish, retention: int) -> Call:
+    def call_for(self, operation: Operation, retention: int) -> Call:
         """The call of an operation; ``retention`` in milliseconds."""
         if isinstance(operation, Append):
             args = self._text(operation)
@@ -152,6 +164,8 @@ class Writing:
             keys = self._keys if has_logprobs or self._needs_all_keys else self._keys[:2]
             return "streams/append", keys, [*args, PUBLISH]
         ending = pack_ending(operation.ending)
+        if isinstance(operation, Seal):
+            return self._call("seal", operation.fence, self._id, operation.total, ending)
         return self._call("finish", operation.fence, self._id, operation.total, ending, retention)
 
     def call_to_release(self) -> Call:

@@ -14,13 +14,19 @@ from collections.abc import Callable
 
 from wsserver.core.ids import new_id
 from wsserver.core.sessions.store import StoreUnavailable
-from wsserver.core.shared.ports import Cancelled
+from wsserver.core.shared.ports import Barred, Cancelled
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver.core.streams.follower import NOTHING, Cursor
 from wsserver.stores.redis.followed import Followed
 from wsserver.stores.redis.link import PUBLISH, RedisLink
 from wsserver.stores.redis.listening import hear_and_ask
-from wsserver.stores.redis.stream_format import Rung, kept_ms, pack_ending, stream_keys
+from wsserver.stores.redis.stream_format import (
+    Rung,
+    beginning_keys,
+    kept_ms,
+    pack_ending,
+    stream_keys,
+)
 from wsserver_protocol.lifecycle import StreamState
 
 KEPT_SECONDS = 30.0
@@ -28,6 +34,9 @@ KEPT_SECONDS = 30.0
 
 LOOKED_FOR, LOOK_AGAIN = 45.0, 15.0
 """Seconds for which the log believes a node that someone looks there, and between two renewals."""
+
+BARRED_MS = 86_400_000
+"""For which an answer stays out of the log: no process that stood still for longer goes on."""
 
 PLACE_SECONDS = 2.0
 """How long a reader waits that has more than the log shows: its writer may write it again."""
@@ -43,6 +52,7 @@ class RedisStreams:
         patience: Seconds without news of an answer after which it is read again.
 
     Attributes:
+        on_cancelled: See the port.
         on_end: See the port.
         on_gone: See the port.
         on_rewind: See the port.
@@ -58,6 +68,7 @@ class RedisStreams:
         self._followed: dict[str, Followed] = {}
         self._viewed: set[str] = set()
         self._renewing: asyncio.Task[None] | None = None
+        self.on_cancelled: Callable[[StreamRecord], None] = lambda record: None
         self.on_end: Callable[[StreamRecord], None] = lambda record: None
         self.on_gone: Callable[[StreamRecord], None] = lambda record: None
         self.on_rewind: Callable[[StreamRecord, int], None] = lambda record, offset: None
@@ -70,21 +81,33 @@ class RedisStreams:
         """Begin an answer in the log; ``record`` is its mirror from now on.
 
         Raises:
+            Barred: If it must not come into the log any more.
             StoreUnavailable: If Redis is away. Nothing is left here; the log may have it.
         """
         followed = self._add(record, meta)
+        keys = beginning_keys(record.stream_id)
         args = (record.model_id, meta, PUBLISH)
         try:
             # Side by side: before this returns nobody knows the answer who could ring.
-            await hear_and_ask(
-                followed.listen(),
-                self._link.call("streams/create", stream_keys(record.stream_id), args),
+            _, reply = await hear_and_ask(
+                followed.listen(), self._link.call("streams/create", keys, args)
             )
+            if reply[0] == b"barred":
+                raise Barred
             followed.begin_new()
         except BaseException:
             self._drop(followed)
             raise
         followed.opened.set_result(True)
+
+    async def bar(self, stream_id: str) -> bool:
+        """Have an answer never come into the log. False if it is there.
+
+        Raises:
+            StoreUnavailable: If Redis is away.
+        """
+        step = self._link.call("streams/bar", beginning_keys(stream_id), (BARRED_MS,))
+        return bool(await step)
 
     async def open(self, stream_id: str) -> tuple[StreamRecord, bytes] | None:
         """The mirror of any answer in the log, true from now on, and its meta; None if gone.
@@ -255,6 +278,7 @@ class RedisStreams:
             meta,
             patience=self._patience,
             on_rewind=lambda offset: self.on_rewind(record, offset),
+            on_cancelled=lambda: self.on_cancelled(record),
             on_end=lambda: self._ended(followed),
             on_gone=lambda: self.on_gone(record),
         )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from wsserver.core.sessions.model import Bounds, Message
-from wsserver.core.sessions.store import MessageNotFound, TooManySessions, TooMuchText
+from wsserver.core.sessions.store import MessageNotFound, TakenUp, TooManySessions, TooMuchText
 from wsserver.stores.sqlite.rows import columns_of
 
 INSERT = """
@@ -58,18 +58,30 @@ def append(
     )
 
 
-def revise(db: sqlite3.Connection, session: int, message: Message, used_at: int) -> None:
+def revise(
+    db: sqlite3.Connection,
+    session: int,
+    message: Message,
+    used_at: int,
+    instead_of: Collection[str] | None,
+) -> None:
     """Write a message anew.
 
     Raises:
         MessageNotFound: If it is not there.
+        TakenUp: If a stream that this one does not replace writes it.
     """
     row = db.execute(
-        "SELECT size FROM messages WHERE session = ? AND message_id = ?",
+        "SELECT size, stream_id, finish_reason FROM messages WHERE session = ? AND message_id = ?",
         (session, message.message_id),
     ).fetchone()
     if row is None:
         raise MessageNotFound(message.message_id)
+    if instead_of is not None and row["stream_id"] not in (None, message.stream_id, *instead_of):
+        raise TakenUp(message.message_id)
+    has_ended = row["finish_reason"] is not None and message.finish_reason is None
+    if has_ended and row["stream_id"] is not None and row["stream_id"] == message.stream_id:
+        return
     db.execute(REVISE, columns_of(session, 0, None, message))
     db.execute(
         "UPDATE sessions SET size = size + ?, used_at = ? WHERE id = ?",

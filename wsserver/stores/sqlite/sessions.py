@@ -7,7 +7,7 @@ when a session may be used or by whom, beyond the owner that stands in every que
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -38,8 +38,7 @@ USE_STEP = 60_000
 
 CLOSE_UNFINISHED = """
     UPDATE messages SET finish_reason = coalesce(finish_reason, 'error'), lease = NULL
-    WHERE lease IS NOT NULL
-"""
+    WHERE lease IS NOT NULL"""
 
 
 class SqliteSessionStore:
@@ -180,10 +179,17 @@ class SqliteSessionStore:
 
         return await self._database.write(work)
 
-    async def revise(self, owner: str, session_id: str, message: Message) -> None:
+    async def revise(
+        self,
+        owner: str,
+        session_id: str,
+        message: Message,
+        *,
+        instead_of: Collection[str] | None = None,
+    ) -> None:
         def work(db: sqlite3.Connection) -> None:
-            key = self._require(db, owner, session_id)["id"]
-            appends.revise(db, key, message, self._clock())
+            row = self._require(db, owner, session_id)
+            appends.revise(db, row["id"], message, self._clock(), instead_of)
 
         await self._database.write(work)
 

@@ -24,6 +24,11 @@ export function RoomSettings({ state, close }: { state: RoomState; close: () => 
   const may = moderates(state.role);
   const shown: Settings = { ...state.settings, ...draft };
   const change = (settings: Settings) => setDraft({ ...draft, ...settings });
+  // The options are replaced as one: what is not among them is the model's own.
+  const setOption = (name: "temperature" | "maxTokens", value: number | undefined) => {
+    const { [name]: _, ...others } = shown.options ?? {};
+    change({ options: value === undefined ? others : { ...others, [name]: value } });
+  };
 
   useEffect(() => dialog.current?.showModal(), []);
 
@@ -66,6 +71,22 @@ export function RoomSettings({ state, close }: { state: RoomState; close: () => 
                 data-testid="setting-systemPrompt"
               />
             </label>
+            <Numeric
+              label="Temperature"
+              name="temperature"
+              {...{ min: 0, max: 2, step: 0.1 }}
+              value={shown.options?.temperature}
+              placeholder="the model's own"
+              set={(value) => setOption("temperature", value)}
+            />
+            <Numeric
+              label="Longest answer, in tokens"
+              name="maxTokens"
+              {...{ min: 1, max: 1_000_000, step: 1 }}
+              value={shown.options?.maxTokens}
+              placeholder="512"
+              set={(value) => setOption("maxTokens", value)}
+            />
             <Choice label="Who may come in" name="access" value={shown.access ?? "open"} options={ACCESS} set={(access) => change({ access })} />
             <Choice label="Who may ask the model" name="ask" value={shown.ask ?? "members"} options={ASK} set={(ask) => change({ ask })} />
             <Choice
@@ -75,20 +96,14 @@ export function RoomSettings({ state, close }: { state: RoomState; close: () => 
               options={BUSY}
               set={(whenBusy) => change({ whenBusy })}
             />
-            <label class="field">
-              <span>At most this many people</span>
-              <input
-                type="number"
-                min={1}
-                max={100_000}
-                value={shown.maxMembers ?? ""}
-                placeholder="no bound"
-                onInput={({ currentTarget: { valueAsNumber: maxMembers } }) => {
-                  if (Number.isInteger(maxMembers)) change({ maxMembers });
-                }}
-                data-testid="setting-maxMembers"
-              />
-            </label>
+            <Numeric
+              label="At most this many people"
+              name="maxMembers"
+              {...{ min: 1, max: 100_000, step: 1 }}
+              value={shown.maxMembers}
+              placeholder="no bound"
+              set={(maxMembers) => maxMembers !== undefined && change({ maxMembers })}
+            />
             <label class="check">
               <input
                 type="checkbox"
@@ -114,11 +129,11 @@ export function RoomSettings({ state, close }: { state: RoomState; close: () => 
   );
 }
 
-/** The room's own model need not be there any more; it can't be unset, only changed. */
+/** The room's own model need not be there any more. */
 function modelOptions(current: string | undefined): Record<string, string> {
   const ids = models.value.map(({ id }) => id);
-  const all = current === undefined || ids.includes(current) ? ids : [current, ...ids];
-  return { ...(current === undefined ? { "": "The server's default" } : {}), ...Object.fromEntries(all.map((id) => [id, id])) };
+  const all = !current || ids.includes(current) ? ids : [current, ...ids];
+  return { "": "The server's default", ...Object.fromEntries(all.map((id) => [id, id])) };
 }
 
 function Text({ label, name, value, set }: { label: string; name: string; value: string; set: (value: string) => void }) {
@@ -126,6 +141,35 @@ function Text({ label, name, value, set }: { label: string; name: string; value:
     <label class="field">
       <span>{label}</span>
       <input value={value} autocomplete="off" onInput={(event) => set(event.currentTarget.value)} data-testid={`setting-${name}`} />
+    </label>
+  );
+}
+
+interface NumericProps {
+  label: string;
+  name: string;
+  min: number;
+  max: number;
+  step: number;
+  value: number | undefined;
+  placeholder: string;
+  /** Given nothing where the field was emptied. */
+  set(value: number | undefined): void;
+}
+
+function Numeric({ label, name, value, set, ...bounds }: NumericProps) {
+  return (
+    <label class="field">
+      <span>{label}</span>
+      <input
+        type="number"
+        {...bounds}
+        value={value ?? ""}
+        onInput={({ currentTarget: { valueAsNumber, validity } }) => {
+          if (!validity.badInput) set(Number.isNaN(valueAsNumber) ? undefined : valueAsNumber);
+        }}
+        data-testid={`setting-${name}`}
+      />
     </label>
   );
 }

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from wsserver.core.ask import Claim
 from wsserver.core.ids import new_id, new_token
 from wsserver.core.rooms import refusals
 from wsserver.core.rooms.broker import (
@@ -22,6 +23,7 @@ from wsserver.core.rooms.broker import (
     Position,
     RoomBounds,
     Seat,
+    Spoken,
 )
 from wsserver.core.rooms.changes import Change, Draft, OpenAsk, Origin
 from wsserver.core.sessions.store import StoreUnavailable
@@ -38,8 +40,10 @@ from wsserver.stores.redis.rooms.format import (
     settings_pairs,
     state_text,
 )
+from wsserver.stores.redis.rooms.keys import said_key
 from wsserver.stores.redis.rooms.reading import RoomReading
 from wsserver.stores.redis.rooms.steps import Clock, RoomSteps
+from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.events import RoomEntry
 from wsserver_protocol.fields import Role
 from wsserver_protocol.requests import RoomSettings
@@ -59,6 +63,7 @@ class RedisRoomBroker(RoomReading):
         self, link: RedisLink, node: str, bounds: RoomBounds, clock: Clock | None = None
     ) -> None:
         self.node = node
+        self._repeat_ms = round(bounds.repeat_seconds * 1000)
         super().__init__(link, RoomSteps(link, bounds, clock), bounds)
         self._listener: Listener = _nobody
         self._feeds = Feeds(link, self._steps, node, self._tell)
@@ -135,11 +140,18 @@ class RedisRoomBroker(RoomReading):
 
     # Talking -----------------------------------------------------------------------------------
 
-    async def say(self, room_id: str, draft: Draft, origin: Origin) -> RoomEntry:
+    async def say(
+        self, room_id: str, draft: Draft, origin: Origin, claim: Claim | None = None
+    ) -> Spoken:
         op = new_id("msg")
-        args = (origin.client_id, blob_of(op, draft), origin_text(origin))
-        granted = await self._require("say", room_id, args, op=op)
-        return entry_of(granted.rest[0])
+        args: list[Argument] = [origin.client_id, blob_of(op, draft), origin_text(origin)]
+        keys: list[str] = []
+        if claim is not None:
+            args += (self._repeat_ms, claim.fingerprint)
+            keys.append(said_key(room_id, claim.identity_key, claim.request_id))
+        granted = await self._require("say", room_id, args, op=op, keys=keys)
+        item, is_first = granted.rest
+        return Spoken(entry_of(item), bool(is_first))
 
     async def ask(
         self,
@@ -243,27 +255,54 @@ class RedisRoomBroker(RoomReading):
     # Steps -------------------------------------------------------------------------------------
 
     async def _require(
-        self, name: str, room_id: str, args: Sequence[Argument], *, op: str | None = None
+        self,
+        name: str,
+        room_id: str,
+        args: Sequence[Argument],
+        *,
+        op: str | None = None,
+        keys: Sequence[str] = (),
     ) -> Granted:
-        granted = await self._step(name, room_id, args, op=op)
+        try:
+            granted = await self._step(name, room_id, args, op=op, keys=keys)
+        except WireError as error:
+            if error.code is ErrorCode.NOT_IN_ROOM:
+                self._doubt(room_id)
+            raise
         if granted is None:
+            self._doubt(room_id)
             raise refusals.not_in_room()
         return granted
 
+    def _doubt(self, room_id: str) -> None:
+        """The store says that someone is not there who is here: one of both has missed something,
+        or the store has lost the room, and nothing else may tell of that for a while."""
+        feed = self._feeds.get(room_id)
+        if feed is not None:
+            feed.doubt()
+
     async def _step(
-        self, name: str, room_id: str, args: Sequence[Argument], *, op: str | None = None
+        self,
+        name: str,
+        room_id: str,
+        args: Sequence[Argument],
+        *,
+        op: str | None = None,
+        keys: Sequence[str] = (),
     ) -> Granted | None:
         """Run a script, and tell what it changed, where this process is told of the room."""
         feed = self._feeds.get(room_id)
         place = None if feed is None else feed.place
-        granted = await self._steps.step(name, room_id, args, op=op, known=place)
-        if granted is None or feed is None:
-            return granted
-        try:
-            is_told = await feed.reach(granted)
-        except StoreUnavailable:
-            raise refusals.store_away() from None
-        if not is_told:  # the room is told anew, but whoever asked for this waits for it
+        granted = await self._steps.step(name, room_id, args, op=op, known=place, keys=keys)
+        if granted is None:
+            return None
+        is_told = False
+        if feed is not None and feed.place is not None:
+            try:
+                is_told = await feed.reach(granted)
+            except StoreUnavailable:
+                raise refusals.store_away() from None
+        if not is_told:  # the room is entered anew here, but whoever asked for this waits for it
             for told in granted.news:
                 if told.change is not None and not isinstance(told.change, Moved):
                     self._tell(room_id, told.change)

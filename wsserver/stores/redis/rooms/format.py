@@ -130,13 +130,11 @@ def state_text(state: dict[str, Any] | None) -> bytes:
 
 
 def settings_pairs(settings: RoomSettings) -> list[tuple[str, bytes]]:
-    """Names and values of the settings that are given. No value: it is removed."""
+    """Names and values of the settings that are given; no value where it is taken away."""
     raw: dict[str, msgspec.Raw] = msgspec.json.decode(
         msgspec.json.encode(settings), type=dict[str, msgspec.Raw]
     )
-    if settings.system_prompt == "":
-        raw["systemPrompt"] = msgspec.Raw(b"")
-    return [(name, bytes(value)) for name, value in raw.items()]
+    return [(name, bytes(value).removeprefix(b'""')) for name, value in raw.items()]
 
 
 def granted_of(reply: Sequence[Any]) -> Granted:

@@ -18,6 +18,8 @@ All keys of a room carry its hash tag, so that each step is atomic in a cluster.
 | ``d`` | sorted set | ids of the newest calls that changed something, by their place |
 | ``n`` | sorted set | streamIds of the newest answers by their seq |
 | ``x`` | hash | clientId of who left last to the streams that nobody was left for; a minute |
+| ``s:<digest>`` | hash | what was said under an identity's requestId, while that is remembered: |
+| | | ``ep`` and ``seq`` of the entry, the call's ``op``, ``print`` of the request |
 
 | field of ``m`` | holds |
 |---|---|
@@ -49,6 +51,7 @@ A node's set may hold too much and never too little: a room enters it before the
 from __future__ import annotations
 
 from wsserver.stores.redis.bells import PREFIX as BELLS
+from wsserver.stores.redis.names import digest
 
 INDEX = [f"wsserver:{{rooms}}:{name}" for name in ("names", "epochs", "empty")]
 """Keys of the list of rooms, in the order of its scripts."""
@@ -63,6 +66,13 @@ def room_keys(room_id: str) -> list[str]:
     still lie together, and no two rooms share one.
     """
     return [f"wsserver:{{r:{room_id}}}:{letter}" for letter in "muocrwbialgdnx"]
+
+
+def said_key(room_id: str, identity_key: str, request_id: str) -> str:
+    """What is remembered of something that somebody said under an id."""
+    # One digest of both: the length says where the first one ends.
+    name = digest(f"{len(identity_key)}:{identity_key}{request_id}")
+    return f"wsserver:{{r:{room_id}}}:s:{name}"
 
 
 def channel(room_id: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from wsserver.core.idempotency import duplicate_request
 from wsserver.core.ids import new_id
 from wsserver.core.rooms import refusals
 from wsserver.core.rooms.broker import BANS_KEPT, RoomBounds
@@ -18,6 +19,7 @@ Clock = Callable[[], int]
 """A time of day in milliseconds since the epoch."""
 
 _REFUSALS: dict[bytes, Callable[[], WireError]] = {
+    b"used": duplicate_request,
     b"not_in_room": refusals.not_in_room,
     b"banned": refusals.banned,
     b"locked": refusals.locked,
@@ -59,6 +61,7 @@ class RoomSteps:
         *,
         op: str | None = None,
         known: int | None = None,
+        keys: Sequence[str] = (),
     ) -> list[Any]:
         """The raw reply of ``rooms/<name>``.
 
@@ -68,6 +71,7 @@ class RoomSteps:
             args: The script's own.
             op: The call's id, the same if it has to be made again; None: a new one.
             known: The place up to which this process was told.
+            keys: More keys of the room's, for this script.
 
         Raises:
             StoreUnavailable: If Redis is away.
@@ -75,7 +79,7 @@ class RoomSteps:
         bounds = self._bounds
         reply: list[Any] = await self._link.call(
             f"rooms/{name}",
-            room_keys(room_id),
+            [*room_keys(room_id), *keys],
             [
                 self.now,
                 op or new_id("op"),
@@ -98,6 +102,7 @@ class RoomSteps:
         *,
         op: str | None = None,
         known: int | None = None,
+        keys: Sequence[str] = (),
     ) -> Granted | None:
         """Run a script; None: there is no such room.
 
@@ -105,7 +110,7 @@ class RoomSteps:
             WireError: If it is refused, or ``store_unavailable``.
         """
         try:
-            reply = await self.run(name, room_id, args, op=op, known=known)
+            reply = await self.run(name, room_id, args, op=op, known=known, keys=keys)
         except StoreUnavailable:
             raise refusals.store_away() from None
         match reply[0]:

@@ -1,15 +1,19 @@
--- ARGV: 1 the request's fingerprint, 2 what it becomes, 3 the claim's name, 4 for how long (ms)
--- Returns what the same request became before; nothing if it is this claim's; 0 for another request.
-local known = redis.call('HMGET', KEYS[1], 'fingerprint', 'outcome', 'claim')
-if not known[1] then
-    redis.call('HSET', KEYS[1], 'fingerprint', ARGV[1], 'outcome', ARGV[2], 'claim', ARGV[3])
-    redis.call('PEXPIRE', KEYS[1], ARGV[4])
-    return false
-end
-if known[3] == ARGV[3] then
-    return false -- asked again after the reply was lost
-end
-if known[1] ~= ARGV[1] then
+-- ARGV: 1 the request's fingerprint, 2 what it becomes, 3 for how long (ms)
+-- Returns what the request becomes, what it was to become before, and what at first; 0 if it is
+-- another request. A claim that is asked again, because its reply was lost, finds itself.
+local known = redis.call('HMGET', KEYS[1], 'fingerprint', 'outcome', 'free')
+local is_free = not known[1] or known[3] == '1'
+if not is_free and known[1] ~= ARGV[1] then
     return 0
 end
-return known[2]
+if is_free then
+    if known[1] == ARGV[1] then
+        redis.call('HSET', KEYS[1], 'last', known[2], 'free', '')
+    else
+        redis.call('DEL', KEYS[1])
+        redis.call('HSET', KEYS[1], 'fingerprint', ARGV[1], 'first', ARGV[2], 'last', ARGV[2])
+    end
+    redis.call('HSET', KEYS[1], 'outcome', ARGV[2])
+    redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+return redis.call('HMGET', KEYS[1], 'outcome', 'last', 'first')

@@ -162,6 +162,8 @@ local function hand_on()
     best.role = 'owner'
     save(heir, best)
     redis.call('HSET', ROLES, heir, 'owner')
+    born(OWNERS) -- the last owner's leaving has ended it, and roles may have been none
+    born(ROLES)
     tell('ranked', '', heir, best.id, 'owner', 'server')
 end
 

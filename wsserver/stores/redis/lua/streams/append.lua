@@ -1,6 +1,7 @@
 -- ARGV: 1 fence, 2 writer, 3 offset, 4 data, 5 tokens with it, 6 log probabilities, 7 publish.
 -- KEYS: all with log probabilities, or after the last reply wanted them; else the first two: names
--- are longer than most pieces of text. The reply's last: 1 nobody wants it, 2 all keys next time.
+-- are longer than most pieces of text. The reply is the text's length if there is no more to say.
+-- Else its last is 1 when nobody wants it, 2 for all keys next time.
 local at = standing()
 local no = refusal(at, ARGV[1], ARGV[2])
 if no then
@@ -14,5 +15,8 @@ if VIEWERS then
     wish = is_orphan()
 elseif at[5] == '1' or now_ms() >= tonumber(at[6] or 0) then
     wish = 2
+end
+if length and wish == 0 and not at[4] then
+    return length
 end
 return {verdict, length or redis.call('STRLEN', TEXT), at[4] or '', wish}

@@ -1,0 +1,77 @@
+"""Looking for answers of a room that other processes make."""
+
+from __future__ import annotations
+
+from tests.support.virtual_time import pass_time, until, virtual
+from wsserver.core.ask import Answer, Ask
+from wsserver.core.identity import Identity
+from wsserver.core.rooms import refusals
+from wsserver.core.rooms.answering import LOOKS, RoomAnswers
+from wsserver.core.streams import StreamRecord
+from wsserver_protocol.options import GenerationOptions
+
+
+class Elsewhere:
+    """Another process, whose answer can be found from some moment on."""
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = None
+        self.is_away = False
+        self.looks = 0
+
+    async def fetch(self, stream_id: str) -> Answer | None:
+        self.looks += 1
+        if self.is_away:
+            raise refusals.store_away()
+        return self.answer
+
+    def answers(self) -> RoomAnswers:
+        return RoomAnswers(
+            find=lambda stream_id: None,
+            stop=lambda answer, reason, by: None,
+            fetch=self.fetch,
+        )
+
+
+def made() -> Answer:
+    ask = Ask(owner=Identity.anonymous("cli_1", ""), client_id="cli_1", options=GenerationOptions())
+    return Answer(StreamRecord("str_1", "m", 0.0), ask)
+
+
+@virtual
+async def test_a_short_answer_is_shown_although_its_ask_is_closed() -> None:
+    """It may be in the room's log before another process has found it."""
+    elsewhere, shown = Elsewhere(), list[Answer]()
+    elsewhere.answers().when_found("str_1", shown.append, while_=lambda: True)
+    await until(lambda: elsewhere.looks > 2)
+    elsewhere.answer = made()
+    await until(lambda: bool(shown))
+    assert shown == [elsewhere.answer]
+
+
+@virtual
+async def test_an_open_ask_is_looked_for_without_end() -> None:
+    """Its answer will be there, however long its process takes; closed, it is given up."""
+    elsewhere, shown, is_open = Elsewhere(), list[Answer](), [True]
+    elsewhere.answers().when_found(
+        "str_1", shown.append, while_=lambda: True, is_open=lambda: is_open[0]
+    )
+    await pass_time(120)
+    assert elsewhere.looks > 3 * LOOKS
+    is_open[0] = False
+    await pass_time(60)
+    looks = elsewhere.looks
+    await pass_time(60)
+    assert (elsewhere.looks, shown) == (looks, [])
+
+
+@virtual
+async def test_a_store_that_is_away_does_not_end_the_looking() -> None:
+    """Whoever waits for a room's answer is shown it when the store is back."""
+    elsewhere, shown = Elsewhere(), list[Answer]()
+    elsewhere.is_away = True
+    elsewhere.answers().when_found("str_1", shown.append, while_=lambda: True)
+    await pass_time(60)
+    elsewhere.is_away, elsewhere.answer = False, made()
+    await until(lambda: bool(shown))
+    assert shown == [elsewhere.answer]

@@ -1,0 +1,106 @@
+"""Rooms over two gateways of one fleet: what one of them leads, and others ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Connect, StartServer
+from tests.integration.session_steps import sign_in
+from tests.integration.test_generating import counted
+from tests.integration.test_rooms import join
+from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.server import ServerProcess
+from tests.support.wire import Frame, Wire
+
+MODEL = ("--model", "m=synthetic:?tps=100&ttft_ms=0&slots=8")
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisProcess]:
+    """A Redis of the test's own."""
+    if not redis_is_installed():
+        pytest.skip("redis-server is not installed (package redis-server)")
+    with running_redis(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def pair(redis: RedisProcess, start_server: StartServer) -> tuple[ServerProcess, ServerProcess]:
+    """Two gateways over one Redis; the first has the only worker."""
+    shared = ("--set", f"redis.url={redis.url}")
+    first = start_server(*MODEL, *shared)
+    return first, start_server("--set", "models.start=[]", *shared)
+
+
+async def member(connect: Connect, server: ServerProcess, user: str) -> Wire:
+    """A user who is in the room."""
+    wire = await connect(to=server)
+    await sign_in(wire, user)
+    await join(wire, "r")
+    return wire
+
+
+async def log_of(wire: Wire) -> list[Frame]:
+    page = await wire.ask("room_history", roomId="r")
+    messages: list[Frame] = page["messages"]
+    return messages
+
+
+async def test_a_question_in_line_is_stopped_from_the_other_gateway(
+    pair: tuple[ServerProcess, ServerProcess], connect: Connect
+) -> None:
+    """It waits for another answer of the room, in no model's line yet: its own gateway ends it."""
+    here, there = pair
+    ada = await member(connect, there, "ada")
+    bob = await member(connect, here, "bob")
+    first = await ada.stream(roomId="r", options={"maxTokens": 100_000})
+    await ada.first_token(first["streamId"])
+    waiting = await bob.stream(roomId="r", options={"maxTokens": 5})
+    await ada.until("stream_start", streamId=waiting["streamId"])
+    await ada.send(type="stop_stream", streamId=waiting["streamId"])
+    for wire in (ada, bob):
+        end = await wire.end_of(waiting["streamId"])
+        assert (end["type"], end["reason"], end["offset"]) == ("stream_stopped", "moderator", 0)
+    await ada.send(type="stop_stream", streamId=first["streamId"])
+    await bob.end_of(first["streamId"])
+    third = await bob.stream(roomId="r", options={"maxTokens": 5})
+    for wire in (ada, bob):
+        assert (await wire.end_of(third["streamId"]))["type"] == "stream_complete"
+        assert wire.copy(third["streamId"]).text == counted(5)
+
+
+async def test_an_ask_that_no_redis_admits_holds_nothing_up(
+    redis: RedisProcess, pair: tuple[ServerProcess, ServerProcess], connect: Connect
+) -> None:
+    """It is refused, and what its asker does in the room next is done when Redis is back."""
+    ada = await member(connect, pair[1], "ada")
+    redis.freeze()
+    refused = await ada.ask("stream", prompt="x", roomId="r")
+    assert (refused["type"], refused["code"]) == ("stream_error", "store_unavailable")
+    redis.thaw()
+    assert (await ada.ask_until("room_message", roomId="r", text="hello"))["type"] == "room_message"
+    start = await ada.stream(roomId="r", options={"maxTokens": 5})
+    assert (await ada.end_of(start["streamId"]))["type"] == "stream_complete"
+    assert [entry["seq"] for entry in await log_of(ada)] == [1, 2, 3]
+
+
+async def test_what_is_said_again_elsewhere_is_said_once(
+    pair: tuple[ServerProcess, ServerProcess], connect: Connect
+) -> None:
+    """Sent again under its id, from another client on another gateway: its sender is told the same
+    entry, the others nothing; something else under that id is refused."""
+    here, there = pair
+    ada, bob = await member(connect, here, "ada"), await member(connect, here, "bob")
+    again = await member(connect, there, "ada")
+    first = await ada.ask("room_message", requestId="same", roomId="r", text="once")
+    told = await again.ask_until("room_message", requestId="same", roomId="r", text="once")
+    assert told == first
+    other = await again.ask("room_message", requestId="same", roomId="r", text="twice")
+    assert (other["type"], other["code"]) == ("error", "duplicate_request")
+    await again.ask_until("room_message", roomId="r", text="and on")
+    await bob.until("room_message", text="and on")
+    assert [frame["text"] for frame in bob.of_type("room_message")] == ["once", "and on"]
+    assert [entry["text"] for entry in await log_of(bob)] == ["once", "and on"]
