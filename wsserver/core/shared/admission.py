@@ -98,6 +98,24 @@ class Admission:
         await asyncio.sleep(LOOK_EVERY)
         return await self._admit(answer, claim, self._earlier_that_lives)
 
+    async def seize(self, answer: Answer, claim: Claim) -> bool:
+        """Have a request that was begun elsewhere become this answer, which is stopped.
+
+        Returns:
+            False if the other one is in the log: then that is the one to stop.
+
+        Raises:
+            StoreUnavailable: If it can't be told.
+        """
+        about = self._about(answer)
+        earlier = (await self._repeats.claim(*claim, about)).outcome
+        if earlier == about:
+            return True
+        if b" " not in earlier or not await self._streams.bar(_stream_of(earlier)):
+            return False
+        identity_key, request_id, _ = claim
+        return await self._repeats.take_over(identity_key, request_id, earlier, about)
+
     async def overtaken(self, answer: Answer, claim: Claim) -> str:
         """The streamId of what is made in place of an answer that is barred from the log.
 
@@ -190,7 +208,7 @@ class Admission:
                 self._telemetry.rate_limited(limit_of(error))
                 raise
             return
-        while True:
+        while answer.record.cancel is None:  # who is to end anyway needs none
             try:
                 await self._limits.begin(key, answer.stream_id)  # its batch was charged as a whole
                 return
