@@ -81,7 +81,8 @@ class Admission:
                 await entering
                 answer.claim = claim
                 return None
-        except (WireError, StoreUnavailable):
+        except (WireError, StoreUnavailable) as error:
+            self._count(error)
             entering.add_done_callback(lambda _: limits.undo(key, answer.stream_id))
             self.release(answer, claim)
             raise
@@ -199,13 +200,18 @@ class Admission:
         with suppress(StoreUnavailable):  # what is in no log is not believed to live for long
             await self._limits.end(answer.ask.owner.limit_key, answer.stream_id)
 
+    def _count(self, error: Exception) -> None:
+        """Count what a limit has refused, and not a request whose id was used before."""
+        if isinstance(error, WireError) and error.code is not ErrorCode.DUPLICATE_REQUEST:
+            self._telemetry.rate_limited(limit_of(error))
+
     async def _take_place(self, answer: Answer) -> None:
         key = answer.ask.owner.limit_key
         if not answer.ask.is_patient:
             try:
                 await self._limits.enter(key, answer.stream_id)
             except WireError as error:
-                self._telemetry.rate_limited(limit_of(error))
+                self._count(error)
                 raise
             return
         while answer.record.cancel is None:  # who is to end anyway needs none
