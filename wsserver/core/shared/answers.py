@@ -207,11 +207,14 @@ class SharedAnswers(LedAnswers):
                     # its claim refused, and ends it instead.
                     await self._end_here(stream_id, None)
                     self._queue.settled(stream_id)
-                loop = asyncio.get_running_loop()
-                loop.call_later(ASK_AGAIN_AFTER, self._ask_again, record, ending)
+                self._ask_again_later(record, ending)
                 return
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_EVERY)
+
+    def _ask_again_later(self, record: StreamRecord, ending: Ending) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(ASK_AGAIN_AFTER, self._ask_again, record, ending)
 
     def _ask_again(self, record: StreamRecord, ending: Ending) -> None:
         """The store may have lost what it was asked: its writer goes on then, and nobody else asks
@@ -271,6 +274,8 @@ class SharedAnswers(LedAnswers):
         led = self._led.get(record.stream_id)
         if led is not None:  # not in line yet: nobody else would end it
             led.step()
+        elif record.cancel is not None:
+            self._ask_again_later(record, record.cancel)
 
     def _mirror_ended(self, record: StreamRecord) -> None:
         answer = self._answers.get(record.stream_id)
