@@ -201,6 +201,8 @@ class SharedAnswers(LedAnswers):
                 if found.state is StreamState.ENDED:  # or lost with all that the store had
                     await asyncio.sleep(RETRY_EVERY)
                     await self._end_lost(record, only_if_gone=True)
+                    # Its writer may have written it again since: without what was asked.
+                    self._ask_again_later(record, ending)
                     return
                 if await self._queue.remove(record.model_id, stream_id) is not None:
                     # Under a lease: should this process die now, a worker is given the job, has
