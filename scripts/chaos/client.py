@@ -230,10 +230,11 @@ class Client(ABC):
             self._refused_resume(reply)
             if reply["code"] != "resume_expired":
                 raise Gone
-        self._token, self._is_known, self._present = connected["resumeToken"], False, 0.0
+        self._token, self._is_known, self._present = None, False, 0.0
         self.rooms.lost()
         self.rooms.client_id = connected["clientId"]
-        await self._name_myself()
+        await self._name_myself()  # else its place is nobody's that the streams are of
+        self._token = connected["resumeToken"]
         for room in self.rooms.wanted:
             await self._enter(room.room_id)
         for pending in self._pending.values():
@@ -250,6 +251,11 @@ class Client(ABC):
         await self._send({"type": "authenticate", "requestId": request_id, "userId": self.user})
         while (reply := await self._receive()).get("requestId") != request_id:
             self.take(reply)
+        if reply["type"] == "error":  # Redis is away: nobody else could know the name
+            self._around.book.errors[reply["code"]] += 1
+            if reply["code"] != "store_unavailable":
+                self._wrong("a name was refused", reply)
+            raise Gone
 
     async def _mend_rooms(self, reply: Frame) -> None:
         """Have the rooms be those that are wanted: something of that may not have come through."""

@@ -186,3 +186,23 @@ async def test_a_stop_does_not_wait_for_places(start_pair: StartPair, connect: C
     end = await wire.until("batch_complete", requestId="b")
     assert end["summary"]["cancelled"] == 5
     await wire.ask("interrupt")
+
+
+async def test_a_stop_reaches_what_waits_elsewhere(
+    redis: RedisProcess, start_pair: StartPair, connect: Connect
+) -> None:
+    """A batch whose items wait for places on one gateway is stopped on another: none of them ever
+    begins, and it ends as cancelled on both."""
+    here, there = start_pair("--set", "limits.max_concurrent_streams=1")
+    one, two = await connect(to=here), await connect(to=there)
+    for wire in (one, two):
+        await wire.ask("authenticate", userId="ada")
+    busy = await one.stream(options={"maxTokens": 100_000})
+    start = await one.ask("batch", **BODY)
+    assert (await two.ask("batch", **BODY))["batchId"] == start["batchId"]
+    await two.send(type="stop_batch", batchId=start["batchId"], requestId="stop")
+    assert (await two.until("batch_complete", requestId="b"))["summary"]["cancelled"] == 5
+    await one.send(type="stop_stream", streamId=busy["streamId"])
+    await one.end_of(busy["streamId"])
+    assert (await one.until("batch_complete", requestId="b"))["summary"]["cancelled"] == 5
+    await eventually(lambda: not is_busy(there))

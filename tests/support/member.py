@@ -48,6 +48,9 @@ def _say(line: str) -> None:
 
 
 def _hear(name: str) -> None:
+    # A signal that this thread takes would wake nobody: the one that waits for connections runs
+    # the handlers.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     while told := os.read(0, 4096):
         for line in told.decode().splitlines():
             _say(f"{name} is told {line}")

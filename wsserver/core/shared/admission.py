@@ -81,7 +81,8 @@ class Admission:
                 await entering
                 answer.claim = claim
                 return None
-        except (WireError, StoreUnavailable):
+        except (WireError, StoreUnavailable) as error:
+            self._count(error)
             entering.add_done_callback(lambda _: limits.undo(key, answer.stream_id))
             self.release(answer, claim)
             raise
@@ -97,6 +98,24 @@ class Admission:
         """
         await asyncio.sleep(LOOK_EVERY)
         return await self._admit(answer, claim, self._earlier_that_lives)
+
+    async def seize(self, answer: Answer, claim: Claim) -> bool:
+        """Have a request that was begun elsewhere become this answer, which is stopped.
+
+        Returns:
+            False if the other one is in the log: then that is the one to stop.
+
+        Raises:
+            StoreUnavailable: If it can't be told.
+        """
+        about = self._about(answer)
+        earlier = (await self._repeats.claim(*claim, about)).outcome
+        if earlier == about:
+            return True
+        if b" " not in earlier or not await self._streams.bar(_stream_of(earlier)):
+            return False
+        identity_key, request_id, _ = claim
+        return await self._repeats.take_over(identity_key, request_id, earlier, about)
 
     async def overtaken(self, answer: Answer, claim: Claim) -> str:
         """The streamId of what is made in place of an answer that is barred from the log.
@@ -181,16 +200,21 @@ class Admission:
         with suppress(StoreUnavailable):  # what is in no log is not believed to live for long
             await self._limits.end(answer.ask.owner.limit_key, answer.stream_id)
 
+    def _count(self, error: Exception) -> None:
+        """Count what a limit has refused, and not a request whose id was used before."""
+        if isinstance(error, WireError) and error.code is not ErrorCode.DUPLICATE_REQUEST:
+            self._telemetry.rate_limited(limit_of(error))
+
     async def _take_place(self, answer: Answer) -> None:
         key = answer.ask.owner.limit_key
         if not answer.ask.is_patient:
             try:
                 await self._limits.enter(key, answer.stream_id)
             except WireError as error:
-                self._telemetry.rate_limited(limit_of(error))
+                self._count(error)
                 raise
             return
-        while True:
+        while answer.record.cancel is None:  # who is to end anyway needs none
             try:
                 await self._limits.begin(key, answer.stream_id)  # its batch was charged as a whole
                 return

@@ -122,6 +122,16 @@ class SharedAnswers(LedAnswers):
         except KeyError:  # its mirror has gone since it was found
             return min(offset, len(answer.record.transcript))
 
+    async def look_again(self, answer: Answer) -> None:
+        """As `Answers.look_again`: its end may have been told elsewhere, and not here yet."""
+        looked = self.place(answer, len(answer.record.transcript) + 1)
+        try:
+            _, living = await asyncio.gather(looked, self._streams.living([answer.stream_id]))
+        except StoreUnavailable:
+            raise store_away() from None
+        if not living and not answer.record.is_ended:
+            raise store_away()
+
     def followed(self, answer: Answer) -> None:
         record = answer.record
         is_first = len(record.watchers) <= 1 and not record.is_ended

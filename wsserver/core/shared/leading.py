@@ -94,9 +94,12 @@ class LedAnswers(EnteringAnswers):
         prior: str = "",
     ) -> None:
         led = self._led.get(answer.stream_id)
-        if led is None or answer.record.cancel is not None:
+        if led is None:
             return
         record = answer.record
+        if record.cancel is not None:
+            led.step()  # its leader ends it
+            return
         chosen(self._models, record, None)
         led.job = make_job(record, answer.ask, messages, raw, prior)
         led.step()
@@ -186,6 +189,12 @@ class LedAnswers(EnteringAnswers):
         earlier = await self._admission.admit(answer, led.claim)
         while earlier is not None:
             if record.cancel is not None:
+                # An item may wait for its place elsewhere, and would begin there all the same.
+                if led.claim is not None and answer.ask.is_patient:
+                    if await self._admission.seize(answer, led.claim):
+                        break
+                    if await self._become(led, earlier):
+                        return
                 await self._give_up(led, record.cancel)
                 return
             if await self._become(led, earlier):
