@@ -229,10 +229,11 @@ class Client(ABC):
             self._refused_resume(reply)
             if reply["code"] != "resume_expired":
                 raise Gone
-        self._token, self._is_known, self._present = connected["resumeToken"], False, 0.0
+        self._token, self._is_known, self._present = None, False, 0.0
         self.rooms.lost()
         self.rooms.client_id = connected["clientId"]
-        await self._name_myself()
+        await self._name_myself()  # else its place is nobody's that the streams are of
+        self._token = connected["resumeToken"]
         for room in self.rooms.wanted:
             await self._enter(room.room_id)
         for pending in self._pending.values():
@@ -249,6 +250,11 @@ class Client(ABC):
         await self._send({"type": "authenticate", "requestId": request_id, "userId": self.user})
         while (reply := await self._receive()).get("requestId") != request_id:
             self.take(reply)
+        if reply["type"] == "error":  # Redis is away: nobody else could know the name
+            self._around.book.errors[reply["code"]] += 1
+            if reply["code"] != "store_unavailable":
+                self._wrong("a name was refused", reply)
+            raise Gone
 
     async def _mend_rooms(self, reply: Frame) -> None:
         """Have the rooms be those that are wanted: something of that may not have come through."""
@@ -269,6 +275,10 @@ class Client(ABC):
         elif view.is_seated and rooms.has_sat(view.room_id, self.name, time.monotonic()):
             self._wrong(f"was in {view.room_id} and is not any more")
         self.left_room(view.room_id)
+
+    @abstractmethod
+    def is_lost(self, asked: Asked) -> None:
+        """An answer is not there any more: whoever waits for its end has it."""
 
     @abstractmethod
     def left_room(self, room_id: str) -> None:
@@ -293,6 +303,7 @@ class Client(ABC):
             asked = book.answers.get(status["streamId"])
             if status["state"] == "gone" and view is not None and asked is not None:
                 view.end()
+                self.is_lost(asked)
                 if not book.may_have_lost(asked):
                     self._wrong("an answer is gone", asked, status)
 

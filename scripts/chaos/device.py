@@ -157,7 +157,10 @@ class Device(Client):
             return
         if kind == "stream_start" and pending.asked is not None:
             pending.has_started = True
+            former = pending.asked.stream_id
             self._around.book.started(pending.asked, frame)
+            if former not in (None, pending.asked.stream_id) and former in self.screen.views:
+                self.screen.view(former).end()  # lost, and run again
         elif kind in REPLIES[pending.fields["type"]].terminal:
             self._settle(pending, frame)
 
@@ -233,6 +236,8 @@ class Device(Client):
             ):
                 self._wrong("can't look at an answer", asked, frame)
             view.end()
+            if asked is not None:
+                self.is_lost(asked)
             return
         self._look_later(view)
 
@@ -241,6 +246,13 @@ class Device(Client):
         rooms = self._around.book.rooms
         is_in = asked.room_id and rooms.has_sat(asked.room_id, self.name, time.monotonic())
         return asked.user != self.user and not is_in
+
+    def is_lost(self, asked: Asked) -> None:
+        for pending in list(self._pending.values()):
+            if pending.asked is asked:
+                del self._pending[asked.request_id]
+                if not pending.reply.done():
+                    pending.reply.set_result({"type": "error", "code": "stream_not_found"})
 
     def _settle(self, pending: Pending, frame: Frame) -> None:
         del self._pending[pending.fields["requestId"]]

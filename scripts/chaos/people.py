@@ -120,18 +120,22 @@ class Person:
 
     async def _stop_midway(self) -> None:
         if self.is_free():
-            asked = self.new("stream", ENDLESS)
-            self.ask(asked)
-            self.spawn(self._stop_later(asked))
+            self.ask(self.new("stream", ENDLESS))
 
-    async def _stop_later(self, asked: Asked) -> None:
-        await asyncio.sleep(self._rng.uniform(0, 6))
-        while asked.end is None and asked in self._asked:
-            asked.may_stop = True
-            if asked.stream_id is not None:
-                device = self._rng.choice(self.devices)
-                await device.tell("stop_stream", streamId=asked.stream_id)
-            await asyncio.sleep(3)  # again, should the connection have taken it along
+    async def _wait_for(self, device: Device, asked: Asked) -> None:
+        """Wait for an answer's end, and stop one that has none of its own."""
+        waiting = asyncio.ensure_future(device.ask(asked.kind, asked=asked, **_fields(asked)))
+        patience = self._rng.uniform(0, 6) if asked.limit == ENDLESS else None
+        try:
+            while not (await asyncio.wait({waiting}, timeout=patience))[0]:
+                asked.may_stop = True
+                if asked.stream_id is not None:
+                    hand = self._rng.choice(self.devices)
+                    await hand.tell("stop_stream", streamId=asked.stream_id)
+                patience = 3.0  # again, should the connection have taken it along
+            waiting.result()
+        finally:
+            waiting.cancel()
 
     async def _interrupt(self) -> None:
         for asked in self._asked:
@@ -164,7 +168,7 @@ class Person:
     async def _ask_again(self, asked: Asked) -> None:
         device = self.devices[1]
         if asked.stream_id not in device.screen.views:
-            await device.ask("stream", asked=asked, **_fields(asked))
+            await self._wait_for(device, asked)
 
     async def _go_on(self) -> None:
         """Continue an answer that has ended."""
@@ -223,7 +227,7 @@ class Person:
 
     def ask(self, asked: Asked) -> None:
         """Send a request for an answer, and wait for its end."""
-        self.spawn(self.device.ask(asked.kind, asked=asked, **_fields(asked)))
+        self.spawn(self._wait_for(self.device, asked))
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Have something done that this person waits for."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from tests.core.streams.virtual_loop import VirtualLoop
 from tests.support.virtual_time import pass_time, virtual
-from wsserver.gateway.alarm import AT_ONCE, NEVER, SOON, Alarm, Clock
+from wsserver.gateway.alarm import AT_ONCE, Alarm, Clock
 
 
 class Bell:
@@ -33,9 +33,9 @@ async def test_it_rings_once_within_a_millisecond() -> None:
     bell = Bell(a_clock())
     for when, due in ((0.005, 0.005), (0.0101, 0.011), (0.02, 0.02)):
         bell.alarm.set(when)
-        assert bell.alarm.at > SOON
+        assert bell.alarm.is_later
         await pass_time(when + 0.002 - asyncio.get_running_loop().time())
-        assert bell.alarm.at == NEVER
+        assert not bell.alarm.is_later
         assert bell.rang[-1] == due
     assert len(bell.rang) == 3
 
@@ -50,7 +50,7 @@ async def test_it_is_moved_forward_only() -> None:
     assert bell.rang == [0.01]
     bell.alarm.set(0.2)
     bell.alarm.cancel()
-    assert bell.alarm.at == NEVER
+    assert not bell.alarm.is_later
     bell.alarm.set(0.3)
     await pass_time(0.3)
     assert bell.rang == [0.01, 0.3]
@@ -94,6 +94,24 @@ async def test_all_of_a_millisecond_ring_in_order_and_in_turns() -> None:
     await pass_time(0.02)
     assert rang == list(range(500))
     assert max(later - earlier for earlier, later in pairwise(seen)) == AT_ONCE
+
+
+async def test_what_is_always_due_keeps_nobody_waiting() -> None:
+    """Hundreds that are set again in each turn, in real time: one with a beat rings, too."""
+    clock, rang = a_clock(), asyncio.Event()
+    busy: list[Alarm] = []
+
+    def again(number: int) -> None:
+        if not rang.is_set():
+            busy[number].set(0.0)
+
+    busy += [Alarm(clock, partial(again, number)) for number in range(5 * AT_ONCE)]
+    for alarm in busy:
+        alarm.set(0.0)
+    with_a_beat = Alarm(clock, rang.set)
+    with_a_beat.set(asyncio.get_running_loop().time() + 0.005)
+    async with asyncio.timeout(10):
+        await rang.wait()
 
 
 @virtual

@@ -242,14 +242,15 @@ async def test_a_turn_that_was_told_of_is_not_refused_any_more(
     assert [said[1] for said in await said(two) if said[0] == "user"] == ["first", "second"]
 
 
+@pytest.mark.parametrize("step", ["repeats/claim", "turns/arrive", "sessions/append"])
 async def test_a_stopped_turn_that_was_not_kept_says_so(
-    there: ServerProcess, start_gated: StartGated, connect: Connect
+    step: str, there: ServerProcess, start_gated: StartGated, connect: Connect
 ) -> None:
-    """Redis goes away when its messages are to be stored, and then it is stopped."""
+    """Redis goes away before its messages are stored, and then it is stopped."""
     here, gate = await start_gated()
     one = await ada_on(connect, here)
     await one.ask("open_session", sessionId="s")
-    gate.shut_at("sessions/append")
+    gate.shut_at(step)
     await one.send(type="stream", prompt="first", sessionId="s", requestId="r")
     await gate.shut.wait()
     await one.send(type="stop_stream", requestId="r")
@@ -258,3 +259,24 @@ async def test_a_stopped_turn_that_was_not_kept_says_so(
     gate.open()
     await eventually(lambda: here.get("/readyz")[0] == 200)
     assert await said(one) == []
+
+
+async def test_what_can_not_be_told_is_not_called_running(
+    there: ServerProcess, start_gated: StartGated, connect: Connect
+) -> None:
+    """`continue` on a gateway whose Redis is away: it can't know whether the answer has ended, and
+    says so instead of refusing for good."""
+    here, gate = await start_gated()
+    one, two = [await ada_on(connect, server) for server in (here, there)]
+    start = await one.stream(options={"maxTokens": 100_000})
+    await one.first_token(start["streamId"])
+    gate.shut_now()
+    await two.send(type="stop_stream", streamId=start["streamId"])
+    refused = await one.ask_until("continue", streamId=start["streamId"])
+    assert (refused["type"], refused["code"]) == ("stream_error", "store_unavailable")
+    assert refused["retryAfter"] > 0
+    gate.open()
+    await one.end_of(start["streamId"], 20)
+    further = await one.ask("continue", streamId=start["streamId"], options={"maxTokens": 5})
+    assert further["type"] == "stream_start"
+    await one.end_of(further["streamId"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -110,6 +111,24 @@ async def test_a_client_stops_on_one_what_it_began_on_the_other(
     await eventually(lambda: b'wsserver_slots{model="m",state="busy"} 0.0' in metrics(there))
 
 
+async def test_a_turn_that_waits_is_stopped_from_elsewhere(
+    start_pair: StartPair, connect: Connect
+) -> None:
+    """It is in no line yet, and led by another gateway, which hears of the stop and ends it at
+    once; the session's next turn has its turn."""
+    here, there = start_pair()
+    one, two = [await named(connect, server, "ada") for server in (here, there)]
+    await one.ask("open_session", sessionId="s")
+    first = await one.stream("first", sessionId="s", options={"maxTokens": 100_000})
+    waiting = await two.stream("second", sessionId="s")
+    await one.send(type="stop_stream", streamId=waiting["streamId"])
+    end = await two.end_of(waiting["streamId"])
+    assert (end["type"], end["stoppedBy"]) == ("stream_stopped", one.connected["clientId"])
+    third = await one.stream("third", sessionId="s", options={"maxTokens": 5})
+    await one.send(type="stop_stream", streamId=first["streamId"])
+    assert (await one.end_of(third["streamId"]))["type"] == "stream_complete"
+
+
 async def test_a_gateway_without_a_worker_is_not_ready(
     start_pair: StartPair, connect: Connect
 ) -> None:
@@ -134,3 +153,23 @@ async def test_a_gateway_without_a_worker_is_not_ready(
 
 def metrics(server: ServerProcess) -> bytes:
     return server.get("/metrics")[2]
+
+
+async def test_a_stop_that_redis_loses_is_asked_for_again(
+    redis: RedisProcess, start_pair: StartPair, connect: Connect
+) -> None:
+    """The answer's worker stands still when its stop comes and goes; then it ends all the same."""
+    here, there = start_pair()
+    wire = await connect(to=there)
+    start = await wire.stream(options={"maxTokens": 100_000})
+    await wire.first_token(start["streamId"])
+    here.signal(signal.SIGSTOP)
+    try:
+        key = f"wsserver:{{g:{start['streamId']}}}:m"
+        await wire.send(type="stop_stream", streamId=start["streamId"])
+        await eventually(lambda: redis.ask("HDEL", key, "cancel", "cancelled_by") == ":2\r\n")
+        await eventually(lambda: redis.ask("HEXISTS", key, "cancel") == ":1\r\n", 15)
+    finally:
+        here.signal(signal.SIGCONT)
+    end = await wire.end_of(start["streamId"], 30)
+    assert (end["type"], end["reason"]) == ("stream_stopped", "client")

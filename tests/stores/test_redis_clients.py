@@ -8,9 +8,10 @@ import pytest
 
 from wsserver.core.clients import Client, token_digest, token_for
 from wsserver.core.identity import Identity
-from wsserver.core.shared.clients import ClientState, Taken
+from wsserver.core.shared.clients import ClientState, Standing, Taken
 from wsserver.stores.redis import RedisClients, RedisLink
 from wsserver.stores.redis.clients import _key, _set_key
+from wsserver.stores.redis.nodes import KEYS as NODES
 
 ALICE = Identity.named("alice", "Alice", "10.0.0.1")
 
@@ -32,12 +33,16 @@ class Someone:
 
 @pytest.fixture
 def first(link: RedisLink) -> RedisClients:
-    return RedisClients(link, "nod_1")
+    return RedisClients(link, "nod_1", 60.0)
 
 
 @pytest.fixture
 def second(link: RedisLink) -> RedisClients:
-    return RedisClients(link, "nod_2")
+    return RedisClients(link, "nod_2", 60.0)
+
+
+def ours(standing: Standing) -> bool:
+    return standing is Standing.OURS
 
 
 async def taken(clients: RedisClients, token: str) -> Taken:
@@ -60,12 +65,13 @@ async def test_a_client_comes_whole_to_another_gateway(
 ) -> None:
     """Identity, name, rooms and work come along; the node where it was is told to be closed."""
     one = Someone()
-    assert await first.save(one.state(), is_connected=True)
+    assert ours(await first.save(one.state(), is_connected=True))
     got = await taken(second, one.token)
     assert got.former == "nod_1"
     assert got.state.tokens == (token_digest(one.token), token_digest(got.token))
     revived = got.state.revive()
     assert (revived.client_id, revived.identity, revived.room_ids) == (one.id, ALICE, ["lobby"])
+    await first.left(one.id, 0)
     assert (await members(link, "nod_1"), await members(link, "nod_2")) == (set(), {one.id})
 
 
@@ -75,7 +81,7 @@ async def test_a_client_that_was_away_had_no_node(
     """Nobody is closed for a client whose connection was lost before; twice is like once."""
     one = Someone()
     await first.save(one.state(), is_connected=True)
-    await first.away(one.id, 60)
+    await first.away(one.id, 0, 60)
     got = await taken(second, one.token)
     assert got.former is None
     assert (await taken(first, got.token)).former == "nod_2"
@@ -109,7 +115,7 @@ async def test_one_of_many_takes_a_client(first: RedisClients, second: RedisClie
     """Two connections with one token follow each other: the second one finds the first."""
     one = Someone()
     await first.save(one.state(), is_connected=False)
-    await first.away(one.id, 60)
+    await first.away(one.id, 0, 60)
     both = await asyncio.gather(taken(first, one.token), taken(second, one.token))
     assert sorted(str(got.former) for got in both) in (["None", "nod_1"], ["None", "nod_2"])
 
@@ -121,7 +127,7 @@ async def test_a_take_done_twice_is_one(first: RedisClients, link: RedisLink) ->
     args = ("nod_2", one.client.tokens[0], token_digest("successor"), 8)
     replies = [await link.call("clients/take", [_key(one.id)], args) for _ in range(2)]
     assert replies[0] == replies[1]
-    assert replies[0][2] == b"nod_1"
+    assert replies[0][2:] == [b"1", b"nod_1"]
 
 
 @pytest.mark.parametrize(
@@ -143,9 +149,9 @@ async def test_a_gateway_that_lost_a_client_changes_nothing(
     await first.save(one.state(), is_connected=True)
     got = await taken(second, one.token)
     one.client.room_ids = []
-    assert not await first.save(one.state(), is_connected=True)
-    await first.away(one.id, 0)
-    assert await first.gone(one.id) is None
+    assert not ours(await first.save(one.state(), is_connected=True))
+    await first.away(one.id, 0, 0)
+    assert await first.gone(one.id, 0) is None
     await first.forget(one.id)
     again = await taken(second, got.token)
     assert again.state.rooms == ("lobby",)
@@ -158,14 +164,14 @@ async def test_a_window_ends_once(
     """Past its window nobody takes a client; what it was is known until it has been cleared."""
     one = Someone()
     await first.save(one.state(), is_connected=True)
-    await first.away(one.id, 60)
+    await first.away(one.id, 0, 60)
     await let_pass(link, one.id)
     assert await second.take(one.token) is None
     for _ in range(2):  # whoever asked first may have died
-        assert await first.gone(one.id) == one.state()
-    assert not await first.save(one.state(), is_connected=True)
+        assert await first.gone(one.id, 0) == one.state()
+    assert not ours(await first.save(one.state(), is_connected=True))
     await first.forget(one.id)
-    assert await first.gone(one.id) is None
+    assert await first.gone(one.id, 0) is None
     assert [key async for key in link.scan("wsserver:*")] == []
 
 
@@ -202,10 +208,12 @@ async def test_a_node_believed_dead_keeps_its_clients(
         await let_pass(link, one.id)
     await second.orphans("nod_1", 60)
     await second.forget(cleared.id)
-    assert await first.refresh() == [lost.id]
+    states = [one.state() for one in (kept, lost, cleared)]
+    found = await first.refresh(states)
+    assert found == [Standing.OURS, Standing.GIVEN_UP, Standing.STALE]
     assert await link.command("HGET", _key(kept.id), "away") == b""
     assert await members(link, "nod_1") == {kept.id, cleared.id}
-    assert await first.save(cleared.state(), is_connected=True)
+    assert ours(await first.save(cleared.state(), is_connected=True))
 
 
 async def test_every_key_of_a_client_ends_by_itself(first: RedisClients, link: RedisLink) -> None:
@@ -214,7 +222,7 @@ async def test_every_key_of_a_client_ends_by_itself(first: RedisClients, link: R
     await first.save(one.state(), is_connected=True)
     assert 0 < await link.command("PTTL", _key(one.id)) <= 86_400_000
     assert 0 < await link.command("PTTL", _set_key("nod_1")) <= 7 * 86_400_000
-    await first.away(one.id, 60)
+    await first.away(one.id, 0, 60)
     assert 0 < await link.command("PTTL", _key(one.id)) <= 3_660_000
 
 
@@ -223,8 +231,87 @@ async def test_a_client_that_was_gone_before_it_was_known_is_not_kept_for_ever(
 ) -> None:
     """Its connection broke before its place was written: it may come back, and its key ends."""
     one = Someone()
-    await first.away(one.id, 60)  # nobody knows of it yet
-    assert await first.save(one.state(), is_connected=False)
+    await first.away(one.id, 0, 60)  # nobody knows of it yet
+    assert ours(await first.save(one.state(), is_connected=False))
     assert await link.command("PTTL", _key(one.id)) > 0
-    await first.away(one.id, 60)
+    await first.away(one.id, 0, 60)
     assert (await taken(second, one.token)).state.client_id == one.id
+
+
+async def test_what_is_said_of_an_earlier_time_does_not_count(
+    first: RedisClients, second: RedisClients, link: RedisLink
+) -> None:
+    """A client goes away, elsewhere, and comes back: what its node had asked for before, and Redis
+    does only now, changes nothing."""
+    one = Someone()
+    await first.save(one.state(), is_connected=True)
+    there = await taken(second, one.token)
+    back = await taken(first, there.token)
+    assert (there.state.takes, back.state.takes) == (1, 2)
+    for takes in (0, 1):
+        await first.away(one.id, takes, 0)
+        assert await first.gone(one.id, takes) is None
+    assert await first.save(one.state(), is_connected=False) is Standing.TAKEN
+    assert await link.command("HGET", _key(one.id), "away") == b""
+    assert await members(link, "nod_1") == {one.id}
+    assert await first.save(back.state, is_connected=True) is Standing.OURS
+    assert await first.refresh([back.state]) == [Standing.OURS]
+    assert (await taken(second, back.token)).former == "nod_1"
+
+
+async def test_a_take_whose_reply_never_came_leaves_nobody_behind(
+    first: RedisClients, second: RedisClients, link: RedisLink
+) -> None:
+    """Redis did it: the client is away there. Redis does it later: it does nothing any more."""
+    done, late = Someone(), Someone()
+    for one in (done, late):
+        await first.save(one.state(), is_connected=True)
+    for one, steps in ((done, ("take", "undo")), (late, ("undo", "take"))):
+        successor = token_digest(f"lost {one.id}")
+        args: dict[str, tuple[str | int, ...]] = {
+            "take": ("nod_2", one.client.tokens[0], successor, 8),
+            "undo": (successor, "nod_2", 60_000, 8),
+        }
+        for step in steps:
+            await link.call(f"clients/{step}", [_key(one.id)], args[step])
+    assert await link.command("HGET", _key(done.id), "node") == b"nod_2"
+    assert await link.command("HGET", _key(done.id), "away") != b""
+    assert await link.command("HMGET", _key(late.id), "node", "away") == [b"nod_1", b""]
+    for one in (done, late):
+        assert (await taken(second, one.token)).state.client_id == one.id
+
+
+async def test_a_late_reaper_takes_nothing_from_a_node_that_lives(
+    first: RedisClients, second: RedisClients, link: RedisLink
+) -> None:
+    """It saw that the node was dead, stood still, and goes on when the node has long been back and
+    has said whom it has."""
+    one = Someone()
+    await first.save(one.state(), is_connected=True)
+    args = ("nod_1", 60_000)
+    now = await link.call("nodes/over", NODES, ("nod_1",))
+    await first.refresh([one.state()])
+    assert await link.call("clients/orphan", [_key(one.id)], (*args, now - 1)) == 1
+    assert await link.command("HGET", _key(one.id), "away") == b""
+    await link.call("nodes/beat", NODES, ("nod_1", 60_000))
+    assert await second.orphans("nod_1", 60) == ([], 1)
+    assert await link.command("HGET", _key(one.id), "away") == b""
+
+
+async def test_a_redis_that_lost_its_last_second_is_told_again(
+    first: RedisClients, second: RedisClients, link: RedisLink
+) -> None:
+    """It knows the client as it was before its last return, or not at all: whoever has it says so,
+    and its newest token is good."""
+    one, gone = Someone(), Someone()
+    for each in (one, gone):
+        await second.save(each.state(), is_connected=True)
+    before = await link.command("DUMP", _key(one.id))
+    got = [await taken(first, each.token) for each in (one, gone)]
+    await link.command("RESTORE", _key(one.id), 0, before, "REPLACE")
+    await link.command("DEL", _key(gone.id))
+    states = [each.state for each in got]
+    assert await first.refresh(states) == [Standing.STALE] * 2
+    for state, token in zip(states, [each.token for each in got], strict=True):
+        assert await first.save(state, is_connected=True) is Standing.OURS
+        assert (await taken(second, token)).former == "nod_1"

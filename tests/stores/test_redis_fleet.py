@@ -211,3 +211,20 @@ async def test_lost_letters_are_sent_again(redis_url: str, link: RedisLink) -> N
         await asking.call("nod_nobody", b"", 0.2)
     await served.close()
     await asking.close()
+
+
+async def test_what_is_started_again_listens_once(redis_url: str, link: RedisLink) -> None:
+    """Whoever starts several things begins all of them again when one of them found no Redis."""
+    calls = RedisCalls(link, new_id("nod"))
+    fleet = RedisFleet(link, calls)
+    before = asyncio.all_tasks()
+    for started in (calls, fleet):
+        await asyncio.gather(started.start(), started.start())
+        await started.start()
+    began = [task.get_coro().__qualname__ for task in asyncio.all_tasks() - before]  # type: ignore[union-attr]  # all are coroutines
+    assert sorted(name for name in began if name.endswith("_look")) == [
+        "RedisCalls._look",
+        "RedisFleet._look",
+    ]
+    await fleet.close()
+    await calls.close()

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 from redis.crc import key_slot
 
-from tests.support.redis import RedisCluster, running_redis
+from tests.support.redis import RedisCluster, RedisProcess, running_redis
 from tests.support.waiting import eventually
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis import RedisLink
@@ -121,6 +121,23 @@ async def test_moved_keys_are_followed(redis_cluster: RedisCluster) -> None:
         settle()
         assert await link.command("GET", "moving") == b"x"  # moved
         await link.command("DEL", "moving")
+    await link.close()
+
+
+async def test_a_cluster_costs_two_connections_a_host(redis_cluster: RedisCluster) -> None:
+    """One to ask and one to hear, however often it was learnt who keeps what."""
+    link = RedisLink.open(redis_cluster.url)
+    for number in range(30):
+        await link.bells.subscribe(f"wsserver:b:{{{number}}}", lambda _: None, lambda: None)
+    await link.ping()
+    for _ in range(3):
+        await link.learn()
+
+    def open_to(node: RedisProcess) -> int:
+        return node.ask("CLIENT", "LIST").count("\nid=") - 1  # that one asks
+
+    # A closed connection is Redis' to notice.
+    await eventually(lambda: [open_to(node) for node in redis_cluster.nodes] == [2, 2, 2])
     await link.close()
 
 

@@ -17,7 +17,7 @@ class Gateway:
 
     def __init__(self, link: RedisLink) -> None:
         self.nodes = RedisNodes(link)
-        self.clients = RedisClients(link, self.nodes.node_id)
+        self.clients = RedisClients(link, self.nodes.node_id, 60.0)
         self.cleared: list[str] = []
         self.rooms: set[str] = set()  # dead nodes that have left something of another kind
         self.reaper = Reaper(

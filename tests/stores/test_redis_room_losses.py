@@ -9,14 +9,14 @@ from typing import TypeVar
 
 import pytest
 
-from tests.contracts.room_samples import Process, RoomClock, origin
+from tests.contracts.room_samples import Process, RoomClock, key, origin, seat
 from tests.support.redis import RedisProcess, redis_is_installed, running_redis
 from tests.support.redis_rooms import Fleet, redis_rooms
 from tests.support.seats import Seat, make_client, rooms_over
 from tests.support.waiting import eventually
 from wsserver.core.rooms import Origin, Position, Room, RoomBounds, Rooms
 from wsserver.core.rooms.changes import Broken, Left, Logged, Withdrawn
-from wsserver.core.rooms.presence import LEASE
+from wsserver.core.rooms.presence import LEASE, Lapsed
 from wsserver.stores.redis.rooms.keys import room_keys
 from wsserver_protocol import events
 from wsserver_protocol.errors import ErrorCode, WireError
@@ -120,9 +120,9 @@ async def test_who_asks_while_the_room_is_entered_anew_is_answered(
     assert seen == ["q1", "q2"]
     assert ada_seat.events[told[0] :] == []
     gate.set()
-    for seat, before in zip((ada_seat, bob_seat), told, strict=True):
-        await eventually(lambda s=seat: _of(s, events.RoomJoined) != [])  # type: ignore[misc]  # bound early
-        kinds = {type(event) for event in seat.events[before:]}
+    for given, before in zip((ada_seat, bob_seat), told, strict=True):
+        await eventually(lambda g=given: _of(g, events.RoomJoined) != [])  # type: ignore[misc]  # bound early
+        kinds = {type(event) for event in given.events[before:]}
         assert kinds <= {events.RoomJoined, events.RoomPresence}
 
 
@@ -186,6 +186,31 @@ async def test_who_leaves_while_redis_is_away_has_left(fleet: Fleet, redis: Redi
     await rooms.sweep()
     await eventually(lambda: [c.user_id for c in other.heard(Left)] == ["ada"])
     assert [member.user_id for member in (await other.join("cyd")).members] == ["cyd", "bob"]
+
+
+async def test_a_seat_that_redis_remembers_again_is_taken_away(
+    fleet: Fleet, redis: RedisProcess
+) -> None:
+    """It was given up, and Redis has lost that: its process knows nothing of it, and looks when
+    Redis is back."""
+    one = process(fleet)
+    await one.join("ada")
+    forgotten = fleet.broker()
+    forgotten.node = one.broker.node  # type: ignore[attr-defined]  # Redis' broker
+    await forgotten.join("r", seat("bob"))
+    await one.presence.renew()
+    assert await one.presence.lapsed() == []
+    redis.kill()
+    redis.start()
+    ghosts: list[Lapsed] = []
+    async with asyncio.timeout(10):
+        while not ghosts:
+            ghosts = await _when_back(one.presence.lapsed)
+    (ghost,) = ghosts
+    assert ghost == Lapsed("r", key("bob"), "bob-1")
+    await one.broker.leave(*ghost, "timeout")
+    assert [left.user_id for left in one.heard(Left)] == ["bob"]
+    assert await one.presence.lapsed() == []
 
 
 async def test_a_dead_process_leaves_no_ask_open(redis: RedisProcess) -> None:

@@ -92,3 +92,20 @@ async def test_a_turn_takes_its_place_behind_those_that_have_theirs(
         await ended
     finally:
         await other_link.close()
+
+
+async def test_who_was_believed_dead_takes_his_place_again(link: RedisLink) -> None:
+    """A turn that was taken out of the line waits for those who stand there by then, and not for
+    all who come after them."""
+    session = f"ada\0s{next(SESSIONS)}"
+    order = RedisTurnOrder(link, nobody)
+    await order.arrive(session, "str_slow")
+    await link.command("HSET", _keys(session)[1], "str_slow", 1)  # not heard of
+    await order.arrive(session, "str_1")
+    await order.wait(session, "str_1")
+    waiting = asyncio.create_task(order.wait(session, "str_slow"))
+    assert not (await asyncio.wait({waiting}, timeout=0.3))[0]
+    await order.arrive(session, "str_2")
+    order.leave(session, "str_1")
+    await waiting
+    assert await link.command("LRANGE", _keys(session)[0], 0, -1) == [b"str_slow", b"str_2"]

@@ -25,6 +25,8 @@ class RedisGate:
         self._shuts_at: bytes | None = None
         self._ways: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._serving = 0
+        self._idle = asyncio.Event()
         self._opened = asyncio.Event()
         self.url = ""
         self.shut = asyncio.Event()
@@ -32,6 +34,11 @@ class RedisGate:
     def shut_at(self, step: str) -> None:
         """Shut as soon as the process asks for a step: ``area/name`` of the scripts."""
         self._shuts_at = script(step).digest.encode()
+
+    def shut_now(self) -> None:
+        """Shut, whatever the process asks for."""
+        self._opened.clear()
+        self.shut.set()
 
     def go_on(self) -> None:
         """Let through what was held back, and what comes from now on."""
@@ -47,6 +54,22 @@ class RedisGate:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of the process."""
+        self._serving += 1
+        self._idle.clear()
+        try:
+            await self._serve(reader, writer)
+        finally:
+            self._serving -= 1
+            if not self._serving:
+                self._idle.set()
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        self.open()
+        if self._serving:
+            await self._idle.wait()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         redis_reader, redis_writer = await asyncio.open_unix_connection(self._path)
         self._ways |= {writer, redis_writer}
         back = asyncio.create_task(self._carry(redis_reader, writer, is_asked=False))
@@ -67,11 +90,10 @@ class RedisGate:
         with suppress(ConnectionError):
             while data := await reader.read(CHUNK):
                 if is_asked and self._shuts_at is not None and self._shuts_at in last + data:
-                    self._opened.clear()
-                    self.shut.set()
+                    self.shut_now()
                 last = data[-len(self._shuts_at or b"") :]
                 if self.shut.is_set():
-                    await self._opened.wait()
+                    await self._opened.wait()  # bells, too
                 writer.write(data)
                 await writer.drain()
 
@@ -86,4 +108,4 @@ async def redis_gate(redis: RedisProcess) -> AsyncIterator[RedisGate]:
         yield gate
     finally:
         server.close()
-        gate.open()
+        await gate.close()

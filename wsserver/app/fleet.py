@@ -56,7 +56,7 @@ class FleetGateway:
         self._fleet = RedisFleet(link, self._calls, None if worker is None else worker.picture)
         self._models = FleetModels(self._fleet)
         self._ledger = RedisLedger(link, node)
-        self._shared_clients = RedisClients(link, node)
+        self._shared_clients = RedisClients(link, node, config.resume.window_seconds)
         self._order = RedisTurnOrder(link, commons.streams.living)
         self._repeats = RedisIdempotency(link, config.idempotency.retention_seconds)
         self._answers = SharedAnswers(
@@ -82,8 +82,6 @@ class FleetGateway:
         self._models.end_waiting = self._answers.end_waiting
         self._clients: FleetClients | None = None
         self._reaper: Reaper | None = None
-        self._refreshing: asyncio.Task[None] | None = None
-        commons.nodes.on_lapsed = self._lapsed
         self._leave_inbox: Callable[[], None] = lambda: None
 
     async def start(self) -> Backend:
@@ -117,7 +115,7 @@ class FleetGateway:
             elsewhere=SharedTurns(self._answers, self._order),
             tasks=(
                 *(commons.nodes.keep, commons.queue.keep, commons.mourner.run),
-                *(self._shared_clients.keep, self._order.keep, self._reap, self._answers.reap),
+                *(self._keep_clients, self._order.keep, self._reap, self._answers.reap),
                 *(() if worker is None else worker.tasks),
             ),
         )
@@ -136,8 +134,7 @@ class FleetGateway:
             on_moved=on_moved,
             tell=self._tell,
         )
-
-        self._commons.nodes.on_lapsed = clients.lapsed
+        self._commons.nodes.on_lapsed = clients.doubt
 
         async def clear(state: ClientState) -> None:
             client = state.revive()
@@ -156,20 +153,9 @@ class FleetGateway:
         )
         return clients
 
-    def _lapsed(self) -> None:
-        """This node was believed dead for a while: say whom it has."""
-        self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
-
-    async def _refresh(self) -> None:
-        while True:
-            try:
-                lost = await self._shared_clients.refresh()
-                break
-            except StoreUnavailable:
-                await asyncio.sleep(RETRY_EVERY)
-        for client_id in lost:
-            if self._clients is not None:
-                self._clients.moved(client_id)
+    async def _keep_clients(self) -> None:
+        assert self._clients is not None  # made before any task runs
+        await self._clients.keep()
 
     async def _reap(self) -> None:
         assert self._reaper is not None  # made with the clients, before any task runs
@@ -185,17 +171,20 @@ class FleetGateway:
         if await streams.living([stream_id]):
             await end_unclaimed(stream_id, died, streams=streams, store=store, endings=endings)
 
-    async def _tell(self, node: str, client_id: str) -> None:
+    async def _tell(self, node: str, client_id: str, takes: int) -> None:
         """Tell another node that a client of its is here now; it finds out by itself, too."""
         with suppress(StoreUnavailable):
-            await self._commons.nodes.send(node, client_id.encode())
+            await self._commons.nodes.send(node, f"{client_id} {takes}".encode())
 
     def _told(self, message: bytes) -> None:
         if self._clients is not None:
-            self._clients.moved(message.decode())
+            client_id, _, takes = message.decode().partition(" ")
+            self._clients.moved(client_id, int(takes))
 
     def _doubted(self) -> None:
-        """Messages may have been lost: `RedisClients.keep` finds out who has moved."""
+        """Messages may have been lost, or all that this Redis knew in its last second."""
+        if self._clients is not None:
+            self._clients.doubt()
 
     def _stop_here(self, stream_id: str, ending: Ending) -> bool:
         return self._worker is not None and self._worker.stop(stream_id, ending)
@@ -219,8 +208,6 @@ class FleetGateway:
             await self._worker.close()
         if self._clients is not None:
             await self._clients.closed()
-        if self._refreshing is not None:
-            self._refreshing.cancel()
         self._leave_inbox()
         await self._models.close()
         await self._fleet.close()

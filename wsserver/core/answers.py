@@ -67,6 +67,14 @@ class Answers(ABC):
         """
         return offset
 
+    async def look_again(self, answer: Answer) -> None:
+        """Make certain that an answer without an end has none, wherever it is made.
+
+        Raises:
+            WireError: ``store_unavailable`` if that can't be told now.
+        """
+        return
+
     def submit(
         self,
         ask: Ask,

@@ -74,8 +74,10 @@ class Client:
         self.identity = Identity.anonymous(self.client_id, address)
         self.name: str | None = None
         self.tokens: list[str] = []  # digests of the good ones: the one in use, its successors
+        self.takes = 0  # how often it has come back, where that is known to other processes, too
         self.connection: Attached | None = None
         self.room_ids: list[str] = []  # in the order joined
+        self.joining: str | None = None  # the room that it is entering
         self.lane = Lane()  # its work on rooms
         self.session_ids: list[str] = []  # in the order of their last use here
         self.answers: dict[str, Answer] = {}  # what it asked for and has not ended, by streamId
@@ -203,6 +205,17 @@ class Clients:
     def touched(self, client: Client) -> None:
         """Something of the client may have changed. Here there is nobody to be told."""
 
+    async def known(self, client: Client, *, waits: bool = True) -> None:
+        """Wait until whoever may take a client up knows it as it stands now.
+
+        Args:
+            client: The client.
+            waits: Also for a store that was away a moment ago.
+
+        Raises:
+            WireError: ``store_unavailable`` if that can't be had soon.
+        """
+
     async def recall(self, token: str) -> Client | None:
         """The client of a token, wherever it was: found by the token here from now on.
 
@@ -214,6 +227,12 @@ class Clients:
     def detach(self, client: Client) -> None:
         """The connection is gone: keep the client's place for the window."""
         client.connection = None
+        self.await_return(client)
+
+    def await_return(self, client: Client) -> None:
+        """Begin a client's window, from now on."""
+        if client.window is not None:
+            client.window.cancel()
         loop = asyncio.get_running_loop()
         client.window = loop.call_later(self._window, self.forget, client)
 

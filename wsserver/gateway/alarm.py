@@ -14,13 +14,17 @@ AT_ONCE = 64
 """Alarms that ring in one turn of the loop: between two turns frames are read, however many
 streams have the same beat."""
 
-SOON, NEVER = 0, -1
-"""Milliseconds that are none: of what is due already, and of what is not to ring."""
+NEVER = -1
+"""The millisecond of what is not set."""
 
 
 class Clock:
-    """Rings the alarms of one loop. What one of them raises is told to the loop, and the others
-    ring all the same."""
+    """Rings the alarms of one loop, those that were due first first.
+
+    What is due at once stands among them by the time at which that was said: else connections that
+    always have something to send would keep those waiting who have a beat. What one alarm raises is
+    told to the loop, and the others ring all the same.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -28,32 +32,38 @@ class Clock:
         self._order: list[int] = []  # of these, as a heap
         self._timer: asyncio.Handle | None = None  # for the first one
 
-    def add(self, alarm: Alarm, when: float) -> int:
-        """Have an alarm ring at ``when`` (loop time), or soon; returns the millisecond of that."""
+    def add(self, alarm: Alarm, when: float) -> tuple[int, bool]:
+        """Have an alarm ring at ``when`` (loop time), or in the next turn of the loop.
+
+        Returns:
+            The millisecond of that, and whether it is later than now.
+        """
         now = self._loop.time()
-        if when <= now:
-            at = SOON
-        else:
+        at, is_later = int(now * 1000), when > now
+        if is_later:
             # What is less than a microsecond off is meant: few milliseconds are whole as floats.
-            at = max(int(when * 1000 + 0.999), int(now * 1000) + 1)
+            at = max(int(when * 1000 + 0.999), at + 1)
+        self._add(alarm, at)
+        return at, is_later
+
+    def _add(self, alarm: Alarm, at: int) -> None:
         alarms = self._alarms.get(at)
         if alarms is not None:
             alarms.append(alarm)
-            return at
+            return
         self._alarms[at] = [alarm]
         heappush(self._order, at)
         if self._order[0] == at:
             self._arm()
-        return at
 
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        first = self._order[0]
-        if first == SOON:
+        when = self._order[0] / 1000
+        if when <= self._loop.time():
             self._timer = self._loop.call_soon(self._ring)
         else:
-            self._timer = self._loop.call_at(first / 1000, self._ring)
+            self._timer = self._loop.call_at(when, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
@@ -88,29 +98,31 @@ class Alarm:
     """Runs a callback once, at the earliest of the times that it was set to.
 
     Attributes:
-        at: The millisecond in which it rings; `SOON`, or `NEVER` while it is not set.
+        is_later: Whether it is set, and was not due by then.
     """
 
-    __slots__ = ("_callback", "_clock", "_when", "at")
+    __slots__ = ("_at", "_callback", "_clock", "_when", "is_later")
 
     def __init__(self, clock: Clock, callback: Callable[[], None]) -> None:
         self._clock = clock
         self._callback = callback
-        self.at = NEVER
+        self._at = NEVER  # the millisecond in which it rings
         self._when = 0.0
+        self.is_later = False
 
     def set(self, when: float) -> None:
         """Have the callback run at ``when`` (loop time; in the past: soon), or earlier."""
-        if self.at == NEVER or when < self._when:
+        if self._at == NEVER or (self.is_later and when < self._when):
             self._when = when
-            self.at = self._clock.add(self, when)
+            self._at, self.is_later = self._clock.add(self, when)
 
     def cancel(self) -> None:
         """Run it no more, until it is set again."""
-        self.at = NEVER
+        self._at = NEVER
+        self.is_later = False
 
     def ring(self, at: int) -> None:
         """Run the callback, unless it was moved or cancelled since it was set to ``at``."""
-        if self.at == at:
-            self.at = NEVER
+        if self._at == at:
+            self.cancel()
             self._callback()

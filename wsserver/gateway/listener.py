@@ -177,8 +177,8 @@ class Listener:
         socket.next_ping = socket.loop.time() + policy.ping_interval
         self.sockets.add(socket)
         services.telemetry.connection_opened()
-        greet(connection)
         try:
+            await greet(connection)
             while True:
                 # Bytes for text too: what is not UTF-8 is then ours to answer, not a close.
                 self._dispatcher.receive(connection, await socket.recv(decode=False))

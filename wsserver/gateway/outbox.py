@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from wsserver.gateway.alarm import SOON, Alarm, Clock
+from wsserver.gateway.alarm import Alarm, Clock
 from wsserver.gateway.framing import Shared
 
 MAX_CONTROL_FRAMES = 256
@@ -149,7 +149,7 @@ class Outbox:
             self._ready[view] = None
             if self._link.is_writable:
                 self._alarm.set(view.due or 0.0)
-        elif self._alarm.at > SOON and (due := view.due) is not None:
+        elif self._alarm.is_later and (due := view.due) is not None:
             self._alarm.set(due)
 
     def drop(self, view: View) -> None:

@@ -243,6 +243,10 @@ export class Client extends Calls {
       if (current()) this.#becomeReady(connected, resumed);
     } catch (error) {
       if (!current() || error instanceof ConnectionLostError) return;
+      if (error instanceof ServerError && error.retryable) {
+        this.#connection.comeBack(error.message);
+        return;
+      }
       this.#refused = error instanceof ServerError ? error : null;
       this.#connection.close(4501, error instanceof Error ? error.message : String(error));
     }
@@ -276,8 +280,9 @@ export class Client extends Calls {
       await this.#askNow({ type: "resume", resumeToken, streams, rooms }, "resumed");
       return true;
     } catch (error) {
-      if (error instanceof ServerError) return false;
-      // No answer may mean that it was taken: keep the token for the next try.
+      if (error instanceof ServerError && !error.retryable) return false;
+      // No answer may mean that it was taken, and a store that is away for a moment that the old
+      // one is still good: keep the token for the next try.
       this.#resumeToken = resumeToken;
       throw error;
     }

@@ -46,6 +46,7 @@ export interface ConnectionEvents {
 }
 
 const OPEN = 1;
+const TRY_AGAIN_LATER = 1013;
 const SUBPROTOCOL = "wsserver.v1.json";
 /** After a wake-up a living server answers within this many milliseconds. */
 const PROBE_TIMEOUT = 5_000;
@@ -139,6 +140,14 @@ export class Connection {
     if (this.#status.state === "closed") return;
     this.#finish(code, reason);
     this.#events.down(code, true);
+  }
+
+  /** The server can't take us up just now: tries again, as after a loss. */
+  comeBack(reason: string): void {
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#detach(socket);
+    this.#down(socket, TRY_AGAIN_LATER, reason);
   }
 
   #wake(): void {

@@ -271,6 +271,39 @@ describe("connection", () => {
     expect(TestSocket.last.asked("authenticate")["token"]).toBe("proof-2");
   });
 
+  it("comes back with the same token where the store is away for a moment", async () => {
+    const away = { code: "store_unavailable", error: "away", retryable: true, retryAfter: 2000 };
+    const socket = await openReady({ credentials: { userId: "ada" } });
+    socket.say({ type: "authenticated", requestId: socket.asked("authenticate").requestId, userId: "ada" });
+    await settle();
+    socket.drop();
+    await vi.advanceTimersByTimeAsync(500);
+    const unnamed = TestSocket.last;
+    unnamed.greet({ resumeToken: "t2" });
+    await settle();
+    unnamed.say({ type: "error", requestId: unnamed.asked("authenticate").requestId, ...away });
+    await settle();
+    expect(client.status.state).toBe("waiting");
+    await vi.advanceTimersByTimeAsync(1000);
+    const unknown = TestSocket.last;
+    unknown.greet({ resumeToken: "t3" });
+    await settle();
+    unknown.say({ type: "authenticated", requestId: unknown.asked("authenticate").requestId, userId: "ada" });
+    await settle();
+    const first = unknown.asked("resume");
+    unknown.say({ type: "error", requestId: first.requestId, ...away });
+    await settle();
+    expect(client.status.state).toBe("waiting");
+    await vi.advanceTimersByTimeAsync(2000);
+    const again = TestSocket.last;
+    again.greet({ resumeToken: "t4" });
+    await settle();
+    again.say({ type: "authenticated", requestId: again.asked("authenticate").requestId, userId: "ada" });
+    await settle();
+    expect(again.asked("resume").resumeToken).toBe(first.resumeToken);
+    expect(client.refused).toBeNull();
+  });
+
   it("stops with the reason when a key is needed and there is none, or it is refused", async () => {
     const socket = open();
     socket.greet({ authRequired: true });

@@ -200,9 +200,14 @@ class Rooms:
     async def lapse(self, seat: Lapsed) -> None:
         """Take a seat away that a process left behind.
 
+        Not one of somebody who sits here, and has to enter anew.
+
         Raises:
             WireError: ``store_unavailable``.
         """
+        room = self._rooms.get(seat.room_id)
+        if room is not None and seat.client_id in room.clients:
+            return
         await self.give_up(*seat, "timeout")
 
     async def sweep(self) -> None:

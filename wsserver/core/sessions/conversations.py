@@ -87,6 +87,7 @@ class Conversations:
         if self._elsewhere is None:
             answer.closing.append(partial(self._close, turn))
         else:
+            answer.record.saved = False  # until who makes it, and keeps it, says that it is
             answer.on_end.append(lambda ended: _kept_elsewhere(turn, ended))
             answer.on_dropped.append(turn.ended.set)
         task = asyncio.get_running_loop().create_task(self._lead(turn))
@@ -162,13 +163,10 @@ class Conversations:
 
     def _fail(self, turn: Turn, error: WireError) -> None:
         """Refuse a turn; one whose start was told ends, and its repeats are told that end."""
-        answer = turn.answer
-        if answer.record.cancel is not None and not turn.is_stored:
-            answer.record.saved = False  # it was stopped before, and ends by that
-        if answer.is_held:
-            self._answers.refuse(answer, error)
+        if turn.answer.is_held:
+            self._answers.refuse(turn.answer, error)
         else:
-            self._answers.end_early(answer, Ending.failed(error))
+            self._answers.end_early(turn.answer, Ending.failed(error))
 
     async def _lead_elsewhere(self, turn: Turn, elsewhere: Elsewhere) -> None:
         """The same way where other processes serve the session, too, and a worker keeps it."""

@@ -31,6 +31,9 @@ from wsserver_protocol.lifecycle import StopReason, StreamState
 
 log = logging.getLogger(__name__)
 
+ASK_AGAIN_AFTER = 5.0
+"""Seconds that an answer has to end in, once asked to."""
+
 
 class SharedAnswers(LedAnswers):
     """The answers that this gateway knows of.
@@ -119,6 +122,16 @@ class SharedAnswers(LedAnswers):
         except KeyError:  # its mirror has gone since it was found
             return min(offset, len(answer.record.transcript))
 
+    async def look_again(self, answer: Answer) -> None:
+        """As `Answers.look_again`: its end may have been told elsewhere, and not here yet."""
+        looked = self.place(answer, len(answer.record.transcript) + 1)
+        try:
+            _, living = await asyncio.gather(looked, self._streams.living([answer.stream_id]))
+        except StoreUnavailable:
+            raise store_away() from None
+        if not living and not answer.record.is_ended:
+            raise store_away()
+
     def followed(self, answer: Answer) -> None:
         record = answer.record
         is_first = len(record.watchers) <= 1 and not record.is_ended
@@ -204,9 +217,17 @@ class SharedAnswers(LedAnswers):
                     # its claim refused, and ends it instead.
                     await self._end_here(stream_id, None)
                     self._queue.settled(stream_id)
+                loop = asyncio.get_running_loop()
+                loop.call_later(ASK_AGAIN_AFTER, self._ask_again, record, ending)
                 return
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_EVERY)
+
+    def _ask_again(self, record: StreamRecord, ending: Ending) -> None:
+        """The store may have lost what it was asked: its writer goes on then, and nobody else asks
+        again, since all who look at the answer here know that it is asked to end."""
+        if not record.is_ended and self._streams.get(record.stream_id) is record:
+            self._spawn(self._ask_for_end(record, ending))
 
     async def _end_lost(self, record: StreamRecord, *, only_if_gone: bool = False) -> None:
         ending = record.cancel or Ending.error(

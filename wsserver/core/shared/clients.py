@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -21,19 +23,23 @@ class ClientState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     sessions: tuple[str, ...] = ()
     streams: tuple[str, ...] = ()  # what it asked for and has not ended
     batches: tuple[str, ...] = ()
+    takes: int = 0  # how often it was taken: what is said of an earlier time does not count
 
     @classmethod
     def of(cls, client: Client) -> ClientState:
-        """A client of this process as it stands."""
+        """A client of this process as it stands. A room that it enters counts: whoever takes the
+        client up enters it, and nobody was told of it before that is known."""
+        joining = () if client.joining in (None, *client.room_ids) else (client.joining,)
         return cls(
             client_id=client.client_id,
             identity=client.identity,
             tokens=tuple(client.tokens),
             name=client.name,
-            rooms=tuple(client.room_ids),
+            rooms=(*client.room_ids, *joining),
             sessions=tuple(client.session_ids),
             streams=tuple(client.answers),
             batches=tuple(client.batches),
+            takes=client.takes,
         )
 
     def revive(self) -> Client:
@@ -45,6 +51,7 @@ class ClientState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         client.name = self.name
         client.room_ids = list(self.rooms)
         client.session_ids = list(self.sessions)
+        client.takes = self.takes
         return client
 
 
@@ -56,17 +63,28 @@ class Taken(NamedTuple):
     former: str | None  # the node where it was connected; None if it was away
 
 
+class Standing(IntEnum):
+    """How a client stands that a node has, or has had."""
+
+    TAKEN = 0  # another node has it
+    OURS = 1
+    STALE = 2  # it is the node's, and the store does not know its newest state
+    GIVEN_UP = -1  # the node was believed dead for so long that the client counts as gone
+
+
 class SharedClients(Protocol):
     """The places of clients over the whole fleet. Each client is on one node at a time.
 
-    All methods may raise `StoreUnavailable`.
+    Each time that a client comes back it is *taken*, and these times are counted. A step that a
+    node asks for names the one that it knows of, and does nothing if there was another since, also
+    where the step comes late. All methods may raise `StoreUnavailable`.
     """
 
-    async def save(self, state: ClientState, *, is_connected: bool) -> bool:
+    async def save(self, state: ClientState, *, is_connected: bool) -> Standing:
         """Write down how a client of this node stands.
 
         Returns:
-            False if it is this node's no more: another has taken it, or given it up for dead.
+            ``OURS``, or why it was not written: ``TAKEN``, ``GIVEN_UP``.
         """
         ...
 
@@ -74,18 +92,20 @@ class SharedClients(Protocol):
         """Use a resume token: the client is this node's from now on.
 
         The rule of tokens is that of `core.clients`. None if the token is not good, or the
-        client's window is over.
+        client's window is over. Should the store be away, and the client be this node's all the
+        same, its window begins.
         """
         ...
 
-    async def away(self, client_id: str, window: float) -> None:
-        """The client's connection is gone; its place is kept for ``window`` seconds.
-
-        Nothing happens if another node has taken it.
-        """
+    async def away(self, client_id: str, takes: int, window: float) -> None:
+        """The client's connection is gone; its place is kept for ``window`` seconds."""
         ...
 
-    async def gone(self, client_id: str) -> ClientState | None:
+    async def left(self, client_id: str, takes: int) -> None:
+        """Another node has a client that was this one's."""
+        ...
+
+    async def gone(self, client_id: str, takes: int) -> ClientState | None:
         """The client's window is over: nobody takes it any more. None: another node has it.
 
         What it leaves is for the caller to clear, who then calls `forget`. If he dies before, it
@@ -97,13 +117,9 @@ class SharedClients(Protocol):
         """Keep nothing of a client that is gone, or that was never more than a handshake."""
         ...
 
-    async def refresh(self) -> list[str]:
-        """Say of all clients that are connected here that they are: also after this node was
-        believed dead.
-
-        Returns:
-            Those that are this node's no more: as for `save`.
-        """
+    async def refresh(self, states: Sequence[ClientState]) -> list[Standing]:
+        """Say of clients that they are connected here: also after this node was believed dead, and
+        to a store that has lost something. ``states``: as they were saved last."""
         ...
 
     async def orphans(self, node_id: str, window: float) -> tuple[list[ClientState], int]:

@@ -109,6 +109,8 @@ class EnteringAnswers(Answers):
         led.is_admitted = False
         for hook in answer.on_dropped:  # its turn is over: that of the other one waits for it
             hook()
+        for close in answer.closing:  # and its ask in a room is open no more
+            await close(record, Ending.failed(store_away()))
         await self._admission.leave(answer)
         while record.cancel is None:
             earlier = await self._admission.overtaken(answer, led.claim)

@@ -94,9 +94,12 @@ class LedAnswers(EnteringAnswers):
         prior: str = "",
     ) -> None:
         led = self._led.get(answer.stream_id)
-        if led is None or answer.record.cancel is not None:
+        if led is None:
             return
         record = answer.record
+        if record.cancel is not None:
+            led.step()  # its leader ends it
+            return
         chosen(self._models, record, None)
         led.job = make_job(record, answer.ask, messages, raw, prior)
         led.step()

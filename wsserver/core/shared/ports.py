@@ -74,6 +74,9 @@ class SharedStreams(Protocol):
     async def is_known(self, stream_id: str) -> bool:
         """Whether the log has an answer, ended or not."""
 
+    async def living(self, stream_ids: list[str]) -> set[str]:
+        """Which of these answers have not ended."""
+
     async def cancel(self, stream_id: str, ending: Ending) -> Cancelled:
         """Ask for an end, durably; the first one asked of a living answer counts."""
 

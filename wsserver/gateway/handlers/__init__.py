@@ -7,6 +7,7 @@ from wsserver.gateway.handlers import (
     continuation,
     generation,
     models,
+    resuming,
     room_running,
     room_streams,
     rooms,
@@ -16,7 +17,7 @@ from wsserver.gateway.handlers import (
 
 HANDLERS: dict[str, Handler] = {
     "authenticate": connection.authenticate,
-    "resume": connection.resume,
+    "resume": resuming.resume,
     "ping": connection.ping,
     "get_status": connection.get_status,
     "generate": generation.generate,

@@ -1,38 +1,37 @@
-"""`authenticate`, `resume`, `ping`, `get_status`: the connection itself."""
+"""`authenticate`, `ping`, `get_status`: the connection itself."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 
-from wsserver.core.ask import Answer
 from wsserver.core.clients import Client
 from wsserver.core.identity import Identity
-from wsserver.core.rooms import Joined, shown
 from wsserver.core.wallclock import wall_iso, wall_ms
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
-from wsserver.gateway.handlers.rooms import in_lane, position, reply_of
-from wsserver.gateway.handlers.streams import may_watch
 from wsserver.gateway.services import Services
 from wsserver_protocol import events, requests
-from wsserver_protocol.errors import CloseCode, ErrorCode, FieldError, WireError
-from wsserver_protocol.lifecycle import StreamState
+from wsserver_protocol.errors import ErrorCode, FieldError, WireError
 
 PROTOCOL_VERSION = 1
 
-LOOK_UP_WITHIN, MAX_LOOKED_UP = 1.0, 20
-"""Seconds, and streams, for saying at a resume where the text of streams is kept that are gone."""
 
+async def greet(connection: Connection) -> None:
+    """Send `connected`, the first frame of every connection, once its token is good anywhere.
 
-def greet(connection: Connection) -> None:
-    """Send `connected`, the first frame of every connection."""
+    Without the store that all servers share it is sent all the same: a client that has to wait for
+    a server learns nothing. Its token is then good here, and elsewhere when the store is back.
+    """
     services, client = connection.services, connection.client
+    token = services.clients.issue_token(client)
+    with contextlib.suppress(WireError):
+        await services.clients.known(client, waits=False)
     connection.send(
         events.Connected(
             client_id=client.client_id,
-            resume_token=services.clients.issue_token(client),
+            resume_token=token,
             protocol_version=PROTOCOL_VERSION,
             server_time=wall_iso(),
             auth_required=False,
@@ -56,16 +55,42 @@ def ping(call: Call) -> Reply:
     return events.Pong(request_id=call.request_id, timestamp=wall_ms())
 
 
-def authenticate(call: Call) -> Reply:
+def authenticate(call: Call) -> Reply | Coroutine[None, None, Reply]:
     """Take a name: with authentication off, the userId that is given is who someone is."""
     request: requests.Authenticate = call.request
     connection = call.connection
     client, services = connection.client, connection.services
-    if request.name is not None:
-        client.name = request.name
+    before = client.identity, client.name
     if request.user_id is not None:
         _rename(connection, Identity.named(request.user_id, request.name, connection.address))
-    identity = client.identity
+    if request.name is not None:
+        client.name = request.name
+    if services.clients.is_shared and before != (client.identity, client.name):
+        return _authenticate_for_all(call, client, before)
+    return _authenticated(call, client.identity)
+
+
+async def _authenticate_for_all(
+    call: Call, client: Client, before: tuple[Identity, str | None]
+) -> Reply:
+    """Acknowledge a name that is known to all who may take the client up. What is sent behind it
+    counts on it at once; if it can't be had, the client is who it was before.
+
+    Raises:
+        WireError: ``store_unavailable``.
+    """
+    now = client.identity, client.name
+    try:
+        await call.connection.services.clients.known(client)
+    except WireError:
+        if (client.identity, client.name) == now and not client.room_ids and client.lane.is_idle:
+            client.identity, client.name = before
+        raise
+    return _authenticated(call, now[0])
+
+
+def _authenticated(call: Call, identity: Identity) -> Reply:
+    services, client = call.connection.services, call.connection.client
     return events.Authenticated(
         request_id=call.request_id,
         user_id=identity.user_id,
@@ -113,185 +138,6 @@ def _sessions_of(client: Client) -> tuple[str, ...]:
     """Sessions that a client has opened or read, and those it is being answered in."""
     asked = [answer.place.session_id for answer in client.answers.values() if answer.place]
     return tuple(dict.fromkeys([*client.session_ids, *asked]))
-
-
-def resume(call: Call) -> Reply | Coroutine[None, None, Reply]:
-    """Take a client's place up again: its id, rooms and streams, to the byte."""
-    request: requests.Resume = call.request
-    services = call.connection.services
-    if services.clients.is_shared:
-        return in_lane(call.connection.client, lambda: _resume_from_anywhere(call))
-    unknown = [
-        stream_id
-        for stream_id in request.streams or ()
-        if services.answers.retained(stream_id) is None
-    ]
-    client = services.clients.find(request.resume_token)
-    if client is None:
-        return _resume(call, {}, {})
-    if unknown or client.room_ids or not client.lane.is_idle:
-        newcomer = call.connection.client
-        resumed = client.lane.begin(lambda: _resume_knowing(call, client, unknown))
-        if newcomer is not client:  # what was sent behind the resume counts on it
-            newcomer.lane.begin(lambda: asyncio.wait({resumed}))
-        return reply_of(resumed)
-    return _resume(call, {}, {})
-
-
-async def _resume_from_anywhere(call: Call) -> Reply:
-    """Resume a client that may have been another process's, with all that it had there."""
-    request: requests.Resume = call.request
-    services = call.connection.services
-    client = await services.clients.recall(request.resume_token)
-    if client is None:
-        return _resume(call, {}, {})
-    gone: list[str] = []
-    asked = request.streams or {}
-    for stream_id in dict.fromkeys((*asked, *client.stream_ids)):
-        answer = await services.answers.find(stream_id)
-        if answer is None:
-            gone.append(stream_id)
-        elif stream_id in client.stream_ids and not answer.record.is_ended:
-            client.begin(answer)
-    for stream_id, offset in asked.items():
-        answer = services.answers.retained(stream_id)
-        if answer is not None and offset > len(answer.record.transcript):
-            await services.answers.place(answer, offset)  # it may have more than is known here
-    client.stream_ids = ()
-    if client is call.connection.client:  # this is its lane already
-        return await _resume_knowing(call, client, gone)
-    return await in_lane(client, lambda: _resume_knowing(call, client, gone))
-
-
-async def _resume_knowing(call: Call, client: Client, gone: list[str]) -> Reply:
-    """Resume, having looked first where the text of gone streams is kept, and at the rooms."""
-    services = call.connection.services
-    kept: dict[str, tuple[str, str]] = {}
-    with contextlib.suppress(TimeoutError):  # to be back soon matters more than to know all
-        async with asyncio.timeout(LOOK_UP_WITHIN):
-            for stream_id in gone[:MAX_LOOKED_UP]:
-                found = await services.sessions.library.find_stream(client.identity.key, stream_id)
-                if found is not None:
-                    kept[stream_id] = found
-    positions = {
-        room_id: position(last_seq) for room_id, last_seq in (call.request.rooms or {}).items()
-    }
-    return _resume(call, kept, await services.rooms.look_again(client, positions))
-
-
-def _resume(call: Call, kept: Mapping[str, tuple[str, str]], seen: Mapping[str, Joined]) -> Reply:
-    request: requests.Resume = call.request
-    connection = call.connection
-    services = connection.services
-    client = services.clients.find(request.resume_token)
-    if client is None:
-        services.telemetry.resume_answered("expired")
-        raise WireError(
-            ErrorCode.RESUME_EXPIRED,
-            "This token is unknown, used up, or its window is over; go on as a new client.",
-        )
-    token = services.clients.redeem(request.resume_token)
-    _take_place(connection, client)
-    services.telemetry.resume_answered("resumed")
-    connection.send(_resumed(call, client, token, kept, seen))
-    for stream_id, offset in (request.streams or {}).items():
-        answer = services.answers.retained(stream_id)
-        if answer is not None and may_watch(connection, answer):
-            have = len(answer.record.transcript)
-            if services.clients.is_shared and offset > have:
-                connection.watch(answer, from_offset=have, has=offset)
-            else:
-                connection.watch(answer, from_offset=offset)
-    for answer in list(client.answers.values()):
-        if not answer.is_stream and answer.request_id is not None:
-            connection.await_generation(answer, request_id=answer.request_id)
-    for room_id in client.room_ids:
-        room = services.rooms.get(room_id)
-        if room is not None:
-            services.rooms.follow(client, room)
-    return None
-
-
-def _take_place(connection: Connection, client: Client) -> None:
-    """Put the client that resumes on this connection, in place of the one it began with."""
-    services = connection.services
-    newcomer = connection.client
-    if client is newcomer:
-        return
-    older = services.clients.attach(client, connection)
-    connection.client = client
-    for answer in list(newcomer.answers.values()):  # asked before the resume, on this connection
-        del newcomer.answers[answer.stream_id]
-        client.begin(answer)
-    for batch in list(newcomer.batches.values()):
-        del newcomer.batches[batch.batch_id]
-        services.clients.begin_batch(client, batch)
-    newcomer.connection = None
-    services.clients.forget(newcomer)
-    if older is not None:
-        older.close(CloseCode.RESUMED_ELSEWHERE, "resumed on another connection")
-
-
-def _resumed(
-    call: Call,
-    client: Client,
-    token: str,
-    kept: Mapping[str, tuple[str, str]],
-    seen: Mapping[str, Joined],
-) -> events.Resumed:
-    request: requests.Resume = call.request
-    connection = call.connection
-    services = connection.services
-    asked = request.streams or {}
-    streams = [
-        _stream_status(connection, stream_id, services.answers.retained(stream_id), kept)
-        for stream_id in asked
-    ]
-    streams += [
-        _stream_status(connection, answer.stream_id, answer, kept)
-        for answer in client.answers.values()
-        if answer.is_stream and answer.stream_id not in asked
-    ]
-    rooms = [
-        shown.joined(room_id, seen[room_id], services.rooms.answers_in(room))
-        for room_id in client.room_ids
-        if room_id in seen and (room := services.rooms.get(room_id)) is not None
-    ]
-    return events.Resumed(
-        request_id=call.request_id,
-        client_id=client.client_id,
-        resume_token=token,
-        streams=tuple(streams),
-        rooms=tuple(rooms),
-    )
-
-
-def _stream_status(
-    connection: Connection,
-    stream_id: str,
-    answer: Answer | None,
-    kept: Mapping[str, tuple[str, str]],
-) -> events.ResumedStream:
-    if answer is None or not may_watch(connection, answer):
-        session_id, message_id = kept.get(stream_id, (None, None))
-        return events.ResumedStream(
-            stream_id=stream_id,
-            request_id=None,
-            state=StreamState.GONE,
-            offset=0,
-            session_id=session_id,
-            message_id=message_id,
-        )
-    is_asker = answer.ask.client_id == connection.client.client_id
-    place = answer.place
-    return events.ResumedStream(
-        stream_id=stream_id,
-        request_id=answer.request_id if is_asker else None,
-        state=answer.record.state,
-        offset=len(answer.record.transcript),
-        session_id=place.session_id if place is not None else None,
-        message_id=place.message_id if place is not None else None,
-    )
 
 
 def _rename(connection: Connection, identity: Identity) -> None:

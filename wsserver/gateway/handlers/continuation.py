@@ -55,8 +55,8 @@ async def _of_elsewhere(call: Call, stream_id: str) -> Reply:
     answers = connection.services.answers
     former = await answers.find(stream_id)
     if former is not None:
-        if former.record.ending is None:  # its end may have been told elsewhere, and not here yet
-            await answers.place(former, len(former.record.transcript) + 1)
+        if former.record.ending is None:
+            await answers.look_again(former)
         reply = _of(call, former)
         return await reply if isinstance(reply, Coroutine) else reply
     owner = connection.client.identity.key

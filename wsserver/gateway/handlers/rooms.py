@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 
 from wsserver.core.clients import Client
 from wsserver.core.rooms import Origin, Position, shown
@@ -46,14 +47,20 @@ async def _join(call: Call) -> Reply:
             f"A client may be in at most {most} rooms.",
             details=(FieldError(field="roomId", message="one room too many; leave one first"),),
         )
-    room, seen = await services.rooms.join(
-        client,
-        request.room_id,
-        name=request.name,
-        state=request.state,
-        invite=request.invite,
-        position=position(request.last_seq),
-    )
+    client.joining = request.room_id
+    try:
+        # Before it is entered: from then on its news come, and its joining must come first.
+        await services.clients.known(client)
+        room, seen = await services.rooms.join(
+            client,
+            request.room_id,
+            name=request.name,
+            state=request.state,
+            invite=request.invite,
+            position=position(request.last_seq),
+        )
+    finally:
+        client.joining = None
     answers = services.rooms.answers_in(room)
     connection.send(shown.joined(room.room_id, seen, answers, request_id=call.request_id))
     services.rooms.follow(client, room)
@@ -72,6 +79,8 @@ async def _leave(call: Call) -> Reply:
         raise WireError(ErrorCode.NOT_IN_ROOM, "You are in no room.")
     room = services.rooms.of_member(client, request.room_id or client.room_ids[-1])
     await services.rooms.leave(client, room, "left")
+    with suppress(WireError):  # it has left, whoever knows
+        await services.clients.known(client)
     return events.RoomLeft(request_id=call.request_id, room_id=room.room_id)
 
 

@@ -92,14 +92,20 @@ class RedisCalls:
         self._unsubscribe: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
-        """Begin to listen.
+        """Begin to listen. Again, also at the same time: nothing.
+
+        Whoever starts several things tries all of them again when one of them found no Redis.
 
         Raises:
             StoreUnavailable: If Redis is away.
         """
-        self._unsubscribe = await self._link.bells.subscribe(
+        unsubscribe = await self._link.bells.subscribe(
             _channel(self._node), lambda _: self._bell.set(), self._bell.set
         )
+        if self._looking is not None:
+            unsubscribe()
+            return
+        self._unsubscribe = unsubscribe
         self._looking = asyncio.get_running_loop().create_task(self._look())
 
     async def close(self) -> None:

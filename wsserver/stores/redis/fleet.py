@@ -130,14 +130,22 @@ class RedisFleet:
             self.on_change()
 
     async def start(self) -> None:
-        """Listen, and read what is there.
+        """Listen, and read what is there. Again, also at the same time: nothing.
 
         Raises:
             StoreUnavailable: If Redis is away.
         """
         ring = self._bell.set
-        self._unsubscribe = await self._link.bells.subscribe(CHANNEL, lambda _: ring(), ring)
-        await self._read()
+        unsubscribe = await self._link.bells.subscribe(CHANNEL, lambda _: ring(), ring)
+        try:
+            await self._read()
+        except StoreUnavailable:
+            unsubscribe()
+            raise
+        if self._looking is not None:
+            unsubscribe()
+            return
+        self._unsubscribe = unsubscribe
         self._looking = asyncio.get_running_loop().create_task(self._look())
 
     async def close(self) -> None:

@@ -133,6 +133,8 @@ class Hosts:
         if not await self._is_learnt_from_known():
             await self._learn_from_first()
         self.is_known = True
+        if self._cluster is not None:
+            await _disconnect(self._cluster)
         for name in self._lanes.keys() - set(self._names()):
             await self._lanes.pop(name).close()
 
@@ -242,6 +244,16 @@ async def _in_time(asked: Awaitable[object]) -> None:
         raise Lost(f"no answer within {ANSWER_SECONDS:g} s") from error
     except FAULTS as error:
         raise Lost(str(error)) from error
+
+
+async def _disconnect(cluster: RedisCluster) -> None:
+    """Close the connections on which the library asked who keeps what: it makes them anew when it
+    needs them, and all else goes by ours."""
+    known = cluster.nodes_manager
+    # The library takes two of one name for equal, though each has connections of its own.
+    nodes = {id(n): n for n in (*known.nodes_cache.values(), *known.startup_nodes.values())}
+    with suppress(*FAULTS):
+        await asyncio.gather(*(node.disconnect() for node in nodes.values()))
 
 
 async def _close(cluster: RedisCluster) -> None:

@@ -26,6 +26,9 @@ from wsserver.stores.redis.link import RedisLink
 LEASE_SECONDS, BEAT_SECONDS = 15.0, 5.0
 """For how long a silent node is believed alive, and how often one that lives says so."""
 
+RETRY_SECONDS = 1.0
+"""After which one that could not say so tries again: its lease goes on running out."""
+
 REAPER_SECONDS = 15.0
 """After which another node may be the reaper if this one does not come back to it."""
 
@@ -78,6 +81,8 @@ class RedisNodes:
                 await self.beat()
             except StoreUnavailable as error:
                 log.warning("the lease of this node could not be renewed: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
             await asyncio.sleep(BEAT_SECONDS)
 
     async def all(self) -> NodeList:

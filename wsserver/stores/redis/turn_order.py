@@ -98,7 +98,8 @@ class RedisTurnOrder:
 
     async def _is_free(self, session: str, stream_id: str, to_place: bool) -> bool:
         """Whether nobody stands in the way."""
-        found = await self._link.call("turns/ahead", _keys(session), (stream_id,))
+        asked = (stream_id, LEASE_MS, IDLE_MS)
+        found = await self._link.call("turns/ahead", _keys(session), asked)
         is_free = True
         for name, is_silent, is_placed in zip(*[iter(found)] * 3, strict=True):
             if is_placed and to_place:

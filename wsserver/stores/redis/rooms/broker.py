@@ -229,6 +229,13 @@ class RedisRoomBroker(RoomReading):
 
     # What dead processes leave -----------------------------------------------------------------
 
+    def sitting(self, room_id: str) -> frozenset[str] | None:
+        """Clients of this process that sit in a room; None while someone is about to enter."""
+        feed = self._feeds.get(room_id)
+        if feed is None:
+            return frozenset()
+        return None if feed.entering else frozenset(feed.seats)
+
     async def withdraw(self, room_id: str, stream_id: str) -> None:
         """Close an ask that gets no answer. Atomic. Tells `Withdrawn`.
 

@@ -56,6 +56,9 @@ from wsserver.stores.redis.names import digest
 INDEX = [f"wsserver:{{rooms}}:{name}" for name in ("names", "epochs", "empty")]
 """Keys of the list of rooms, in the order of its scripts."""
 
+CHANNEL = f"{BELLS}:{{rooms}}"
+"""Where nothing is rung: who hears it is told when the line to its host had to be made anew."""
+
 LEASES = ["wsserver:{rooms}:leases"]
 
 

@@ -3,6 +3,9 @@
 A lease lies with those of all others; what a node has is found by its set of rooms. Every process
 looks for nodes that are long dead, and takes their seats away: twice does no harm, since a seat can
 be taken away only once. A node whose rooms have been gone through is forgotten.
+
+A Redis that has lost what it was told last may have seats again that were given up. Nobody would
+ever take those of a living process away: so each process looks through its own when Redis is back.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from wsserver.core.rooms.presence import LEASE, Lapsed
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis.link import RedisLink
 from wsserver.stores.redis.rooms.broker import RedisRoomBroker
-from wsserver.stores.redis.rooms.keys import LEASES, node_key
+from wsserver.stores.redis.rooms.keys import CHANNEL, LEASES, node_key
 
 log = logging.getLogger(__name__)
 
@@ -48,15 +51,29 @@ class RedisPresence:
         self._grace = grace
         self._living = living
         self._refresh_at = 0.0
+        self._may_have_ghosts = self._hears = False
+
+    def _doubt(self) -> None:
+        self._may_have_ghosts = True
 
     async def renew(self) -> None:
         stood = await self._lease(LEASE)
         if not stood:
             log.warning("this process was believed dead for a while: its seats may be gone")
+        await self._hear()
         now = asyncio.get_running_loop().time()
         if now >= self._refresh_at:
             await self._broker.refresh()
             self._refresh_at = now + REFRESH_SECONDS
+
+    async def _hear(self) -> None:
+        """Be told when the line for bells had to be made anew: with it Redis may have been."""
+        if not self._hears:
+            try:
+                await self._link.bells.subscribe(CHANNEL, lambda data: None, self._doubt)
+            except StoreUnavailable:
+                raise refusals.store_away() from None
+            self._hears = True
 
     async def lapsed(self) -> list[Lapsed]:
         try:
@@ -83,11 +100,29 @@ class RedisPresence:
             if not left:
                 await self._link.call("room_leases/bury", LEASES, (node, self._broker.now))
             found += left
+        if self._may_have_ghosts:
+            found += await self._ghosts()
         return found
+
+    async def _ghosts(self) -> list[Lapsed]:
+        """Seats of this process in which nobody sits, as far as is known here."""
+        node, found = self._broker.node, list[Lapsed]()
+        self._may_have_ghosts = False
+        for room in await self._rooms_of(node):
+            seats, _ = await self._broker.held(room, node)
+            sitting = self._broker.sitting(room)
+            if sitting is None:
+                self._may_have_ghosts = True  # who enters may be among them: look again
+            else:
+                found += [Lapsed(room, *seat) for seat in seats if seat[1] not in sitting]
+        return found
+
+    async def _rooms_of(self, node: str) -> list[str]:
+        return [room.decode() for room in await self._link.command("SMEMBERS", node_key(node))]
 
     async def _left_by(self, node: str) -> list[Lapsed]:
         """The seats that a dead node still has. Its asks that nobody will answer are closed."""
-        rooms = [room.decode() for room in await self._link.command("SMEMBERS", node_key(node))]
+        rooms = await self._rooms_of(node)
         found: list[Lapsed] = []
         for start in range(0, len(rooms), AT_ONCE):
             some = rooms[start : start + AT_ONCE]

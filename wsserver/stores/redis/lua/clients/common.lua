@@ -6,6 +6,9 @@ local PRESENT_MS = 86400000
 -- After a window: for whoever must clear what the client has left.
 local GRACE_MS = 3600000
 
+-- What a node learns of a client that it has had.
+local OURS, STALE, TAKEN, GIVEN_UP = 1, 2, 0, -1
+
 local function field(name)
     return redis.call('HGET', CLIENT, name)
 end
@@ -15,8 +18,14 @@ local function is_over()
     return field('gone') == '1' or (away and away ~= '' and tonumber(away) <= now_ms())
 end
 
+-- Whether the client is still where and as that take has left it. What a node says of an earlier one
+-- may come late: its connection to this Redis broke, or this Redis stood still.
+local function is_held(node, takes)
+    return field('node') == node and field('takes') == takes
+end
+
 local function be_present()
-    redis.call('HSET', CLIENT, 'away', '')
+    redis.call('HSET', CLIENT, 'away', '', 'said', string.format('%.0f', now_ms()))
     redis.call('PEXPIRE', CLIENT, PRESENT_MS)
 end
 
@@ -29,5 +38,5 @@ end
 local function bury()
     redis.call('HSET', CLIENT, 'gone', '1')
     redis.call('PEXPIRE', CLIENT, GRACE_MS)
-    return {field('state'), field('tokens')}
+    return {field('state'), field('tokens'), field('takes')}
 end

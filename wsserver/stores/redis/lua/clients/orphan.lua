@@ -1,8 +1,11 @@
--- ARGV: 1 the dead node, 2 window (ms)
--- Returns state and tokens of a client that is gone; 1 if it may still come back; 0 if it is not
--- that node's any more.
+-- ARGV: 1 the dead node, 2 window (ms), 3 when it was seen to be dead (ms)
+-- Returns state, tokens and takes of a client that is gone; 1 if it may still come back; 0 if it is
+-- not that node's any more.
 if field('node') ~= ARGV[1] then
     return 0
+end
+if tonumber(field('said') or 0) > tonumber(ARGV[3]) then
+    return 1 -- the node was only believed dead
 end
 if is_over() then
     return bury()

@@ -1,5 +1,6 @@
 -- ARGV: 1 node, 2 digest of the token, 3 digest of its successor, 4 most tokens
--- Returns state, digests of the good tokens, and the node where the client was connected ('').
+-- Returns state, digests of the good tokens, how often it was taken by now, and the node where the
+-- client was connected ('').
 if redis.call('EXISTS', CLIENT) == 0 or is_over() then
     return false
 end
@@ -23,6 +24,7 @@ if not is_taken then -- else this is the same step again, because its reply was 
     local former = field('away') == '' and field('node') or ''
     redis.call('HSET', CLIENT, 'former', former, 'tokens', table.concat(tokens, ' '))
     redis.call('HSET', CLIENT, 'node', ARGV[1])
+    redis.call('HINCRBY', CLIENT, 'takes', 1)
     be_present()
 end
-return {field('state'), field('tokens'), field('former')}
+return {field('state'), field('tokens'), field('takes'), field('former')}

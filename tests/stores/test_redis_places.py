@@ -1,0 +1,198 @@
+"""Clients of two gateways that go from one to the other faster than these hear of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import cast
+
+import pytest
+
+from tests.support.waiting import eventually
+from wsserver.core.clients import Attached, Client
+from wsserver.core.ids import new_id
+from wsserver.core.shared.clients import ClientState, Standing
+from wsserver.core.shared.places import FleetClients
+from wsserver.stores.redis import RedisClients, RedisLink
+from wsserver.stores.redis.clients import _key
+from wsserver_protocol.errors import CloseCode, ErrorCode, WireError
+
+WINDOW = 60.0
+
+
+class Line:
+    """A connection, as far as clients need one: it can be closed."""
+
+    def __init__(self) -> None:
+        self.closed: CloseCode | None = None
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        self.closed = code
+
+
+class Gateway:
+    """The clients of one gateway; ``told`` is whom it would tell of whose return, and how often
+    that one was taken."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self.node = new_id("nod")
+        self.told: list[tuple[str, str, int]] = []
+        self.gone: list[Client] = []
+        self.clients = FleetClients(
+            RedisClients(link, self.node, WINDOW),
+            WINDOW,
+            self.gone.append,
+            node=self.node,
+            on_moved=lambda client: None,
+            tell=self._tell,
+        )
+
+    async def _tell(self, node: str, client_id: str, takes: int) -> None:
+        self.told.append((node, client_id, takes))
+
+    async def connect(self) -> tuple[Client, str, Line]:
+        """A new client, its token, and its connection."""
+        line = Line()
+        client = self.clients.create(cast(Attached, line), "10.0.0.1")
+        token = self.clients.issue_token(client)
+        await self.clients.known(client)
+        return client, token, line
+
+    async def resume(self, token: str) -> tuple[Client, str, Line]:
+        """The same of one that comes back."""
+        client = await self.clients.recall(token)
+        assert client is not None
+        line = Line()
+        successor = self.clients.redeem(token)
+        self.clients.attach(client, cast(Attached, line))
+        return client, successor, line
+
+    async def lose(self, client: Client) -> None:
+        """The client's connection is gone, and all know it."""
+        self.clients.detach(client)
+        await eventually(lambda: not self.clients._tasks)
+
+
+@pytest.fixture
+async def gateways(link: RedisLink) -> AsyncIterator[list[Gateway]]:
+    made = [Gateway(link) for _ in range(2)]
+    yield made
+    for gateway in made:
+        for client in list(gateway.clients):
+            if client.window is not None:
+                client.window.cancel()
+        await gateway.clients.closed()
+
+
+async def test_who_comes_back_is_not_given_up_by_an_old_window(gateways: list[Gateway]) -> None:
+    """Away here, then there and away there, then here again: the first window does not end it,
+    however long its return takes."""
+    here, there = gateways
+    client, token, _ = await here.connect()
+    await here.lose(client)
+    first = client.window
+    visitor, token, _ = await there.resume(token)
+    await there.lose(visitor)
+    assert await here.clients.recall(token) is client
+    assert first is not None
+    assert first.cancelled()
+    assert client.window is not None  # and if its return fails now, it is not kept for ever
+    assert client.window.when() > first.when()
+    here.clients.attach(client, cast(Attached, Line()))
+    assert client.window is None
+
+
+async def test_late_words_of_an_earlier_move_close_nobody(gateways: list[Gateway]) -> None:
+    """It went there and came back; only now it is heard here that it went, by a bell, or by the
+    reply to what was written before."""
+    here, there = gateways
+    client, token, older = await here.connect()
+    before = ClientState.of(client)
+    _, token, _ = await there.resume(token)
+    await eventually(lambda: there.told == [(here.node, client.client_id, 1)])
+    again, token, line = await here.resume(token)
+    here.clients.moved(client.client_id, 1)
+    here.clients._stands(again, before, Standing.TAKEN)
+    assert here.clients.get(client.client_id) is again
+    assert line.closed is None
+    there.clients.moved(client.client_id, 2)
+    assert len(there.clients) == 0
+    assert older.closed is None  # replaced where it was: `attach` gave it back
+
+
+async def test_a_stale_connection_is_closed_when_its_client_is_elsewhere(
+    gateways: list[Gateway],
+) -> None:
+    """No bell came: what is written of it next finds out."""
+    here, there = gateways
+    client, token, line = await here.connect()
+    await there.resume(token)
+    client.name = "Ada"
+    here.clients.touched(client)
+    await eventually(lambda: line.closed is CloseCode.RESUMED_ELSEWHERE)
+    assert here.gone == []
+
+
+async def test_who_was_given_up_may_come_back_anew(
+    gateways: list[Gateway], link: RedisLink
+) -> None:
+    """Its gateway stood still past the window: it may come back, and is not called elsewhere."""
+    here, _ = gateways
+    client, _, line = await here.connect()
+    await link.command("HSET", _key(client.client_id), "gone", 1)
+    here.clients.doubt()
+    keeping = asyncio.create_task(here.clients.keep())
+    await eventually(lambda: line.closed is CloseCode.GOING_AWAY)
+    keeping.cancel()
+
+
+async def test_a_store_that_has_lost_a_client_is_told_of_it(
+    gateways: list[Gateway], link: RedisLink
+) -> None:
+    """Whether it is connected or away, and before anyone noticed the loss."""
+    here, there = gateways
+    present, token, _ = await here.connect()
+    away, other_token, _ = await here.connect()
+    await here.lose(away)
+    for client in (present, away):
+        await link.command("DEL", _key(client.client_id))
+    assert await here.clients.recall(token) is present
+    here.clients.doubt()
+    keeping = asyncio.create_task(here.clients.keep())
+    field = await link.command("HGET", _key(away.client_id), "away")
+    while not field or int(field) < 1_000_000:
+        field = await link.command("HGET", _key(away.client_id), "away")
+    left = await link.command("PTTL", _key(away.client_id))
+    keeping.cancel()
+    assert left > 3_600_000 + 50_000
+    assert (await there.resume(other_token))[0].client_id == away.client_id
+
+
+async def test_a_resume_that_was_overtaken_may_be_tried_again(gateways: list[Gateway]) -> None:
+    """While it looked around, the client was taken elsewhere, came back, and was answered."""
+    here, there = gateways
+    client, token, _ = await here.connect()
+    await here.clients.recall(token)  # and looks around
+    await there.resume(token)
+    here.clients.moved(client.client_id, 2)
+    await here.resume(token)
+    with pytest.raises(WireError) as refused:
+        here.clients.redeem(token)
+    assert refused.value.code is ErrorCode.STORE_UNAVAILABLE
+    assert (await here.resume(token))[0].client_id == client.client_id
+
+
+async def test_what_is_acknowledged_is_known_to_all(
+    gateways: list[Gateway], link: RedisLink
+) -> None:
+    """A name is there when it was said that it is; without the store nobody says so."""
+    here, there = gateways
+    client, token, _ = await here.connect()
+    client.name = "Ada"
+    await here.clients.known(client)
+    visitor, _, _ = await there.resume(token)
+    assert visitor.name == "Ada"
+    await link.close()
+    visitor.name = "Bea"
+    with pytest.raises(WireError):
+        await there.clients.known(visitor)
