@@ -16,7 +16,7 @@ from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.admission import LOOK_EVERY, Admission
 from wsserver.core.shared.endings import RETRY_EVERY, Endings
-from wsserver.core.shared.led import Led, store_away
+from wsserver.core.shared.led import Led
 from wsserver.core.shared.meta import pack
 from wsserver.core.shared.ports import Barred, Ledger, SharedStreams
 from wsserver.core.streams import Ending
@@ -75,17 +75,20 @@ class EnteringAnswers(Answers):
         except Barred:
             return False
         except StoreUnavailable:
-            led.may_be_created = True
-            away = Ending.failed(store_away())
-            self._spawn(self._end_there(led, record.cancel or away))
+            led.may_be_created = True  # whoever leads it sees to that
             raise
         led.is_created = True
         led.step()
         return True
 
-    async def _end_there(self, led: Led, ending: Ending) -> None:
-        """The log has, or will have, an answer that was refused here: nobody else would end it."""
-        answer = led.answer
+    async def _end_there(self, led: Led) -> None:
+        """The log has, or will have, an answer that was refused here: nobody else would end it.
+
+        All are told the end that was told here.
+        """
+        answer, record = led.answer, led.answer.record
+        assert record.ending is not None
+        ending = record.ending.told_with(record.facts(asyncio.get_running_loop().time()))
         while True:
             try:
                 is_barred = await self._streams.bar(answer.stream_id)

@@ -174,7 +174,9 @@ class LedAnswers(EnteringAnswers):
             self._led.pop(answer.stream_id, None)
             led.step()
         # Not where this process ends before: then whoever clears what it leaves ends the answer.
-        if not led.may_be_created:
+        if led.may_be_created:
+            self._spawn(self._end_there(led))
+        else:
             self._ledger.remove(answer.stream_id)
         if record.watchers and not record.is_ended:
             self._spawn(self._tell_viewers(answer))

@@ -243,7 +243,8 @@ async def _end(
     if ending.facts is not None:  # its writer had decided it, and died
         record.learn(ending.facts)
     if meta.kept is not None:
-        record.saved = await write_end(store, meta.kept, record, ending)
+        is_kept = await write_end(store, meta.kept, record, ending)
+        record.saved = is_kept and record.saved is not False  # as who asked was told, if he was
     await endings.log_in_room(answer)
     facts = record.facts(asyncio.get_running_loop().time())
     if await streams.end(record.stream_id, ending.told_with(facts)):
