@@ -80,8 +80,8 @@ class Client(ABC):
     def __init__(self, around: Surroundings, user: str, name: str, rng: random.Random) -> None:
         self.user = user
         self.name = name
-        self.rooms = RoomScreen(around.book.rooms, name, user, self._wrong)
-        self.screen = Screen(around.book, around.recoveries, self.rooms, self._wrong)
+        self.rooms = RoomScreen(around.book.rooms, name, user, self.wrong)
+        self.screen = Screen(around.book, around.recoveries, self.rooms, self.wrong)
         self.away_since: float | None = None
         self.connections = 0
         self._around = around
@@ -153,13 +153,14 @@ class Client(ABC):
             except (OSError, TimeoutError, WebSocketException, InvalidHandshake, Gone):
                 pass
             except Broken as error:
-                self._wrong("a broken rule", error)
+                self.wrong("a broken rule", error)
             finally:
                 self._lose()
             await asyncio.sleep(self._rng.uniform(0, pause))
             pause = min(2 * pause, 1.0)
 
-    def _wrong(self, what: str, *about: object) -> None:
+    def wrong(self, what: str, *about: object) -> None:
+        """A violation, told with what happened to this client lately."""
         trail = "\n    " + "; ".join(self._trail)
         self._around.book.wrong(f"{self.name}: {what}", *about, trail)
 
@@ -253,7 +254,7 @@ class Client(ABC):
         if reply["type"] == "error":  # Redis is away: nobody else could know the name
             self._around.book.errors[reply["code"]] += 1
             if reply["code"] != "store_unavailable":
-                self._wrong("a name was refused", reply)
+                self.wrong("a name was refused", reply)
             raise Gone
 
     async def _mend_rooms(self, reply: Frame) -> None:
@@ -273,7 +274,7 @@ class Client(ABC):
         if view.is_seated and rooms.may_be_kicked(view.room_id, self.user, self.away_since or 0.0):
             view.is_wanted = False
         elif view.is_seated and rooms.has_sat(view.room_id, self.name, time.monotonic()):
-            self._wrong(f"was in {view.room_id} and is not any more")
+            self.wrong(f"was in {view.room_id} and is not any more")
         self.left_room(view.room_id)
 
     @abstractmethod
@@ -305,7 +306,7 @@ class Client(ABC):
                 view.end()
                 self.is_lost(asked)
                 if not book.may_have_lost(asked):
-                    self._wrong("an answer is gone", asked, status)
+                    self.wrong("an answer is gone", asked, status)
 
     def _refused_resume(self, reply: Frame) -> None:
         """Only who was away for too long may be told that he was."""
@@ -316,9 +317,9 @@ class Client(ABC):
             is_known = self._is_known or self._present > UNKNOWN_FOR
             lost_lately = book.has_lost(time.monotonic() - max(away, LOST_LATELY))
             if is_known and away < self._around.window - 1.0 and not lost_lately:
-                self._wrong(f"was away for {away:.1f} s only", reply)
+                self.wrong(f"was away for {away:.1f} s only", reply)
         elif reply["code"] not in ("store_unavailable", "draining"):
-            self._wrong("a resume was refused", reply)
+            self.wrong("a resume was refused", reply)
 
     async def _read(self) -> None:
         """All frames until the connection ends, or is silent for too long."""

@@ -80,9 +80,9 @@ class Device(Client):
         if code == "not_in_room":
             rooms = self._around.book.rooms
             if rooms.has_sat(said.room_id, self.name, said.began):
-                self._wrong("is in the room, and may not talk", said, reply)
+                self.wrong("is in the room, and may not talk", said, reply)
         elif code:
-            self._wrong("may not talk", said, reply)
+            self.wrong("may not talk", said, reply)
 
     def left_room(self, room_id: str) -> None:
         self.rooms.out(room_id)
@@ -137,10 +137,10 @@ class Device(Client):
         """Tell of every request and every answer that has had no end."""
         book = self._around.book
         for pending in self._pending.values():
-            self._wrong("waits for ever", pending.asked or pending.fields)
+            self.wrong("waits for ever", pending.asked or pending.fields)
         for view in self.screen.open:
             asked = book.answers.get(view.stream_id)
-            self._wrong(f"waits for the end of {view}", asked)
+            self.wrong(f"waits for the end of {view}", asked)
 
     def take(self, frame: Frame) -> None:
         if frame.get("requestId") in self._rules.stops:
@@ -192,7 +192,7 @@ class Device(Client):
         code, view = frame["code"], self.rooms.view(room_id)
         self._around.book.errors[code] += 1
         if code not in EXCUSES and code != "not_in_room":
-            self._wrong(f"can't enter or leave {room_id}", frame)
+            self.wrong(f"can't enter or leave {room_id}", frame)
         elif view.is_wanted and not view.is_seated:
             self._spawn_step(lambda: self._enter(room_id), 0.5)
         elif view.is_seated and not view.is_wanted:
@@ -234,7 +234,7 @@ class Device(Client):
             if asked is None or not (
                 book.may_have_lost(asked) or asked.is_empty or self._is_foreign(asked)
             ):
-                self._wrong("can't look at an answer", asked, frame)
+                self.wrong("can't look at an answer", asked, frame)
             view.end()
             if asked is not None:
                 self.is_lost(asked)
@@ -262,7 +262,7 @@ class Device(Client):
         elif asked is not None and asked.stream_id is None:
             book.refused(asked, frame)
         elif asked is not None and not book.is_excused(asked, frame):
-            self._wrong("a repeat was refused", asked, frame)
+            self.wrong("a repeat was refused", asked, frame)
         if asked is not None and asked.stream_id in self.screen.views and "code" in frame:
             self._look_later(self.screen.view(asked.stream_id))  # the repeat was refused, not it
         if not pending.reply.done():

@@ -31,18 +31,17 @@ PAGE = 200
 async def rooms(people: Sequence[Person], book: Book) -> None:
     """Everyone who is in a room sees what is so, and so does the server."""
     deadline = time.monotonic() + PATIENCE
-    wrong = _differences(people, book)
+    wrong = _differences(people)
     while wrong and time.monotonic() < deadline:
         await asyncio.sleep(LOOK_EVERY)
-        wrong = _differences(people, book)
-    for what in wrong:
-        book.wrong(what)
+        wrong = _differences(people)
+    for device, what in wrong:
+        device.wrong(what)
     seats = [(device, view) for device, view in _seats(people) if view.is_seated]
     logs: dict[tuple[str, str], list[Frame]] = {}
     read = await asyncio.gather(*(_read(*seat) for seat in seats))
     for (device, view), log in zip(seats, read, strict=True):
         if log is None:
-            book.wrong(f"{device.name} can't read the log of {view.room_id}")
             continue
         for entry in log:
             book.rooms.fact(view.room_id, view.epoch, entry)
@@ -57,7 +56,7 @@ def _seats(people: Sequence[Person]) -> list[tuple[Device, RoomView]]:
     return [(device, view) for device in devices for view in device.rooms.wanted]
 
 
-def _differences(people: Sequence[Person], book: Book) -> list[str]:
+def _differences(people: Sequence[Person]) -> list[tuple[Device, str]]:
     """What one is shown and another is not, or who is shown and is not there."""
     there: dict[str, set[str]] = defaultdict(set)
     ends: dict[str, int] = defaultdict(int)
@@ -66,16 +65,17 @@ def _differences(people: Sequence[Person], book: Book) -> list[str]:
         ends[view.room_id] = max([ends[view.room_id], view.live, *view.entries])
     wrong = []
     for device, view in _seats(people):
-        where = f"{device.name} in {view.room_id}"
         if not view.is_seated:
-            wrong.append(f"{where} has not been let in")
+            wrong.append((device, f"has not been let in to {view.room_id}"))
             continue
         if view.members != there[view.room_id]:
             ghosts = sorted(view.members - there[view.room_id])
             missing = sorted(there[view.room_id] - view.members)
-            wrong.append(f"{where} sees ghosts {ghosts} and does not see {missing}")
+            seen = f"sees ghosts {ghosts} in {view.room_id} and does not see {missing}"
+            wrong.append((device, seen))
         if view.have != ends[view.room_id]:
-            wrong.append(f"{where} has the log up to {view.have}, not to {ends[view.room_id]}")
+            last = f"{view.have}, not to {ends[view.room_id]}"
+            wrong.append((device, f"has the log of {view.room_id} up to {last}"))
     return wrong
 
 
@@ -87,6 +87,7 @@ async def _read(device: Device, view: RoomView) -> list[Frame] | None:
         fields = {"roomId": view.room_id, "limit": PAGE, **before}
         page = await device.ask("room_history", **fields)
         if page["type"] != "room_history":
+            device.wrong(f"can't read the log of {view.room_id}", page)
             return None
         log[:0] = page["messages"]
         if not page["hasMore"]:

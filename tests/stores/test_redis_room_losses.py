@@ -188,6 +188,26 @@ async def test_who_leaves_while_redis_is_away_has_left(fleet: Fleet, redis: Redi
     assert [member.user_id for member in (await other.join("cyd")).members] == ["cyd", "bob"]
 
 
+async def test_who_comes_back_does_not_leave_for_the_time_before(
+    fleet: Fleet, redis: RedisProcess
+) -> None:
+    """A place that could not be given up, since Redis was away, is kept if its client enters again
+    just when that is made good."""
+    rooms = rooms_over(fleet.broker())
+    (ada, _), (bob, bob_seat) = make_client("ada"), make_client("bob")
+    await rooms.join(ada, "r")
+    room, _ = await rooms.join(bob, "r")
+    redis.freeze()
+    await rooms.leave(bob, room, "left")
+    redis.thaw()
+    coming = asyncio.create_task(_when_back(lambda: rooms.join(bob, "r")))
+    while not coming.done():
+        await _when_back(rooms.sweep)
+    assert bob.client_id in _room(rooms).clients
+    assert (await _when_back(lambda: rooms.join(ada, "r")))[1].participants == 2
+    assert _of(bob_seat, events.RoomUserLeft) == []
+
+
 async def test_a_seat_that_redis_remembers_again_is_taken_away(
     fleet: Fleet, redis: RedisProcess
 ) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wsserver.core.clients import Client
@@ -41,6 +42,7 @@ class Losses:
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
         self._owed: dict[tuple[str, str], tuple[str, str]] = {}  # room, client: user key, reason
+        self._settling = asyncio.Lock()
 
     def broken(self, room: Room) -> None:
         """Nothing more is told of a room: all who sit here enter anew."""
@@ -52,9 +54,18 @@ class Losses:
         """A client's place is to be given up when the store is back."""
         self._owed[room_id, client_id] = (user_key, reason)
 
-    def forgive(self, room_id: str, client_id: str) -> None:
-        """The client has entered again."""
-        self._owed.pop((room_id, client_id), None)
+    async def forgive(self, room_id: str, client_id: str) -> Callable[[], None]:
+        """The client is about to enter again: its new place is not to be given up for the old one.
+
+        Returns:
+            Has it owed as before, should the client not get in.
+        """
+        key = (room_id, client_id)
+        if key not in self._owed:
+            return _nothing
+        async with self._settling:
+            owed = self._owed.pop(key, None)
+        return _nothing if owed is None else lambda: self.owe(*key, *owed)
 
     async def settle(self) -> None:
         """Give up the places that are owed.
@@ -62,10 +73,13 @@ class Losses:
         Raises:
             WireError: ``store_unavailable``; the rest stays owed.
         """
-        for (room_id, client_id), (user_key, reason) in list(self._owed.items()):
-            if self._owed.get((room_id, client_id)) is not None:
-                await self._rooms.give_up(room_id, user_key, client_id, reason)
-                self.forgive(room_id, client_id)
+        for key in list(self._owed):
+            async with self._settling:
+                if key in self._owed:
+                    room_id, client_id = key
+                    user_key, reason = self._owed[key]
+                    await self._rooms.give_up(room_id, user_key, client_id, reason)
+                    del self._owed[key]
 
     def _begin(self, client: Client, room: Room, known: Known) -> None:
         client.lane.begin(lambda: self._enter(client, room, known))
@@ -107,3 +121,7 @@ class Losses:
                 )
             )
         self._rooms.unseat(client, room.room_id)
+
+
+def _nothing() -> None:
+    """Nothing was owed."""

@@ -124,19 +124,23 @@ class Rooms:
             name=client.display_name,
             client_id=client.client_id,
         )
-        joined = await self.broker.join(
-            *(room_id, seat),
-            state=state,
-            rename=rename,
-            invite=invite,
-            position=position,
-            known=known,
-        )
+        owe_again = await self._losses.forgive(room_id, client.client_id)
+        try:
+            joined = await self.broker.join(
+                *(room_id, seat),
+                state=state,
+                rename=rename,
+                invite=invite,
+                position=position,
+                known=known,
+            )
+        except WireError:
+            owe_again()
+            raise
         room = self._rooms.get(room_id)
         if room is None:
             room = self._rooms[room_id] = Room(room_id)
         room.seat(client, joined)
-        self._losses.forgive(room_id, client.client_id)
         if room_id not in client.room_ids:
             client.room_ids.append(room_id)
         return room, joined

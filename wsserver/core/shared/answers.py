@@ -211,17 +211,22 @@ class SharedAnswers(LedAnswers):
                 if found.state is StreamState.ENDED:  # or lost with all that the store had
                     await asyncio.sleep(RETRY_EVERY)
                     await self._end_lost(record, only_if_gone=True)
+                    # Its writer may have written it again since: without what was asked.
+                    self._ask_again_later(record, ending)
                     return
                 if await self._queue.remove(record.model_id, stream_id) is not None:
                     # Under a lease: should this process die now, a worker is given the job, has
                     # its claim refused, and ends it instead.
                     await self._end_here(stream_id, None)
                     self._queue.settled(stream_id)
-                loop = asyncio.get_running_loop()
-                loop.call_later(ASK_AGAIN_AFTER, self._ask_again, record, ending)
+                self._ask_again_later(record, ending)
                 return
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_EVERY)
+
+    def _ask_again_later(self, record: StreamRecord, ending: Ending) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(ASK_AGAIN_AFTER, self._ask_again, record, ending)
 
     def _ask_again(self, record: StreamRecord, ending: Ending) -> None:
         """The store may have lost what it was asked: its writer goes on then, and nobody else asks
@@ -281,6 +286,8 @@ class SharedAnswers(LedAnswers):
         led = self._led.get(record.stream_id)
         if led is not None:  # not in line yet: nobody else would end it
             led.step()
+        elif record.cancel is not None:
+            self._ask_again_later(record, record.cancel)
 
     def _mirror_ended(self, record: StreamRecord) -> None:
         answer = self._answers.get(record.stream_id)

@@ -96,12 +96,16 @@ class Feed:
             if len(self._early) < EARLY_KEPT:
                 self._early[told.place] = told
             return
-        if told.epoch != self._epoch or (told.place == self.place and told.mark != self._mark):
+        is_past = told.place <= self.place
+        if told.epoch != self._epoch or (is_past and not self._has_told(told.mark)):
             self.doubt()
         elif told.place > self.place:
             self._early[told.place] = told
             if not self.entering:
                 self._go_on()
+
+    def _has_told(self, mark: str) -> bool:
+        return mark == self._mark or mark in self._recent
 
     def doubt(self) -> None:
         """Bells may have been lost."""
@@ -138,7 +142,9 @@ class Feed:
         is_over = self.is_closed and not self.is_broken
         if self.place is None or is_over or not granted.news or granted.mark in self._recent:
             return True
-        self.doubt()
+        if not self.is_closed:  # before anyone is told of another history as if it were this one
+            await self._renew(self._epoch)
+            self._break()
         return False
 
     def entered(self) -> None:

@@ -107,14 +107,15 @@ class RedisPresence:
     async def _ghosts(self) -> list[Lapsed]:
         """Seats of this process in which nobody sits, as far as is known here."""
         node, found = self._broker.node, list[Lapsed]()
-        self._may_have_ghosts = False
+        are_entering = False
         for room in await self._rooms_of(node):
             seats, _ = await self._broker.held(room, node)
             sitting = self._broker.sitting(room)
             if sitting is None:
-                self._may_have_ghosts = True  # who enters may be among them: look again
+                are_entering = True  # someone may be among those who sit there
             else:
                 found += [Lapsed(room, *seat) for seat in seats if seat[1] not in sitting]
+        self._may_have_ghosts = bool(found) or are_entering  # until a look finds none
         return found
 
     async def _rooms_of(self, node: str) -> list[str]:
