@@ -280,3 +280,22 @@ async def test_what_can_not_be_told_is_not_called_running(
     further = await one.ask("continue", streamId=start["streamId"], options={"maxTokens": 5})
     assert further["type"] == "stream_start"
     await one.end_of(further["streamId"])
+
+
+async def test_what_may_run_is_not_refused(
+    there: ServerProcess, start_gated: StartGated, connect: Connect
+) -> None:
+    """Redis goes away when the answer is put in line: nobody here knows whether it will be made.
+    So its start is told, and it ends as the log says, for its repeats, too."""
+    here, gate = await start_gated()
+    one, two = [await ada_on(connect, server) for server in (here, there)]
+    gate.shut_at("queue/submit")
+    body: Frame = {"prompt": "x", "requestId": "r", "options": {"maxTokens": 5}}
+    start = await one.ask("stream", **body)
+    assert start["type"] == "stream_start"
+    gate.open()
+    end = await one.end_of(start["streamId"])
+    assert (end["type"], end["code"]) == ("stream_error", "store_unavailable")
+    again = await two.ask("stream", **body)
+    assert again["streamId"] == start["streamId"]
+    assert (await two.end_of(start["streamId"]))["code"] == "store_unavailable"

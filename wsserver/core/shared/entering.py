@@ -143,11 +143,15 @@ class EnteringAnswers(Answers):
     async def _give_up(self, led: Led, ending: Ending) -> None:
         """End an answer that never came into line."""
         answer, record = led.answer, led.answer.record
+        if led.may_be_in_line and answer.is_held:
+            super().release(answer)  # it may run: it has begun, and ends as the log says
         if record.cancel is None and answer.is_held:
             answer.is_refused = True
         if answer.is_refused and led.claim is not None and led.is_admitted:
-            answer.claim = None
-            if not led.may_be_created or answer.ask.room_id is None:
+            is_seen = answer.ask.room_id is not None  # by others in its room, once it is in the log
+            if not (is_seen and led.is_created):  # else its repeats are told its end
+                answer.claim = None
+            if not (is_seen and (led.is_created or led.may_be_created)):
                 self._admission.release(answer, led.claim)
         if led.is_created:
             await self._end_here(answer.stream_id, record.cancel or ending)

@@ -264,7 +264,12 @@ class LedAnswers(EnteringAnswers):
             if await self._give_again(led):
                 return
         job = replace(job, meta=pack(answer, led.kept, with_input=False))
-        place = await self._queue.submit(job, slots=model.slots)
+        led.may_be_in_line = True
+        try:
+            place = await self._queue.submit(job, slots=model.slots)
+        except QueueFull:
+            led.may_be_in_line = False
+            raise
         led.is_in_line = True
         if place and record.state is not StreamState.RUNNING and not record.is_ended:
             self._wait(answer, place)

@@ -27,6 +27,7 @@ class Led:
     changed: asyncio.Event = field(default_factory=asyncio.Event)  # set at each step, replaced
     is_created: bool = False
     may_be_created: bool = False  # the store did not say whether it is in the log
+    may_be_in_line: bool = False  # likewise, whether it is in line
     is_in_line: bool = False
     is_admitted: bool = False
 

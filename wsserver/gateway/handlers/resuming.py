@@ -95,6 +95,8 @@ async def _resume_knowing(call: Call, client: Client, gone: list[str]) -> Reply:
                 found = await services.sessions.library.find_stream(client.identity.key, stream_id)
                 if found is not None:
                     kept[stream_id] = found
+    if not call.connection.is_open:
+        return None  # lost meanwhile; its seats are perhaps another process's by now
     positions = {
         room_id: position(last_seq) for room_id, last_seq in (call.request.rooms or {}).items()
     }
@@ -106,7 +108,7 @@ def _resume(call: Call, kept: Mapping[str, tuple[str, str]], seen: Mapping[str, 
     connection = call.connection
     services = connection.services
     if not connection.is_open:
-        return None  # lost meanwhile; it comes again, with the same token
+        return None  # it comes again, with the same token
     client = services.clients.find(request.resume_token)
     if client is None:
         services.telemetry.resume_answered("expired")
