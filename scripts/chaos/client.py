@@ -254,7 +254,7 @@ class Client(ABC):
         if reply["type"] == "error":  # Redis is away: nobody else could know the name
             self._around.book.errors[reply["code"]] += 1
             if reply["code"] != "store_unavailable":
-                self._wrong("a name was refused", reply)
+                self.wrong("a name was refused", reply)
             raise Gone
 
     async def _mend_rooms(self, reply: Frame) -> None:
