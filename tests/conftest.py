@@ -8,9 +8,14 @@ from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.server import ServerProcess, running_server, server_arguments
 from tests.support.wire import Wire, open_wire
+
+# How long an example takes tells how busy the machine is, and nothing of what is tested.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 StartServer = Callable[..., ServerProcess]
 Connect = Callable[..., Awaitable[Wire]]

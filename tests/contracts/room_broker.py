@@ -10,7 +10,7 @@ import pytest
 
 from tests.contracts.room_samples import MakeProcess, Process, RoomClock, draft, key, origin, seat
 from wsserver.core.rooms.broker import MEMBERS_SHOWN, Position, RoomBounds
-from wsserver.core.rooms.changes import Asked, Entered, Left, Logged, Ranked, Stated
+from wsserver.core.rooms.changes import Asked, Entered, Left, Logged, Ranked, Stated, Withdrawn
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.fields import Role
 
@@ -268,6 +268,23 @@ class RoomBrokerContract:
         assert await one.ask("ada", "s4", steers=True) == (3, ("s1", "s3"))
         assert [c.steered for c in one.heard(Asked)] == [(), ("s1",), ("s1", "s3")]
         assert [c.ask.seq for c in one.heard(Asked)] == [1, 2, 3]
+
+    async def test_an_ask_takes_the_place_of_one_that_never_began(
+        self, one: Process, two: Process
+    ) -> None:
+        """Its process has died: the same request asks with the entry that is there, and waits for
+        nobody but those who stood there before."""
+        await one.join("ada")
+        await two.join("bob")
+        await one.ask("ada", "s1")
+        assert await two.ask("bob", "s2", instead_of=("s0", "s1"), is_alone=True) == (1, ())
+        assert [c.stream_id for c in one.heard(Withdrawn)] == ["s1"]
+        assert one.heard(Asked)[-1].entry is None
+        assert [ask.stream_id for ask in (await one.join("cyd")).open_asks] == ["s2"]
+        assert await two.ask("bob", "s3", instead_of=("s1",)) == (2, ("s2",))
+        await one.broker.withdraw("r", "s3")
+        await one.broker.withdraw("r", "s3")
+        assert [c.stream_id for c in two.heard(Withdrawn)] == ["s1", "s3"]
 
     async def test_an_asker_s_process_hears_until_the_answer(
         self, one: Process, two: Process

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from wsserver.core.rooms.broker import Joined, Opened, RoomBounds, RoomBroker, Seat
 from wsserver.core.rooms.changes import Change, Draft, OpenAsk, Origin
@@ -56,7 +56,7 @@ class Process:
         """Say something; returns its seq."""
         return (await self.broker.say("r", draft(user, text), origin(user))).entry.seq
 
-    async def ask(self, user: str, stream_id: str, **more: bool) -> Opened:
+    async def ask(self, user: str, stream_id: str, **more: Any) -> Opened:
         """Ask the model."""
         wanted = OpenAsk(stream_id=stream_id, client_id=f"{user}-1", model_id="m")
         said = draft(user, f"ask {stream_id}", stream_id)

@@ -204,5 +204,6 @@ async def test_a_stop_reaches_what_waits_elsewhere(
     assert (await two.until("batch_complete", requestId="b"))["summary"]["cancelled"] == 5
     await one.send(type="stop_stream", streamId=busy["streamId"])
     await one.end_of(busy["streamId"])
-    assert (await one.until("batch_complete", requestId="b"))["summary"]["cancelled"] == 5
-    await eventually(lambda: not is_busy(there))
+    end = await one.until("batch_complete", requestId="b", seconds=30)
+    assert end["summary"]["cancelled"] == 5
+    await eventually(lambda: not is_busy(there), 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -42,7 +43,8 @@ async def start_gated(redis: RedisProcess, start_server: StartServer) -> AsyncIt
 
         async def start() -> tuple[ServerProcess, RedisGate]:
             gate = await stack.enter_async_context(redis_gate(redis))
-            arguments = ("--set", "models.start=[]", "--redis-url", gate.url)
+            drain = ("--set", "server.drain_seconds=5")
+            arguments = ("--set", "models.start=[]", "--redis-url", gate.url, *drain)
             return await asyncio.to_thread(start_server, *arguments), gate
 
         yield start
@@ -168,3 +170,23 @@ async def test_a_room_that_was_entered_or_left_is_so_everywhere(
     back = await connect(to=there)
     resumed = await back.ask("resume", resumeToken=first.connected["resumeToken"])
     assert [room["roomId"] for room in resumed["rooms"]] == ["entered"]
+
+
+async def test_nothing_comes_before_the_greeting(
+    there: ServerProcess, start_gated: StartGated, connect: Connect
+) -> None:
+    """The gateway is told to end while Redis takes the new client: it says so after `connected`."""
+    here, gate = await start_gated()
+    first = await connect(to=here)
+    start = await first.stream(options={"maxTokens": 100_000})  # it does not end at once
+    gate.shut_at("clients/save")
+    wire = await connect(to=here, greeted=False)
+    await gate.shut.wait()
+    here.signal(signal.SIGTERM)
+    await eventually(lambda: here.get("/readyz")[0] == 503)
+    gate.go_on()
+    assert (await wire.receive())["type"] == "connected"
+    assert (await wire.receive())["type"] == "server_draining"
+    await first.send(type="stop_stream", streamId=start["streamId"])
+    await first.end_of(start["streamId"])
+    assert await asyncio.to_thread(here.wait, 20) == 0

@@ -167,7 +167,7 @@ async def test_a_worker_waits_for_redis(tmp_path: Path) -> None:
     server = RedisProcess(tmp_path)
     worker = WorkerProcess(tmp_path / "worker", server.url, SOURCE)
     try:
-        await eventually(lambda: "waits for Redis" in worker.log(), 20)
+        await eventually(lambda: "waits for the Redis" in worker.log(), 20)
         await asyncio.to_thread(server.start)
         await worker.wait()
         worker.signal(signal.SIGTERM)

@@ -93,13 +93,14 @@ async def test_who_comes_back_is_not_given_up_by_an_old_window(gateways: list[Ga
     first = client.window
     visitor, token, _ = await there.resume(token)
     await there.lose(visitor)
-    assert await here.clients.recall(token) is client
+    again = await here.clients.recall(token)
+    assert again is not None
     assert first is not None
     assert first.cancelled()
-    assert client.window is not None  # and if its return fails now, it is not kept for ever
-    assert client.window.when() > first.when()
-    here.clients.attach(client, cast(Attached, Line()))
-    assert client.window is None
+    assert again.window is not None  # and if its return fails now, it is not kept for ever
+    assert again.window.when() > first.when()
+    here.clients.attach(again, cast(Attached, Line()))
+    assert again.window is None
 
 
 async def test_late_words_of_an_earlier_move_close_nobody(gateways: list[Gateway]) -> None:
@@ -111,13 +112,27 @@ async def test_late_words_of_an_earlier_move_close_nobody(gateways: list[Gateway
     _, token, _ = await there.resume(token)
     await eventually(lambda: there.told == [(here.node, client.client_id, 1)])
     again, token, line = await here.resume(token)
+    assert older.closed is CloseCode.RESUMED_ELSEWHERE
     here.clients.moved(client.client_id, 1)
     here.clients._stands(again, before, Standing.TAKEN)
     assert here.clients.get(client.client_id) is again
     assert line.closed is None
     there.clients.moved(client.client_id, 2)
     assert len(there.clients) == 0
-    assert older.closed is None  # replaced where it was: `attach` gave it back
+
+
+async def test_who_comes_back_is_who_it_was_elsewhere(gateways: list[Gateway]) -> None:
+    """It took a name and entered a room there. Here nobody has heard yet that it was away, and
+    what it was before does not count."""
+    here, there = gateways
+    client, token, _ = await here.connect()
+    visitor, token, _ = await there.resume(token)
+    visitor.name, visitor.room_ids = "Ada", ["lobby"]
+    await there.clients.known(visitor)
+    again, token, _ = await here.resume(token)
+    assert (again.name, again.room_ids) == ("Ada", ["lobby"])
+    again.name = "Bea"  # and if it stayed, what it is here is the newest
+    assert (await here.resume(token))[0].name == "Bea"
 
 
 async def test_a_stale_connection_is_closed_when_its_client_is_elsewhere(

@@ -73,6 +73,7 @@ class Connection:
         )
         self.client: Client = services.clients.create(self, address)
         self.close_code: int | None = None
+        self._early: list[Event] | None = []  # what is to be sent, until it is greeted
         self._views: dict[str, StreamView] = {}  # by streamId
         self._shown: deque[str] = deque(maxlen=SHOWN_KEPT)  # streams whose end was told here
         self._generations: dict[str, GenerationView] = {}  # by streamId
@@ -90,8 +91,16 @@ class Connection:
 
     def send(self, event: Event) -> None:
         """Queue an event; never blocks."""
-        if self.is_open:
+        if self._early is not None:
+            self._early.append(event)
+        elif self.is_open:
             self.outbox.send(encode(event, self.encoding))
+
+    def greet(self, event: Event) -> None:
+        """Send the first event of all, and then what had to wait for it."""
+        early, self._early = self._early or [], None
+        for each in (event, *early):
+            self.send(each)
 
     def send_shared(self, broadcast: Broadcast) -> None:
         """Queue an event that others get, too; never blocks."""

@@ -76,6 +76,7 @@ class RoomAsks:
         """Hold an accepted answer's start back; `open` comes next."""
         self._answers.hold(ask.answer)
         ask.answer.closing.append(lambda record, ending: self._close(ask, record, ending))
+        ask.answer.on_dropped.append(lambda: self._spawn(self._withdraw(ask)))
 
     async def open(self, ask: RoomAsk) -> None:
         """Put the ask into the log, and tell its start. Whatever prevents that refuses it."""
@@ -99,6 +100,7 @@ class RoomAsks:
                     ask.origin,
                     is_alone=ask.when_busy is WhenBusy.REJECT,
                     steers=ask.when_busy is WhenBusy.STEER,
+                    instead_of=answer.instead_of,
                 )
                 answer.ask_seq = opened.seq or None
                 ask.is_open = True
@@ -183,6 +185,15 @@ class RoomAsks:
             self._spawn(self._close_later(ask))
             return
         record.seq = entry.seq if entry is not None else None
+
+    async def _withdraw(self, ask: RoomAsk) -> None:
+        """Another answer to the same request is shown, which has an ask of its own."""
+        self._no_longer_waits(ask)
+        while ask.is_open:
+            with suppress(WireError):
+                await self._broker.withdraw(ask.room_id, ask.answer.stream_id)
+                return
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _close_later(self, ask: RoomAsk) -> None:
         """The store is away: without an entry the ask would stay open, and hold others up."""

@@ -30,7 +30,7 @@ Refusals are `WireError`\\ s with the words of `refusals`; of a store that is aw
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -206,6 +206,7 @@ class RoomBroker(Protocol):
         *,
         is_alone: bool = False,
         steers: bool = False,
+        instead_of: Collection[str] = (),
     ) -> Opened:
         """Open an ask, and add it to the log unless it continues an answer (no ``draft``).
 
@@ -218,6 +219,8 @@ class RoomBroker(Protocol):
             origin: Who asks.
             is_alone: Refuse it while another ask is open.
             steers: Name all asks that are open in `Asked.steered`; who hears it stops those.
+            instead_of: Streams of the same request that never began: an open ask of theirs is
+                withdrawn, and its entry is this one's.
 
         Raises:
             WireError: ``not_in_room``; ``overloaded`` if it had to be alone.
@@ -230,6 +233,9 @@ class RoomBroker(Protocol):
         whether it has: a stream has one answer, and the second call returns its entry. None if
         the room has gone.
         """
+
+    async def withdraw(self, room_id: str, stream_id: str) -> None:
+        """Close an ask that gets no answer, if it is open. Atomic. Tells `Withdrawn`."""
 
     async def set_state(self, room_id: str, user_key: str, state: Any, origin: Origin) -> None:
         """Replace a member's presence state. Atomic. Tells `Stated`.

@@ -77,25 +77,30 @@ class EnteringAnswers(Answers):
         except StoreUnavailable:
             led.may_be_created = True
             away = Ending.failed(store_away())
-            self._spawn(self._end_there(answer.stream_id, record.cancel or away))
+            self._spawn(self._end_there(led, record.cancel or away))
             raise
         led.is_created = True
         led.step()
         return True
 
-    async def _end_there(self, stream_id: str, ending: Ending) -> None:
-        """The log has, or will have, an answer that was refused here: nobody else would end it.
-
-        What its session has of it is left to whoever repeats the request.
-        """
+    async def _end_there(self, led: Led, ending: Ending) -> None:
+        """The log has, or will have, an answer that was refused here: nobody else would end it."""
+        answer = led.answer
         while True:
             try:
-                if not await self._streams.bar(stream_id):
-                    await self._streams.end(stream_id, ending)
+                is_barred = await self._streams.bar(answer.stream_id)
+                if not is_barred:
+                    await self._end_here(answer.stream_id, ending)
                 break
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_EVERY)
-        self._ledger.remove(stream_id)
+        self._ledger.remove(answer.stream_id)
+        if led.claim is not None and answer.ask.room_id is not None:
+            if is_barred:
+                self._admission.release(answer, led.claim)
+            else:  # the room saw it begin: whoever repeats it is told its end
+                answer.claim = led.claim
+                self._admission.settle(answer)
 
     async def _follow_another(self, led: Led) -> None:
         """This process was believed dead, and the request was begun elsewhere meanwhile.
@@ -109,8 +114,6 @@ class EnteringAnswers(Answers):
         led.is_admitted = False
         for hook in answer.on_dropped:  # its turn is over: that of the other one waits for it
             hook()
-        for close in answer.closing:  # and its ask in a room is open no more
-            await close(record, Ending.failed(store_away()))
         await self._admission.leave(answer)
         while record.cancel is None:
             earlier = await self._admission.overtaken(answer, led.claim)
@@ -141,7 +144,8 @@ class EnteringAnswers(Answers):
             answer.is_refused = True
         if answer.is_refused and led.claim is not None and led.is_admitted:
             answer.claim = None
-            self._admission.release(answer, led.claim)
+            if not led.may_be_created or answer.ask.room_id is None:
+                self._admission.release(answer, led.claim)
         if led.is_created:
             await self._end_here(answer.stream_id, record.cancel or ending)
             return

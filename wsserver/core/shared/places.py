@@ -89,6 +89,10 @@ class FleetClients(WrittenClients):
             return None
         state = taken.state
         client = self._clients.get(state.client_id)
+        if client is not None and client.takes + 1 < state.takes:
+            # It was elsewhere since: what it is here is old, and nobody has said so yet.
+            self._lose(client, Standing.TAKEN)
+            client = None
         if client is None:
             client = state.revive()
         else:

@@ -28,7 +28,7 @@ async def greet(connection: Connection) -> None:
     token = services.clients.issue_token(client)
     with contextlib.suppress(WireError):
         await services.clients.known(client, waits=False)
-    connection.send(
+    connection.greet(
         events.Connected(
             client_id=client.client_id,
             resume_token=token,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
@@ -31,6 +32,7 @@ from wsserver.core.rooms.changes import (
     OpenAsk,
     Origin,
     Ranked,
+    Withdrawn,
 )
 from wsserver.core.rooms.log import page, replay
 from wsserver.stores.memory.room_entering import (
@@ -148,9 +150,13 @@ class MemoryRoomBroker:
         *,
         is_alone: bool = False,
         steers: bool = False,
+        instead_of: Collection[str] = (),
     ) -> Opened:
         room = self._shared.require(room_id)
         room.require_seat(origin)
+        for left in [left for left, _ in room.asks.values() if left.stream_id in instead_of]:
+            await self.withdraw(room_id, left.stream_id)
+            ask, draft = msgspec.structs.replace(ask, seq=left.seq), None
         if is_alone and room.asks:
             raise refusals.busy()
         ahead = tuple(room.asks)
@@ -174,6 +180,11 @@ class MemoryRoomBroker:
         entry = room.append(draft, self._shared.clock())
         self._shared.tell(room, Logged(entry=entry), listening)
         return entry
+
+    async def withdraw(self, room_id: str, stream_id: str) -> None:
+        room = self._shared.rooms.get(room_id)
+        if room is not None and room.asks.pop(stream_id, None) is not None:
+            self._shared.tell(room, Withdrawn(stream_id=stream_id))
 
     async def set_state(
         self, room_id: str, user_key: str, state: dict[str, Any], origin: Origin

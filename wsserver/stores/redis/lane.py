@@ -18,7 +18,7 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError, ResponseError, TryAgainError
 
-from wsserver.stores.redis.pipe import FAULTS, Command, Pipe
+from wsserver.stores.redis.pipe import FAULTS, Command, Pipe, Value
 
 log = logging.getLogger(__name__)
 
@@ -188,8 +188,7 @@ class Lane:
     def _hear(self, reply: Any) -> None:
         asked = self._under_way.popleft()
         if not isinstance(reply, Exception):
-            shape = self._shapes.get(asked.command[0])
-            asked.answer(reply if shape is None else shape(reply))
+            asked.answer(self._shaped(asked.command[0], reply))
         elif not isinstance(reply, ResponseError):
             self._refused.append(asked)
             self._refusal = str(reply)
@@ -199,6 +198,15 @@ class Lane:
             asked.answer(reply)
         if not self._under_way:
             self._finish()
+
+    def _shaped(self, name: Value, reply: Any) -> Any:
+        shape = self._shapes.get(name)
+        if shape is None:
+            return reply
+        try:
+            return shape(reply)
+        except Exception as error:  # whoever asked must be answered, whatever Redis says
+            return ResponseError(f"no reply to {name!s}: {error!r}")
 
     def _finish(self) -> None:
         """All replies have come."""

@@ -6,7 +6,7 @@ the others hear the bell. Which of both is first does not matter: a `Feed` puts 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -162,11 +162,13 @@ class RedisRoomBroker(RoomReading):
         *,
         is_alone: bool = False,
         steers: bool = False,
+        instead_of: Collection[str] = (),
     ) -> Opened:
         blob = b"" if draft is None else blob_of(new_id("msg"), draft)
-        args = (
+        args: tuple[Argument, ...] = (
             *(origin.client_id, ask.stream_id, ask.model_id, blob),
             *(int(is_alone), int(steers), self.node, origin_text(origin)),
+            *instead_of,
         )
         granted = await self._require("ask", room_id, args)
         seq, ahead = granted.rest
@@ -178,6 +180,9 @@ class RedisRoomBroker(RoomReading):
         args = (draft.stream_id, blob_of(new_id("msg"), draft))
         granted = await self._step("answer", room_id, args)
         return None if granted is None else entry_of(granted.rest[0])
+
+    async def withdraw(self, room_id: str, stream_id: str) -> None:
+        await self._step("withdraw", room_id, (stream_id,))
 
     async def set_state(self, room_id: str, user_key: str, state: Any, origin: Origin) -> None:
         args = (user_key, origin.client_id, state_text(state), origin_text(origin))
@@ -235,14 +240,6 @@ class RedisRoomBroker(RoomReading):
         if feed is None:
             return frozenset()
         return None if feed.entering else frozenset(feed.seats)
-
-    async def withdraw(self, room_id: str, stream_id: str) -> None:
-        """Close an ask that gets no answer. Atomic. Tells `Withdrawn`.
-
-        Raises:
-            WireError: ``store_unavailable``.
-        """
-        await self._step("withdraw", room_id, (stream_id,))
 
     async def refresh(self) -> None:
         """Say again where this process has seats: what says so ends by itself.
