@@ -12,7 +12,7 @@ which no network can.
 
 | | |
 |---|---|
-| `people`, `guests`, `device`, `client` | what people do, and the clients in their hands |
+| `people`, `guests`, `device`, `client`, `surroundings` | what people do, and their clients |
 | `screen`, `room_screen`, `rules` | what one client is shown, put together by the contract alone |
 | `book`, `room_book`, `truth` | the judge: what may be told to whom |
 | `schedule`, `faults` | what breaks, and when |

@@ -15,8 +15,8 @@ from typing import Any
 
 from scripts.chaos import truth
 from scripts.chaos.book import Asked, Book, Frame
-from scripts.chaos.client import Surroundings
 from scripts.chaos.device import Device
+from scripts.chaos.surroundings import Surroundings
 
 RETAINED_SECONDS = 500.0
 """Ended answers are asked for again up to this age; the server keeps them for 600 s."""

@@ -14,7 +14,6 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import msgpack
@@ -22,12 +21,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, WebSocketException
 from websockets.typing import Subprotocol
 
-from scripts.chaos.book import Asked, Book, Frame
-from scripts.chaos.pace import Pace
-from scripts.chaos.recovery import Recoveries
+from scripts.chaos.book import Asked, Frame
 from scripts.chaos.room_screen import RoomScreen, RoomView
 from scripts.chaos.rules import Rules
 from scripts.chaos.screen import Screen, View
+from scripts.chaos.surroundings import Gone, Pending, Surroundings
 from tests.support.invariants import Broken
 
 OPEN_SECONDS, GREET_SECONDS = 4.0, 10.0
@@ -42,36 +40,6 @@ LOST_LATELY = 20.0
 
 TRAIL = 12
 """How much of what happened to a client is shown with a violation."""
-
-
-class Gone(Exception):
-    """The connection has ended, or whoever had it has gone."""
-
-
-@dataclass(slots=True, eq=False)
-class Pending:
-    """A request that has had no end yet."""
-
-    fields: Frame
-    asked: Asked | None
-    reply: asyncio.Future[Frame]
-    has_started: bool = False
-    sent_at: float = 0.0
-
-
-@dataclass(slots=True)
-class Surroundings:
-    """What all clients share.
-
-    Attributes:
-        window: Seconds for which the servers keep a client's place.
-    """
-
-    book: Book
-    addresses: list[str]
-    window: float
-    recoveries: Recoveries
-    pace: Pace
 
 
 class Client(ABC):

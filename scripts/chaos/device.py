@@ -12,9 +12,10 @@ from typing import Any
 from websockets.exceptions import WebSocketException
 
 from scripts.chaos.book import EXCUSES, Asked, Frame
-from scripts.chaos.client import Client, Gone, Pending, Surroundings
+from scripts.chaos.client import Client
 from scripts.chaos.room_book import Said
 from scripts.chaos.screen import View
+from scripts.chaos.surroundings import Gone, Pending, Surroundings
 from tests.support.invariants import STREAM_TERMINALS
 from wsserver_protocol.replies import REPLIES
 

@@ -11,9 +11,9 @@ from typing import Any
 from zlib import crc32
 
 from scripts.chaos.book import Asked, Frame
-from scripts.chaos.client import Gone, Surroundings
 from scripts.chaos.device import Device
 from scripts.chaos.guests import Guest
+from scripts.chaos.surroundings import Gone, Surroundings
 
 MOST_AT_ONCE = 2
 """Things that one person waits for. Whoever waits asks for nothing more: a fleet that is slow slows

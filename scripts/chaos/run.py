@@ -15,7 +15,6 @@ from typing import Any
 
 from scripts.chaos import audit, remains, room_audit
 from scripts.chaos.book import Asked, Book
-from scripts.chaos.client import Surroundings
 from scripts.chaos.device import Device
 from scripts.chaos.faults import Blows
 from scripts.chaos.fleet import Fleet
@@ -27,6 +26,7 @@ from scripts.chaos.people import Person
 from scripts.chaos.recovery import Recoveries
 from scripts.chaos.schedule import plan
 from scripts.chaos.store import running_store
+from scripts.chaos.surroundings import Surroundings
 
 GATEWAYS, WORKERS, BOTH = 2, 2, 1
 

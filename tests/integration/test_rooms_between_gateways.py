@@ -13,6 +13,7 @@ from tests.integration.test_generating import counted
 from tests.integration.test_rooms import join
 from tests.support.redis import RedisProcess, redis_is_installed, running_redis
 from tests.support.server import ServerProcess
+from tests.support.waiting import eventually
 from tests.support.wire import Frame, Wire
 
 MODEL = ("--model", "m=synthetic:?tps=100&ttft_ms=0&slots=8")
@@ -104,3 +105,18 @@ async def test_what_is_said_again_elsewhere_is_said_once(
     await bob.until("room_message", text="and on")
     assert [frame["text"] for frame in bob.of_type("room_message")] == ["once", "and on"]
     assert [entry["text"] for entry in await log_of(bob)] == ["once", "and on"]
+
+
+async def test_who_was_away_when_redis_forgot_him_has_left(
+    redis: RedisProcess, start_server: StartServer, connect: Connect
+) -> None:
+    """The store knows nothing of the client any more, so its gateway clears what it leaves."""
+    server = start_server(
+        *MODEL, "--set", f"redis.url={redis.url}", "--set", "resume.window_seconds=3"
+    )
+    ada, bob = await member(connect, server, "ada"), await member(connect, server, "bob")
+    key = f"wsserver:{{c:{bob.connected['clientId']}}}"
+    await bob.cut()
+    await eventually(lambda: redis.ask("HGET", key, "away") != "$0\r\n\r\n")
+    assert redis.ask("DEL", key) == ":1\r\n"
+    await ada.until("room_user_left", userId="bob", reason="timeout", seconds=30)

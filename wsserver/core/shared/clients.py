@@ -113,6 +113,10 @@ class SharedClients(Protocol):
         """
         ...
 
+    async def is_known(self, client_id: str) -> bool:
+        """Whether there is such a client, of whichever node. A store that forgets knows none."""
+        ...
+
     async def forget(self, client_id: str) -> None:
         """Keep nothing of a client that is gone, or that was never more than a handshake."""
         ...

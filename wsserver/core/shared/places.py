@@ -20,7 +20,7 @@ from wsserver.core.ask import Answer
 from wsserver.core.batches import Batch
 from wsserver.core.clients import Attached, Client, token_digest, token_owner
 from wsserver.core.sessions.store import StoreUnavailable
-from wsserver.core.shared.clients import ClientState, SharedClients, Standing
+from wsserver.core.shared.clients import SharedClients, Standing
 from wsserver.core.shared.led import store_away
 from wsserver.core.shared.written import RETRY_EVERY, WrittenClients
 from wsserver_protocol.errors import CloseCode
@@ -192,14 +192,17 @@ class FleetClients(WrittenClients):
         await self._until_written(tell)
 
     async def _gone(self, client: Client) -> None:
-        states: list[ClientState | None] = []
+        is_elsewhere = True
         takes = client.takes
 
         async def take() -> None:
-            states.append(await self._shared.gone(client.client_id, takes))
+            nonlocal is_elsewhere
+            state = await self._shared.gone(client.client_id, takes)
+            # One that the store has lost is nobody's: what it leaves is to be cleared here.
+            is_elsewhere = state is None and await self._shared.is_known(client.client_id)
 
         await self._until_written(take)
-        if states[-1] is None:  # it went elsewhere
+        if is_elsewhere:
             self._on_moved(client)
             return
         self._on_gone(client)

@@ -106,6 +106,9 @@ class RedisClients:
             return None
         return _state(reply)
 
+    async def is_known(self, client_id: str) -> bool:
+        return bool(await self._link.command("EXISTS", _key(client_id)))
+
     async def forget(self, client_id: str) -> None:
         await self._link.call("clients/forget", [_key(client_id)], (self._node_id,))
         self._takes.pop(client_id, None)
