@@ -244,7 +244,8 @@ async def _end(
         record.learn(ending.facts)
     if meta.kept is not None:
         is_kept = await write_end(store, meta.kept, record, ending)
-        record.saved = is_kept and record.saved is not False  # as who asked was told, if he was
+        was_told = ending.facts is not None and ending.facts.saved is False
+        record.saved = is_kept and not was_told  # whoever asked may have been told that it is not
     await endings.log_in_room(answer)
     facts = record.facts(asyncio.get_running_loop().time())
     if await streams.end(record.stream_id, ending.told_with(facts)):
