@@ -48,11 +48,11 @@ class Store:
 def running_store(folder: Path, *, is_cluster: bool) -> Iterator[Store]:
     """A Redis for the length of the block, with its files in a folder.
 
-    What it has answered is never lost by killing it: the operating system has it. So only the
-    faults that are meant to lose something do.
+    What it has answered is never lost by killing it: the operating system has it, as nothing is
+    put off for the disk's sake. So only the faults that are meant to lose something do.
     """
     if is_cluster:
-        with running_redis_cluster(folder) as cluster:
+        with running_redis_cluster(folder, appendfsync="no") as cluster:
             yield Store(cluster.nodes)
         return
     server = RedisProcess(folder, free_port(), appendfsync="no")
