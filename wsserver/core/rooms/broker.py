@@ -79,6 +79,7 @@ class Seat:
     user_id: str
     name: str
     client_id: str
+    takes: int = 0  # `Client.takes`; refused if it has come back elsewhere since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,13 +168,15 @@ class RoomBroker(Protocol):
                 too many.
         """
 
-    async def leave(self, room_id: str, user_key: str, client_id: str, reason: str) -> list[str]:
-        """Take a seat away. Does nothing if the client has none there.
+    async def leave(
+        self, room_id: str, user_key: str, client_id: str, reason: str, takes: int | None = None
+    ) -> list[str]:
+        """Take a seat away, if the client has one there, and has not come back since (``takes``).
 
         Atomic. With a user's last seat the member is gone: `Left` is told, once for all
         processes. If it was the last owner there, the highest of those left, of equals the one
-        there longest, becomes one: `Ranked` by "server". The leaver's own role is remembered.
-        A room without members is forgotten, at once or after `RoomBounds.keep_seconds`.
+        there longest, becomes one: `Ranked` by "server". The leaver's role is remembered. A room
+        without members is forgotten, at once or after `RoomBounds.keep_seconds`.
 
         Returns:
             The streams that nobody is left for, of a room without members: the caller stops them,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wsserver.core.clients import Client
@@ -41,7 +42,8 @@ class Losses:
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
-        self._owed: dict[tuple[str, str], tuple[str, str]] = {}  # room, client: user key, reason
+        # By room and client: user key, reason, and how often the client had come back.
+        self._owed: dict[tuple[str, str], tuple[str, str, int]] = {}
         self._settling = asyncio.Lock()
 
     def broken(self, room: Room) -> None:
@@ -50,9 +52,9 @@ class Losses:
         for client in list(room.clients.values()):
             self._begin(client, room, Known(role=room.role_of(client), settings=room.settings))
 
-    def owe(self, room_id: str, client_id: str, user_key: str, reason: str) -> None:
+    def owe(self, room_id: str, client_id: str, user_key: str, reason: str, takes: int) -> None:
         """A client's place is to be given up when the store is back."""
-        self._owed[room_id, client_id] = (user_key, reason)
+        self._owed[room_id, client_id] = (user_key, reason, takes)
 
     async def forgive(self, room_id: str, client_id: str) -> Callable[[], None]:
         """The client is about to enter again: its new place is not to be given up for the old one.
@@ -65,7 +67,7 @@ class Losses:
             return _nothing
         async with self._settling:
             owed = self._owed.pop(key, None)
-        return _nothing if owed is None else lambda: self.owe(*key, *owed)
+        return _nothing if owed is None else partial(self._owed.__setitem__, key, owed)
 
     async def settle(self) -> None:
         """Give up the places that are owed.
@@ -77,8 +79,8 @@ class Losses:
             async with self._settling:
                 if key in self._owed:
                     room_id, client_id = key
-                    user_key, reason = self._owed[key]
-                    await self._rooms.give_up(room_id, user_key, client_id, reason)
+                    user_key, reason, takes = self._owed[key]
+                    await self._rooms.give_up(room_id, user_key, client_id, reason, takes)
                     del self._owed[key]
 
     def _begin(self, client: Client, room: Room, known: Known) -> None:

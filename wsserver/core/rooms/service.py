@@ -123,6 +123,7 @@ class Rooms:
             user_id=client.identity.user_id,
             name=client.display_name,
             client_id=client.client_id,
+            takes=client.takes,
         )
         owe_again = await self._losses.forgive(room_id, client.client_id)
         try:
@@ -223,13 +224,15 @@ class Rooms:
         await self._losses.settle()
         await self.broker.sweep()
 
-    async def give_up(self, room_id: str, user_key: str, client_id: str, reason: str) -> None:
+    async def give_up(
+        self, room_id: str, user_key: str, client_id: str, reason: str, takes: int | None = None
+    ) -> None:
         """Have a place in a room be nobody's, and stop what nobody is left for.
 
         Raises:
             WireError: ``store_unavailable``.
         """
-        for stream_id in await self.broker.leave(room_id, user_key, client_id, reason):
+        for stream_id in await self.broker.leave(room_id, user_key, client_id, reason, takes):
             self.answers.stop(stream_id, StopReason.DISCONNECT, "server")
 
     async def _leave_all(self, client: Client) -> None:
@@ -241,11 +244,12 @@ class Rooms:
                 log.exception("a client could not leave its room")
 
     async def _leave(self, client: Client, room_id: str, reason: str) -> None:
+        key, takes = client.identity.key, client.takes
         try:
-            await self.give_up(room_id, client.identity.key, client.client_id, reason)
+            await self.give_up(room_id, key, client.client_id, reason, takes)
         except WireError as error:
             log.warning("a place in a room is given up later: %s", error.message)
-            self._losses.owe(room_id, client.client_id, client.identity.key, reason)
+            self._losses.owe(room_id, client.client_id, key, reason, takes)
 
     def _unseat(self, client: Client, room: Room) -> None:
         for stream_id in room.asks:

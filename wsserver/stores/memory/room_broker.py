@@ -110,7 +110,9 @@ class MemoryRoomBroker:
             open_asks=tuple(ask for ask, _ in room.asks.values()),
         )
 
-    async def leave(self, room_id: str, user_key: str, client_id: str, reason: str) -> list[str]:
+    async def leave(
+        self, room_id: str, user_key: str, client_id: str, reason: str, takes: int | None = None
+    ) -> list[str]:
         shared = self._shared
         room = shared.rooms.get(room_id)
         member = room.members.get(user_key) if room is not None else None

@@ -125,8 +125,11 @@ class RedisRoomBroker(RoomReading):
             self._index.note(room_id, granted.epoch)
         return granted
 
-    async def leave(self, room_id: str, user_key: str, client_id: str, reason: str) -> list[str]:
-        args = (user_key, client_id, reason, origin_text(Origin(client_id)))
+    async def leave(
+        self, room_id: str, user_key: str, client_id: str, reason: str, takes: int | None = None
+    ) -> list[str]:
+        origin = origin_text(Origin(client_id))
+        args = (user_key, client_id, reason, origin, "" if takes is None else takes)
         granted = await self._step("leave", room_id, args)
         if granted is None:
             return []

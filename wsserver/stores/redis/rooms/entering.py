@@ -32,6 +32,7 @@ def entrance(seat: Seat, position: Position | None, known: Known | None) -> tupl
         *(MEMBERS_SHOWN, REPLAY_BYTES, REPLAY_PAGE),
         "" if known is None else known.role.value,
         settings,
+        seat.takes,
     )
 
 

@@ -33,7 +33,7 @@ class StoredMember(msgspec.Struct, frozen=True):
     name: str
     role: Role
     state: str  # JSON
-    seats: tuple[tuple[str, str], ...]  # clientId and node
+    seats: tuple[tuple[str, str, int], ...]  # clientId, node, how often it had come back
 
     def shown(self) -> Member:
         return Member(
@@ -41,7 +41,7 @@ class StoredMember(msgspec.Struct, frozen=True):
             name=self.name,
             role=self.role,
             state=msgspec.json.decode(self.state),
-            client_ids=tuple(client_id for client_id, _ in self.seats),
+            client_ids=tuple(client_id for client_id, _, _ in self.seats),
         )
 
 

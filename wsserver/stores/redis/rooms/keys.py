@@ -5,7 +5,7 @@ All keys of a room carry its hash tag, so that each step is atomic in a cluster.
 | key ``wsserver:{r:<roomId>}:…`` | type | holds |
 |---|---|---|
 | ``m`` | hash | see below |
-| ``u`` | hash | user key to the member as JSON: userId, name, role, state, seats (client, node) |
+| ``u`` | hash | user key to the member as JSON: userId, name, role, state, seats (see `join.lua`) |
 | ``o`` | sorted set | user keys of members by the number of their coming |
 | ``c`` | hash | clientId of a seat to its user key |
 | ``r`` | hash | user key to the role that is remembered |

@@ -1,12 +1,13 @@
 -- Give a client its seat. Arguments: user, userId, name, client, node, state, whether the name
 -- is new, invite, epoch and whether a room may be made, the seq that the client has and its epoch
 -- (empty: of whichever), origin, members shown, bytes and entries of a page; then, of a member whose
--- room has been lost, the role that it had and the settings: pairs of names and values as JSON.
+-- room has been lost, the role that it had and the settings: pairs of names and values as JSON; and
+-- how often the client had come back by then.
 local user, user_id, name, client, node = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local state, is_renamed, invite = ARGV[11], ARGV[12] == '1', ARGV[13]
 local epoch, may_make, has, has_epoch = ARGV[14], ARGV[15] == '1', tonumber(ARGV[16]), ARGV[17]
 local origin, shown, size, page = ARGV[18], tonumber(ARGV[19]), tonumber(ARGV[20]), tonumber(ARGV[21])
-local known, known_settings = ARGV[22], ARGV[23]
+local known, known_settings, takes = ARGV[22], ARGV[23], tonumber(ARGV[24])
 local is_new = not EPOCH
 
 local function invited_as()
@@ -45,7 +46,7 @@ local function enter(invited)
         redis.call('HSET', ROLES, user, role)
     end
     redis.call('ZADD', ORDER, redis.call('HINCRBY', META, 'joins', 1), user)
-    local member = {id = user_id, name = name, role = role or 'member', seats = {{client, node}}}
+    local member = {id = user_id, name = name, role = role or 'member', seats = {{client, node, takes}}}
     member.state = state ~= '' and state or '{}'
     tell('entered', origin, cjson.encode(member), participants())
     return member
@@ -73,9 +74,19 @@ local function join_again(member, invited)
     end
 end
 
+-- The client has come back elsewhere since this was asked: it came late.
+local function is_late(member)
+    for _, seat in ipairs(member.seats) do
+        if seat[1] == client then
+            return seat[3] > takes
+        end
+    end
+end
+
 local function take_seat(member)
     for _, seat in ipairs(member.seats) do
         if seat[1] == client then
+            seat[3] = takes
             if seat[2] ~= node then
                 seat[2] = node
                 tell('moved', '', client, node)
@@ -83,7 +94,7 @@ local function take_seat(member)
             return
         end
     end
-    member.seats[#member.seats + 1] = {client, node}
+    member.seats[#member.seats + 1] = {client, node, takes}
 end
 
 local invited = EPOCH and invited_as()
@@ -91,6 +102,9 @@ local member = EPOCH and member_of(user)
 if EPOCH then
     if redis.call('SISMEMBER', BANS, user) == 1 then
         return no('banned')
+    end
+    if member and is_late(member) then
+        return no('not_in_room')
     end
     local refused = not member and known == '' and refusal(invited)
     if refused then

@@ -1,11 +1,13 @@
--- Take a seat away. Arguments: user, client, reason, origin. Returns the streams that nobody is left
+-- Take a seat away. Arguments: user, client, reason, origin, how often the client had come back by
+-- then (empty: whatever it did since). Returns the streams that nobody is left
 -- for, and what became of the room.
 local user, client, reason, origin = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local takes = tonumber(ARGV[10])
 
 local member = EPOCH and member_of(user)
 local at = nil
 for index, seat in ipairs(member and member.seats or {}) do
-    if seat[1] == client then
+    if seat[1] == client and (not takes or seat[3] <= takes) then
         at = index
     end
 end
