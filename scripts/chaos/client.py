@@ -273,7 +273,10 @@ class Client(ABC):
             if status["state"] == "gone" and view is not None and asked is not None:
                 view.end()
                 self.is_lost(asked)
-                if not book.may_have_lost(asked):
+                # The reply to its leaving may have been lost, with the connection.
+                room = self.rooms.views.get(asked.room_id or "")
+                has_left = room is not None and not room.is_wanted and asked.user != self.user
+                if not has_left and not book.may_have_lost(asked):
                     self.wrong("an answer is gone", asked, status)
 
     def _refused_resume(self, reply: Frame) -> None:
