@@ -30,6 +30,7 @@ def _arguments() -> argparse.Namespace:
         "Redis loses data by those, and over a cluster but those of links. Empty: no faults",
     )
     parser.add_argument("--cluster", action="store_true", help="a Redis Cluster of three nodes")
+    parser.add_argument("--no-rooms", action="store_true", help="nobody goes into a room")
     parser.add_argument("--logs", type=Path, help="keep logs and Redis' files in this folder")
     parser.add_argument("--save", action="store_true", help="keep the result among the results")
     given = parser.parse_args()
@@ -49,6 +50,8 @@ def _command(plan: Plan, faults: str | None) -> str:
     words.append(f"--clients {plan.clients} --every {plan.every:g} --window {plan.window:g}")
     if plan.cluster:
         words.append("--cluster")
+    if not plan.has_rooms:
+        words.append("--no-rooms")
     if faults is not None:
         words.append(f"--faults {faults}")
     return " ".join(words)
@@ -76,7 +79,7 @@ def main() -> int:
         return 2
     plan = Plan(
         *(given.seed, given.seconds, given.clients, kinds, given.every),
-        *(given.cluster, given.apart, given.window),
+        *(given.cluster, given.apart, not given.no_rooms, given.window),
     )
     print(f"seed {plan.seed}, {plan.clients} clients, {plan.seconds:g} s", flush=True)
     result = run(plan, given.logs).result()

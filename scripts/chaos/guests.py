@@ -38,7 +38,7 @@ class Guest:
 
     def __init__(self, person: Person, homes: list[str], rng: random.Random) -> None:
         self._person = person
-        self._homes = homes
+        self.homes = homes
         self._rng = rng
         self._book = person.book
         self._numbers = itertools.count(1)
@@ -56,11 +56,11 @@ class Guest:
 
     async def move_in(self) -> None:
         """Begin in one of the rooms."""
-        await self._person.devices[0].enter(self._homes[0])
+        await self._person.devices[0].enter(self.homes[0])
 
     async def _come(self) -> None:
         device = self._rng.choice(self._person.devices)
-        room_id = self._rng.choice(self._homes)
+        room_id = self._rng.choice(self.homes)
         if not device.rooms.view(room_id).is_wanted:
             await device.enter(room_id)
 

@@ -45,7 +45,8 @@ class Person:
     async def live(self, until: float) -> None:
         """Do things until that time (of the monotonic clock)."""
         self._begin_device()
-        await self._guest.move_in()
+        if self._guest.homes:
+            await self._guest.move_in()
         deeds: dict[Callable[[], Awaitable[None]], int] = {
             self._stream: 30,
             self._turn: 16,
@@ -60,7 +61,7 @@ class Person:
             self._stall: 3,
             self._interrupt: 2,
             self._vanish: 2,
-            **self._guest.deeds,
+            **(self._guest.deeds if self._guest.homes else {}),
         }
         while time.monotonic() < until:
             await self._around.pace.pause(self._rng)

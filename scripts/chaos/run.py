@@ -54,6 +54,9 @@ class Plan:
     is_apart: bool = False
     """Each member has a network of its own."""
 
+    has_rooms: bool = True
+    """People go into rooms, too."""
+
     window: float = 12.0
     """Seconds for which a client's place is kept: short, so that a run sees it end."""
 
@@ -137,8 +140,9 @@ class Run:
         self.around = self._around(fleet)
         rng = random.Random(plan_.seed)
         rooms = rooms_for(plan_.clients)
+        homes = HOMES if plan_.has_rooms else 0
         self.people = [
-            Person(self.around, f"p{n}", rng.sample(rooms, HOMES), random.Random(rng.random()))
+            Person(self.around, f"p{n}", rng.sample(rooms, homes), random.Random(rng.random()))
             for n in range(plan_.clients)
         ]
         until = time.monotonic() + plan_.seconds
