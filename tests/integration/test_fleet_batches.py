@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from redis import Redis
 
 from tests.conftest import Connect, StartServer
 from tests.integration.test_generating import counted
-from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.redis import RedisProcess, redis_is_installed
 from tests.support.server import ServerProcess
 from tests.support.waiting import eventually
 from tests.support.wire import Frame, Wire
@@ -30,12 +29,6 @@ MODEL = "m=synthetic:?tps=100&ttft_ms=0&slots=8"
 PROMPTS = [f"prompt {n}" for n in range(5)]
 
 BODY: Frame = {"prompts": PROMPTS, "requestId": "b", "options": {"maxTokens": 150}}
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    with running_redis(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.session_steps import sign_in
 from tests.integration.test_generating import counted
 from tests.integration.test_rooms import join
-from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.redis import RedisProcess, redis_is_installed
 from tests.support.server import ServerProcess, running_server, server_arguments
 from tests.support.waiting import eventually
 from tests.support.wire import Frame, Wire, open_wire
@@ -27,12 +27,6 @@ SOURCE = "synthetic:?tps=40&slots=2&ttft_ms=0"
 
 TAKEOVER = 60.0
 """Seconds for leases to run out and others to take over, on a slow machine."""
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    with running_redis(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import Connect, StartServer
-from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.redis import RedisProcess, redis_is_installed
 from tests.support.redis_gate import RedisGate, redis_gate
 from tests.support.server import ServerProcess
 from tests.support.waiting import eventually
@@ -22,12 +21,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 StartGated = Callable[[], Awaitable[tuple[ServerProcess, RedisGate]]]
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    with running_redis(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import psutil
 import pytest
 
 from tests.conftest import Connect, StartServer
 from tests.integration.test_generating import counted
-from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.redis import RedisProcess, redis_is_installed
 from tests.support.server import ServerProcess
 
 pytestmark = pytest.mark.skipif(
     not redis_is_installed(), reason="redis-server is not installed (package redis-server)"
 )
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    with running_redis(tmp_path) as running:
-        yield running
 
 
 def the_worker(server: ServerProcess) -> psutil.Process:

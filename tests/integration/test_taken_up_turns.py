@@ -7,16 +7,15 @@ turn, and its answer is generated once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import Connect, StartServer
 from tests.integration.test_generating import counted
-from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.redis import RedisProcess, redis_is_installed
 from tests.support.redis_gate import RedisGate, redis_gate
 from tests.support.server import ServerProcess
 from tests.support.waiting import eventually
@@ -29,12 +28,6 @@ pytestmark = pytest.mark.skipif(
 MODEL = ("--model", "m=synthetic:?tps=200&ttft_ms=0&slots=8")
 
 StartGated = Callable[[], Awaitable[tuple[ServerProcess, RedisGate]]]
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    with running_redis(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

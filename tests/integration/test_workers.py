@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.redis import RedisProcess, redis_is_installed
 from tests.support.waiting import eventually, eventually_so
 from tests.support.workers import Asker, WorkerProcess, asking, running_workers
 from wsserver.core.streams import Ending, EndKind, StreamRecord
@@ -20,12 +19,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 SOURCE = "synthetic:?tps=100&slots=2&ttft_ms=0"
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    with running_redis(tmp_path) as running:
-        yield running
 
 
 async def ended(record: StreamRecord, seconds: float = 30.0) -> Ending:
