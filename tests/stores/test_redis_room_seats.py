@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.contracts.room_samples import Process
+from tests.contracts.room_samples import Process, seat
 from tests.support.redis import RedisProcess, redis_is_installed, running_redis
 from tests.support.redis_rooms import Fleet, redis_rooms
 from tests.support.seats import make_client, rooms_over
-from tests.support.waiting import eventually
-from wsserver.core.rooms import RoomBounds
+from tests.support.waiting import eventually, eventually_so
+from wsserver.core.rooms import RoomBounds, losses
+from wsserver.core.rooms.changes import Left
 from wsserver.stores.redis.rooms.keys import room_keys
 from wsserver_protocol import events
+from wsserver_protocol.errors import ErrorCode, WireError
 
 GRACE = 30.0
 
@@ -52,6 +56,53 @@ async def test_a_lost_second_seat_is_taken_again(fleet: Fleet, redis: RedisProce
     await eventually(lambda: any(isinstance(e, events.RoomJoined) for e in tab_seat.events))
     (member,) = (await other.join("ada")).members
     assert set(member.client_ids) == {"ada-1", tab.client_id}
+
+
+async def test_who_moves_while_it_enters_sits_nowhere(
+    fleet: Fleet, redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that goes to another process while it is entered anew here, and is not in the room
+    any more where it went, leaves no seat behind."""
+    monkeypatch.setattr(losses, "TAKEN_UP_WITHIN", 0.0)
+    rooms, other = rooms_over(fleet.broker()), process(fleet)
+    (ada, _), (bob, _) = make_client("ada"), make_client("bob")
+    await other.join("cyd")
+    for client in (ada, bob):
+        await rooms.join(client, "r")
+    redis.freeze()
+    entering = asyncio.create_task(rooms.enter(ada, "r"))
+    await asyncio.sleep(0)  # it is under way
+    rooms.vacate(ada)
+    redis.thaw()
+    with pytest.raises(WireError) as refused:
+        await entering
+    assert refused.value.code is ErrorCode.NOT_IN_ROOM
+    room = rooms.get("r")
+    assert room is not None
+    assert list(room.clients) == [bob.client_id]
+
+    async def has_gone() -> bool:
+        await rooms.sweep()
+        return [left.user_id for left in other.heard(Left)] == ["ada"]
+
+    await eventually_so(has_gone)
+
+
+async def test_who_moves_keeps_the_seat_that_it_takes_up(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is given up after a client has moved is not the seat that it has taken up since."""
+    monkeypatch.setattr(losses, "TAKEN_UP_WITHIN", 0.0)
+    rooms, other = rooms_over(fleet.broker()), process(fleet)
+    ada, _ = make_client("ada")
+    await rooms.join(ada, "r")
+    rooms.vacate(ada)
+    moved = replace(seat("ada"), client_id=ada.client_id, takes=1)
+    await other.broker.join("r", moved)
+    await asyncio.sleep(0)
+    await rooms.sweep()
+    assert other.heard(Left) == []
+    assert (await other.join("cyd")).participants == 2
 
 
 async def _kept(fleet: Fleet) -> dict[str, bytes | None]:
