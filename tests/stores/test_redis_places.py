@@ -9,13 +9,16 @@ from typing import cast
 import pytest
 
 from tests.support.waiting import eventually
+from wsserver.core.ask import Answer, Ask
 from wsserver.core.clients import Attached, Client
 from wsserver.core.ids import new_id
 from wsserver.core.shared.clients import ClientState, Standing
 from wsserver.core.shared.places import FleetClients
+from wsserver.core.streams import StreamRecord
 from wsserver.stores.redis import RedisClients, RedisLink
 from wsserver.stores.redis.clients import _key
 from wsserver_protocol.errors import CloseCode, ErrorCode, WireError
+from wsserver_protocol.options import GenerationOptions
 
 WINDOW = 60.0
 
@@ -211,3 +214,20 @@ async def test_what_is_acknowledged_is_known_to_all(
     visitor.name = "Bea"
     with pytest.raises(WireError):
         await there.clients.known(visitor)
+
+
+async def test_answers_have_their_askers_where_these_are(gateways: list[Gateway]) -> None:
+    """What a client asked for is wanted from where it is, away or not, until it is given up; what
+    goes on without it needs nobody to say so."""
+    here, there = gateways
+    client, token, _ = await here.connect()
+    stays = GenerationOptions(on_disconnect="detach")
+    for stream_id, options in (("a", GenerationOptions()), ("b", stays)):
+        ask = Ask(client.identity, client.client_id, options)
+        client.begin(Answer(StreamRecord(stream_id, "m", 0.0), ask))
+    assert list(here.clients.asked()) == ["a"]
+    await here.lose(client)
+    assert list(here.clients.asked()) == ["a"]
+    await there.resume(token)
+    here.clients.moved(client.client_id, client.takes + 1)
+    assert list(here.clients.asked()) == []

@@ -79,7 +79,11 @@ def open_commons(
     except ValueError as error:
         raise CannotStart(f"redis.url: {error}") from error
     nodes = RedisNodes(link, lifeline.node)
-    streams = RedisStreams(link, nodes.node_id, retention=config.streams.retention_seconds)
+    streams = RedisStreams(
+        *(link, nodes.node_id),
+        retention=config.streams.retention_seconds,
+        window=config.resume.window_seconds,
+    )
     limits = RedisLimits(link, limit_policy(config), lambda ids: streams.living(list(ids)))
     cache = RedisResponseCache(
         link,

@@ -116,6 +116,7 @@ class FleetGateway:
             tasks=(
                 *(commons.nodes.keep, commons.queue.keep, commons.mourner.run),
                 *(self._keep_clients, self._order.keep, self._reap, self._answers.reap),
+                commons.streams.wants.keep,
                 *(() if worker is None else worker.tasks),
             ),
         )
@@ -135,6 +136,7 @@ class FleetGateway:
             tell=self._tell,
         )
         self._commons.nodes.on_lapsed = clients.doubt
+        self._commons.streams.wants.asked_here = clients.asked
 
         async def clear(state: ClientState) -> None:
             client = state.revive()
