@@ -73,7 +73,7 @@ class Gateway:
     async def lose(self, client: Client) -> None:
         """The client's connection is gone, and all know it."""
         self.clients.detach(client)
-        await eventually(lambda: not self.clients._tasks)
+        await eventually(lambda: not self.clients._errands)
 
 
 @pytest.fixture
