@@ -3,18 +3,22 @@ nothing that others have not taken over."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.support.jobs import make_job
+from tests.support.waiting import eventually_so
 from wsserver.core.models.announcements import AnnouncedModel, AnnouncedWorker
 from wsserver.core.models.model import ModelStatus
-from wsserver.stores.redis import RedisJobQueue, RedisLink, RedisNodes
+from wsserver.stores.redis import RedisJobQueue, RedisLink, RedisNodes, turn_order
 from wsserver.stores.redis import fleet as fleets
 from wsserver.stores.redis.deaths import SUCCESSOR_MS, declare_dead
 from wsserver.stores.redis.fleet import RedisAnnouncing, read_workers
 from wsserver.stores.redis.job_queue import MAX_CLAIMS
 from wsserver.stores.redis.queue_keys import queue_keys
 from wsserver.stores.redis.rooms.keys import LEASES as ROOM_LEASES
+from wsserver.stores.redis.turn_order import RedisTurnOrder
 
 
 class Process:
@@ -109,6 +113,44 @@ async def test_a_false_word_does_no_harm(link: RedisLink, dying: Process, other:
     assert set(await other.nodes.alive()) == {dying.id, other.id}
     await other.queue.submit(make_job("s1"), slots=0)
     assert await dying.claimed() == "s1"
+
+
+@pytest.mark.parametrize("is_said_again", [False, True])
+async def test_its_turns_hold_up_nobody(
+    link: RedisLink, monkeypatch: pytest.MonkeyPatch, is_said_again: bool
+) -> None:
+    """Who waits behind a dead gateway's turn begins once that turn's answer has ended, and does not
+    wait for its lease, also where Redis had lost who led it and was told again; a turn of a gateway
+    that lives is waited for all the same."""
+    session, made, turns = "ada\0s1", {"str_dead"}, "wsserver:{n:nod_dead}:turns"
+
+    async def living(stream_ids: list[str]) -> set[str]:
+        return made & set(stream_ids)
+
+    async def is_noted() -> bool:
+        return bool(await link.command("EXISTS", turns))
+
+    gone, here, there = (RedisTurnOrder(link, f"nod_{n}", living) for n in ("dead", "1", "2"))
+    await gone.arrive(session, "str_dead")
+    await eventually_so(is_noted)
+    if is_said_again:
+        await link.command("DEL", turns)
+        monkeypatch.setattr(turn_order, "RENEW_SECONDS", 0.01)
+        keeping = asyncio.create_task(gone.keep())
+        await eventually_so(is_noted)
+        keeping.cancel()
+    await here.arrive(session, "str_1")
+    await there.arrive(session, "str_2")
+    first = asyncio.create_task(here.wait(session, "str_1"))
+    second = asyncio.create_task(there.wait(session, "str_2"))
+    await declare_dead(link, "nod_dead")
+    assert not (await asyncio.wait({first, second}, timeout=0.3))[0]  # it is still made
+    made.clear()
+    async with asyncio.timeout(5):
+        await first
+    assert not second.done()
+    here.leave(session, "str_1")
+    await second
 
 
 async def test_nothing_comes_of_a_name_that_nobody_has(link: RedisLink, other: Process) -> None:

@@ -23,7 +23,10 @@ async def test_turns_go_in_the_order_of_their_arrival(link: RedisLink, redis_url
     """The second waits, on another process, until the first has ended; the third for the second."""
     session = f"ada\0s{next(SESSIONS)}"
     other_link = RedisLink.open(redis_url)
-    here, there = RedisTurnOrder(link, all_live), RedisTurnOrder(other_link, all_live)
+    here, there = (
+        RedisTurnOrder(link, "nod_here", all_live),
+        RedisTurnOrder(other_link, "nod_there", all_live),
+    )
     try:
         await here.arrive(session, "str_1")
         await there.arrive(session, "str_2")
@@ -49,7 +52,7 @@ async def test_a_dead_gateways_turn_gives_way_when_its_answer_has_ended(link: Re
     async def alive(stream_ids: list[str]) -> set[str]:
         return living & set(stream_ids)
 
-    order = RedisTurnOrder(link, alive)
+    order = RedisTurnOrder(link, "nod_here", alive)
     await order.arrive(session, "str_dead")
     line, leases, _ = _keys(session)
     await link.command("HSET", leases, "str_dead", 1)  # long ago
@@ -64,7 +67,7 @@ async def test_a_dead_gateways_turn_gives_way_when_its_answer_has_ended(link: Re
 async def test_arriving_twice_is_arriving_once(link: RedisLink) -> None:
     """A step whose reply was lost is sent again, and takes no second place."""
     session = f"ada\0s{next(SESSIONS)}"
-    order = RedisTurnOrder(link, nobody)
+    order = RedisTurnOrder(link, "nod_here", nobody)
     await order.arrive(session, "str_1")
     await order.arrive(session, "str_1")
     line, leases, _ = _keys(session)
@@ -78,7 +81,10 @@ async def test_a_turn_takes_its_place_behind_those_that_have_theirs(
     """It need not wait for their ends, wherever they are led; only for their places in the tree."""
     session = f"ada\0s{next(SESSIONS)}"
     other_link = RedisLink.open(redis_url)
-    here, there = RedisTurnOrder(link, all_live), RedisTurnOrder(other_link, all_live)
+    here, there = (
+        RedisTurnOrder(link, "nod_here", all_live),
+        RedisTurnOrder(other_link, "nod_there", all_live),
+    )
     try:
         assert await here.arrive(session, "str_1")
         assert not await there.arrive(session, "str_2")
@@ -98,7 +104,7 @@ async def test_who_was_believed_dead_takes_his_place_again(link: RedisLink) -> N
     """A turn that was taken out of the line waits for those who stand there by then, and not for
     all who come after them."""
     session = f"ada\0s{next(SESSIONS)}"
-    order = RedisTurnOrder(link, nobody)
+    order = RedisTurnOrder(link, "nod_here", nobody)
     await order.arrive(session, "str_slow")
     await link.command("HSET", _keys(session)[1], "str_slow", 1)  # not heard of
     await order.arrive(session, "str_1")

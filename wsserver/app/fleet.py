@@ -57,7 +57,7 @@ class FleetGateway:
         self._models = FleetModels(self._fleet)
         self._ledger = RedisLedger(link, node)
         self._shared_clients = RedisClients(link, node, config.resume.window_seconds)
-        self._order = RedisTurnOrder(link, commons.streams.living)
+        self._order = RedisTurnOrder(link, node, commons.streams.living)
         self._repeats = RedisIdempotency(link, config.idempotency.retention_seconds)
         self._answers = SharedAnswers(
             streams=commons.streams,

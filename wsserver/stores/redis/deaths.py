@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
-from wsserver.stores.redis import fleet, nodes
+from wsserver.stores.redis import fleet, nodes, turn_order
 from wsserver.stores.redis.job_queue import MAX_CLAIMS
 from wsserver.stores.redis.link import PUBLISH, RedisLink
 from wsserver.stores.redis.queue_keys import claims_of, queue_bell, queue_keys
@@ -33,6 +33,7 @@ async def declare_dead(link: RedisLink, node_id: str) -> None:
         link.call("nodes/leave", nodes.KEYS, (node_id,)),
         link.call("leases/shorten", [fleet.LEASES], (node_id, SUCCESSOR_MS)),
         link.call("leases/shorten", ROOM_LEASES, (node_id, 0)),
+        turn_order.end_leases(link, node_id),
         *(bereave(link, model_id, node_id) for model_id in models),
     )
 

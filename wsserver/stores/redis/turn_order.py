@@ -8,6 +8,13 @@
 
 All carry one hash tag, a digest of the session, and end a day after their last use. A turn whose
 gateway has died goes on while its answer is made, and gives way when that has ended.
+
+| key | type | holds |
+|---|---|---|
+| ``wsserver:{n:<node>}:turns`` | hash | streamId to the digest of its session: the node's turns |
+
+It leads whoever knows of a gateway's death to its leases, may hold turns that have ended meanwhile,
+and ends by itself when those have run out in any case.
 """
 
 from __future__ import annotations
@@ -35,11 +42,13 @@ class RedisTurnOrder:
 
     Args:
         link: The Redis.
+        node: This node.
         living: Asked of a turn whose gateway has not been heard of.
     """
 
-    def __init__(self, link: RedisLink, living: Living) -> None:
+    def __init__(self, link: RedisLink, node: str, living: Living) -> None:
         self._link = link
+        self._node = node
         self._living = living
         self._held: dict[str, str] = {}  # streamId to session
 
@@ -53,6 +62,9 @@ class RedisTurnOrder:
             StoreUnavailable: If Redis is away.
         """
         self._held[stream_id] = session
+        # Not waited for: another host of a cluster may have it, and without it the lease runs out.
+        noted = (LEASE_MS, stream_id, digest(session))
+        self._link.tell("turns/note", [_turns_of(self._node)], noted)
         args = (stream_id, LEASE_MS, IDLE_MS)
         place: int = await self._link.call("turns/arrive", _keys(session), args)
         return place == 0
@@ -93,8 +105,12 @@ class RedisTurnOrder:
         """Renew the leases of this process's turns, until cancelled."""
         while True:
             await asyncio.sleep(RENEW_SECONDS)
+            noted: list[str] = []
             for stream_id, session in self._held.items():
+                noted += (stream_id, digest(session))
                 self._link.tell("turns/renew", _keys(session), (stream_id, LEASE_MS, IDLE_MS))
+            if noted:
+                self._link.tell("turns/lead", [_turns_of(self._node)], (LEASE_MS, *noted))
 
     async def _is_free(self, session: str, stream_id: str, to_place: bool) -> bool:
         """Whether nobody stands in the way."""
@@ -114,10 +130,37 @@ class RedisTurnOrder:
         return is_free
 
 
+async def end_leases(link: RedisLink, node: str) -> None:
+    """Let the turns of a dead gateway be without a word of it from now on, and not when their
+    leases run out: whoever waits for them looks whether their answers are made.
+
+    Raises:
+        StoreUnavailable: If Redis is away; some may have been ended.
+    """
+    turns = await link.command("HGETALL", _turns_of(node))
+    await asyncio.gather(*(_end_lease(link, tag.decode(), name) for name, tag in turns.items()))
+
+
+async def _end_lease(link: RedisLink, tag: str, stream_id: bytes) -> None:
+    await link.call("turns/bereave", _keys_at(tag), (stream_id, _channel_at(tag), PUBLISH))
+
+
 def _keys(session: str) -> list[str]:
-    base = f"wsserver:{{t:{digest(session)}}}"
+    return _keys_at(digest(session))
+
+
+def _keys_at(tag: str) -> list[str]:
+    base = f"wsserver:{{t:{tag}}}"
     return [f"{base}:line", f"{base}:leases", f"{base}:placed"]
 
 
 def _channel(session: str) -> str:
-    return f"wsserver:b:{{t:{digest(session)}}}"
+    return _channel_at(digest(session))
+
+
+def _channel_at(tag: str) -> str:
+    return f"wsserver:b:{{t:{tag}}}"
+
+
+def _turns_of(node: str) -> str:
+    return f"wsserver:{{n:{node}}}:turns"
