@@ -264,6 +264,7 @@ class Client(ABC):
     def _resumed(self, reply: Frame) -> None:
         book = self._around.book
         self.rooms.client_id = reply["clientId"]
+        there = {room["roomId"] for room in reply["rooms"]}
         for room in reply["rooms"]:
             self.rooms.joined(room)
             self.screen.shown_room(room)
@@ -273,9 +274,9 @@ class Client(ABC):
             if status["state"] == "gone" and view is not None and asked is not None:
                 view.end()
                 self.is_lost(asked)
-                # The reply to its leaving may have been lost, with the connection.
-                room = self.rooms.views.get(asked.room_id or "")
-                has_left = room is not None and not room.is_wanted and asked.user != self.user
+                # It may have left: the reply to that was lost, with the connection.
+                is_elsewhere = asked.room_id is not None and asked.room_id not in there
+                has_left = is_elsewhere and asked.user != self.user
                 if not has_left and not book.may_have_lost(asked):
                     self.wrong("an answer is gone", asked, status)
 

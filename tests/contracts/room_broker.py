@@ -269,22 +269,28 @@ class RoomBrokerContract:
         assert [c.steered for c in one.heard(Asked)] == [(), ("s1",), ("s1", "s3")]
         assert [c.ask.seq for c in one.heard(Asked)] == [1, 2, 3]
 
-    async def test_an_ask_takes_the_place_of_one_that_never_began(
-        self, one: Process, two: Process
-    ) -> None:
-        """Its process has died: the same request asks with the entry that is there, and waits for
-        nobody but those who stood there before."""
+    async def test_an_ask_is_withdrawn_once(self, one: Process, two: Process) -> None:
+        """Its process has died: it is closed, and nobody waits for it any more."""
         await one.join("ada")
         await two.join("bob")
         await one.ask("ada", "s1")
-        assert await two.ask("bob", "s2", instead_of=("s0", "s1"), is_alone=True) == (1, ())
+        await two.broker.withdraw("r", "s1")
+        await one.broker.withdraw("r", "s1")
         assert [c.stream_id for c in one.heard(Withdrawn)] == ["s1"]
-        assert one.heard(Asked)[-1].entry is None
-        assert [ask.stream_id for ask in (await one.join("cyd")).open_asks] == ["s2"]
-        assert await two.ask("bob", "s3", instead_of=("s1",)) == (2, ("s2",))
-        await one.broker.withdraw("r", "s3")
-        await one.broker.withdraw("r", "s3")
-        assert [c.stream_id for c in two.heard(Withdrawn)] == ["s1", "s3"]
+        assert (await two.join("cyd")).open_asks == ()
+
+    async def test_what_may_not_have_been_asked_is_logged_only_if_it_was(
+        self, one: Process, two: Process
+    ) -> None:
+        """Its process died, perhaps before it asked: no entry stands there without a question."""
+        await one.join("ada")
+        await two.join("bob")
+        assert await two.answer("s1", if_asked=True) is None
+        assert await two.answer("s1", if_asked=True) is None
+        await one.ask("ada", "s2")
+        assert await two.answer("s2", if_asked=True) == 2
+        assert await one.answer("s2", if_asked=True) == 2
+        assert [c.entry.stream_id for c in one.heard(Logged)] == ["s2"]
 
     async def test_an_asker_s_process_hears_until_the_answer(
         self, one: Process, two: Process

@@ -21,7 +21,7 @@ def own(outcome: bytes) -> Became:
 
 async def heard(link: RedisLink) -> None:
     """Wait until all that is told without waiting has been heard."""
-    await eventually(lambda: not link._telling)
+    await eventually(lambda: not link._errands)
 
 
 async def test_one_of_many_runs_a_request(link: RedisLink) -> None:

@@ -78,7 +78,7 @@ class Gateway:
     async def lose(self, client: Client) -> None:
         """The client's connection is gone, and all know it."""
         self.clients.detach(client)
-        await eventually(lambda: not self.clients._tasks)
+        await eventually(lambda: not self.clients._errands)
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ async def test_who_comes_back_while_he_is_given_up_is_not_gone(
     assert (await here.resume(token))[0] is same
     assert (await there.resume(other_token))[0].client_id == other.client_id
     await eventually(lambda: len(here.clients) == 1)
-    await eventually(lambda: not here.clients._tasks)
+    await eventually(lambda: not here.clients._errands)
     assert here.gone == [late]
     assert await there.clients.recall(late_token) is None
     assert same.window is None
@@ -288,5 +288,5 @@ async def test_a_client_is_forgotten_when_what_it_left_is_cleared(
     await eventually(lambda: here.gone == [client])
     assert await link.command("HGET", _key(client.client_id), "gone") == b"1"
     here.clearing.set()
-    await eventually(lambda: not here.clients._tasks)
+    await eventually(lambda: not here.clients._errands)
     assert await link.command("EXISTS", _key(client.client_id)) == 0

@@ -35,6 +35,15 @@ class TestRedisRooms(RoomBrokerContract, RoomRunningContract, PresenceContract):
 
             yield make
 
+    async def test_an_ask_that_comes_too_late_is_refused(self, one: Process, two: Process) -> None:
+        """Its step was held up on a broken connection, and its answer was given up meanwhile."""
+        await one.join("ada")
+        assert await two.answer("s1", if_asked=True) is None
+        with pytest.raises(WireError) as refused:
+            await one.ask("ada", "s1")
+        assert refused.value.code is ErrorCode.OVERLOADED
+        assert await one.ask("ada", "s2") == (1, ())
+
     async def test_what_comes_late_takes_no_seat(self, one: Process, two: Process) -> None:
         """A client that has come back elsewhere keeps its seat, whatever a process that it has left
         still asks for it, to enter or to leave."""

@@ -62,7 +62,7 @@ class Invariants:
         self.streams: dict[str, StreamCopy] = {}
         self.sent_ids: set[str] = set()
         self.sent_without_id = False
-        self._ended: set[str] = set()
+        self._ended: dict[str, Any] = {}  # requestId to the frame that ended it
         self._askers: dict[Any, str] = {}  # streamId to the requestId that its events carry
         self._frames = 0
 
@@ -71,12 +71,12 @@ class Invariants:
         request_id = fields.get("requestId", fields.get("request_id"))
         if isinstance(request_id, str):
             self.sent_ids.add(request_id)
-            self._ended.discard(request_id)
+            self._ended.pop(request_id, None)
         else:
             self.sent_without_id = True
         stream_id = fields.get("streamId")
         if fields.get("type") == "watch_stream" and isinstance(stream_id, str):
-            self._ended.discard(self._askers.get(stream_id, ""))  # its end comes once more
+            self._ended.pop(self._askers.get(stream_id, ""), None)  # its end comes once more
 
     def received(self, frame: Any, size: int) -> None:
         """Check a frame that came in."""
@@ -113,12 +113,12 @@ class Invariants:
         if request_id not in self.sent_ids and not own:
             raise Broken("a requestId that was never sent:", frame)
         if request_id in self._ended:
-            raise Broken(f"{frame['type']} after the end of {request_id}:", frame)
+            raise Broken(f"after the end of {request_id} with {self._ended[request_id]}:", frame)
         if frame["type"] == "stream_start":
             self._askers[frame["streamId"]] = request_id
         # A second request under the id of one that runs is refused; that one goes on.
         if frame["type"] in TERMINAL_EVENTS and frame.get("code") != "duplicate_request":
-            self._ended.add(request_id)
+            self._ended[request_id] = frame
 
     def _check_stream(self, frame: dict[str, Any]) -> None:
         stream_id = frame.get("streamId")

@@ -55,7 +55,7 @@ class Fleet:
     async def settle(self) -> None:
         """Wait until every process has been told everything."""
         for broker, link in zip(self.brokers, self.links, strict=True):
-            await eventually(lambda link=link: not link._telling)  # type: ignore[misc]  # bound early
+            await eventually(lambda link=link: not link._errands)  # type: ignore[misc]  # bound early
             for room_id in list(broker._feeds._feeds):
                 changes = await self._asking.command("HGET", room_keys(room_id)[0], "chg")
                 place = int(changes or 0)

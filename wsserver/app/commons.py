@@ -114,9 +114,12 @@ def open_commons(
 
 async def _log_answer(broker: RoomBroker, answer: Answer) -> int | None:
     """Log it; wait for a store that is away, since the end itself can't be told before."""
+    # One that was never claimed may have been accepted by a process that died before it asked.
+    if_asked = answer.record.fence == 0
+    room_id, draft = answer.ask.room_id or "", answer_draft(answer)
     while True:
         try:
-            entry = await broker.answer(answer.ask.room_id or "", answer_draft(answer))
+            entry = await broker.answer(room_id, draft, if_asked=if_asked)
         except WireError as error:
             if error.code is not ErrorCode.STORE_UNAVAILABLE:
                 raise

@@ -13,6 +13,7 @@ from functools import partial
 
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer, Ask, Claim
+from wsserver.core.errands import Errands
 from wsserver.core.ids import new_id
 from wsserver.core.limits import Limits
 from wsserver.core.results import failure, result
@@ -87,7 +88,7 @@ class Batches:
         self._answers = answers
         self._limits = limits
         self._batches: dict[str, Batch] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands("a batch could not be let in")
         answers.on_place_free = self._fill_all
 
     def get(self, batch_id: str) -> Batch | None:
@@ -105,16 +106,13 @@ class Batches:
 
         With an ``admission`` nothing is begun or told before that has let it pass.
         """
-        loop = asyncio.get_running_loop()
-        batch = Batch(asks, loop.time(), batch_id)
+        batch = Batch(asks, asyncio.get_running_loop().time(), batch_id)
         self._batches[batch.batch_id] = batch
         if admission is None:
             self._fill(batch)
         else:
             batch.is_held = True
-            task = loop.create_task(self._admit(batch, admission))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._errands.begin(self._admit(batch, admission))
         return batch
 
     def claim_id(self, batch: Batch, claim: Claim) -> None:

@@ -14,6 +14,7 @@ from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer, Claim, make_job
 from wsserver.core.cache import ResponseCache, keepable
 from wsserver.core.engine import ChatMessage
+from wsserver.core.errands import Errands
 from wsserver.core.intake import Intake
 from wsserver.core.jobs import Job, JobQueue, QueueFull
 from wsserver.core.limits import Limits
@@ -51,7 +52,7 @@ class LocalAnswers(Answers):
         self._queue = queue
         self._limits = limits
         self._telemetry = telemetry
-        self._closings: set[asyncio.Task[None]] = set()
+        self._closings = Errands("an answer could not be closed")
         self._intake = Intake(
             log=log, queue=queue, models=models, cache=cache, close=self.close, wait=self._wait
         )
@@ -107,9 +108,7 @@ class LocalAnswers(Answers):
         if not answer.closing:
             self._finish(answer, fence, ending)
             return
-        task = asyncio.get_running_loop().create_task(self._close_slowly(answer, fence, ending))
-        self._closings.add(task)
-        task.add_done_callback(self._closings.discard)
+        self._closings.begin(self._close_slowly(answer, fence, ending))
 
     def followed(self, answer: Answer) -> None:
         """Nothing to note: the record knows its watchers, and there are no others."""
@@ -126,8 +125,7 @@ class LocalAnswers(Answers):
         """Nothing to note: `wsserver.core.idempotency` recognises all repeats there are."""
 
     async def closed(self) -> None:
-        while self._closings:
-            await asyncio.wait(self._closings)
+        await self._closings.ended()
 
     def _begin(self, answer: Answer) -> None:
         self._limits.begin(answer.ask.owner.limit_key, answer.stream_id)

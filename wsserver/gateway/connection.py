@@ -7,7 +7,6 @@ tasks: when it is lost they are cancelled, while what its client runs lives on w
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Coroutine
 from typing import Protocol
@@ -16,6 +15,7 @@ from wsserver.core.ask import Answer
 from wsserver.core.batches import Batch
 from wsserver.core.broadcast import Broadcast
 from wsserver.core.clients import Client
+from wsserver.core.errands import Errands
 from wsserver.core.limits import Meter
 from wsserver.core.results import generation_terminal, stream_terminal
 from wsserver.core.streams import Ending
@@ -28,8 +28,6 @@ from wsserver_protocol.codec import Encoding, encode
 from wsserver_protocol.errors import CloseCode
 from wsserver_protocol.events import Event
 from wsserver_protocol.lifecycle import ConnectionState, ConnectionStep, next_connection_state
-
-log = logging.getLogger(__name__)
 
 SHOWN_KEPT = 256
 """Streams of which is known that a connection was shown their end."""
@@ -78,7 +76,7 @@ class Connection:
         self._shown: deque[str] = deque(maxlen=SHOWN_KEPT)  # streams whose end was told here
         self._generations: dict[str, GenerationView] = {}  # by streamId
         self._batches: dict[str, BatchView] = {}  # by batchId
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands("what a connection had begun has failed")
 
     @property
     def is_open(self) -> bool:
@@ -109,9 +107,7 @@ class Connection:
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run something that takes its time, for as long as the connection lives."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._errands.begin(work)
 
     # Views -------------------------------------------------------------------------------------
 
@@ -275,8 +271,7 @@ class Connection:
         """The socket is gone. Returns what was followed here."""
         self.state = next_connection_state(self.state, ConnectionStep.LOSE)
         self.outbox.close()
-        for task in self._tasks:
-            task.cancel()
+        self._errands.cancel()
         followed: list[Answer | Batch] = []
         for view in self._views.values():
             view.close()

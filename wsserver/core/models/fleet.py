@@ -18,6 +18,7 @@ from pathlib import PurePath
 import msgspec
 
 from wsserver.core.engine import ChatMessage, LoadProgress, ModelInfo
+from wsserver.core.errands import Errands
 from wsserver.core.models.announcements import (
     AnnouncedModel,
     CountTokens,
@@ -60,7 +61,7 @@ class FleetModels:
         self._fleet = fleet
         self.end_waiting: Callable[[str, Ending], Coroutine[None, None, None]] = _leave_waiting
         self._models: dict[str, FleetModel] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands("what was asked of workers has failed")
         fleet.on_change = self._look
         self._look()
 
@@ -185,7 +186,7 @@ class FleetModels:
             settings=dict(settings),
             makes_place=makes_place,
         )
-        self._spawn(self._load(model, load, call, admission))
+        self._errands.begin(self._load(model, load, call, admission))
         return model
 
     async def begun(self, model_id: str) -> None:
@@ -229,7 +230,7 @@ class FleetModels:
         if nodes:
             known.go()
             call = UnloadModel(model_id=known.id, force=force)
-            known.unloading = self._spawn(self._unload_all(known, nodes, call))
+            known.unloading = self._errands.begin(self._unload_all(known, nodes, call))
 
     async def unloaded(self, model: ModelView) -> None:
         """Wait until no worker has it loaded, and what waited for it has ended."""
@@ -245,9 +246,8 @@ class FleetModels:
 
     async def close(self) -> None:
         """Wait no more for what was asked of workers. It goes on there."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._errands.cancel()
+        await self._errands.ended()
 
     def _name(self, source: str, model_id: str | None) -> str:
         """The id under which a source that is nobody's id will be loaded."""
@@ -332,12 +332,6 @@ class FleetModels:
             model.show(found.get(model.id, {}), living)
             if model.is_away and model.seen_at < oldest:
                 del self._models[model.id]
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 async def _leave_waiting(model_id: str, ending: Ending) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from wsserver.core.errands import Errands
 from wsserver.core.models.announcements import (
     AnnouncedModel,
     AnnouncedWorker,
@@ -51,7 +52,7 @@ class WorkerModels:
         self._builds: dict[str, str] = {}  # a load's own name to what it is the same as
         self._queued: dict[str, int] = {}
         self._counted_at = 0.0
-        self._fingerprinting: set[asyncio.Task[None]] = set()
+        self._errands = Errands("a model's files could not be told from others")
         self._is_closing = False
 
     async def run(self) -> None:
@@ -111,10 +112,8 @@ class WorkerModels:
     async def close(self) -> None:
         """Tell no more, and that this worker is gone."""
         self._is_closing = True
-        for task in self._fingerprinting:
-            task.cancel()
-        if self._fingerprinting:
-            await asyncio.wait(self._fingerprinting)
+        self._errands.cancel()
+        await self._errands.ended()
         try:
             await self._voice.leave()
         except StoreUnavailable as error:
@@ -148,9 +147,7 @@ class WorkerModels:
             return ""
         if model.build not in self._builds:
             self._builds[model.build] = model.build  # until its files have been looked at
-            task = asyncio.get_running_loop().create_task(self._find_build(model))
-            self._fingerprinting.add(task)
-            task.add_done_callback(self._fingerprinting.discard)
+            self._errands.begin(self._find_build(model))
         return self._builds[model.build]
 
     async def _find_build(self, model: Model) -> None:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from wsserver.core.ask import Answer
+from wsserver.core.errands import Errands
 from wsserver_protocol.errors import WireError
 from wsserver_protocol.lifecycle import StopReason
 
@@ -44,7 +45,7 @@ class RoomAnswers:
         self.find = find
         self._stop = stop
         self._fetch = fetch
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands("a room's answer could not be looked for")
 
     def when_found(
         self,
@@ -66,10 +67,7 @@ class RoomAnswers:
         if answer is not None:
             act(answer)
         elif self._fetch is not None:
-            work = self._look(stream_id, self._fetch, act, while_, is_open)
-            task = asyncio.get_running_loop().create_task(work)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._errands.begin(self._look(stream_id, self._fetch, act, while_, is_open))
 
     def stop(self, stream_id: str, reason: StopReason, by: str) -> None:
         """Stop an answer, wherever it is."""

@@ -1,7 +1,8 @@
 """Asks in a room: from an accepted answer to its place in the model's line, and to the log.
 
 The start of an answer is held back until its ask stands in the room's log, so that `stream_start`
-has the ask's ``seq`` and everyone sees it there, or nobody does.
+has the ask's ``seq`` and everyone sees it there, or nobody does. By then the answer is where all
+processes find it: whoever is told of an ask can show what becomes of it.
 
 What happens to an ask while others are open is the room's setting. To wait for one's turn is the
 default: an ask then knows the answers before it. One that steers ends those, and waits for their
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer
 from wsserver.core.room_context import RoomContexts
+from wsserver.core.rooms.broker import Opened
 from wsserver.core.rooms.changes import Draft, OpenAsk, Origin
 from wsserver.core.rooms.service import Rooms
 from wsserver.core.streams import Ending, StreamRecord
@@ -27,8 +29,8 @@ from wsserver_protocol.fields import WhenBusy
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 1.0
-"""Between two tries to log an answer while the store is away."""
+RETRY_SECONDS = 0.5
+"""Between two tries to log an ask or an answer while the store is away."""
 
 
 @dataclass(slots=True)
@@ -76,16 +78,11 @@ class RoomAsks:
         """Hold an accepted answer's start back; `open` comes next."""
         self._answers.hold(ask.answer)
         ask.answer.closing.append(lambda record, ending: self._close(ask, record, ending))
-        ask.answer.on_dropped.append(lambda: self._spawn(self._withdraw(ask)))
+        ask.answer.on_end.append(lambda ended: self._no_longer_waits(ask))
 
     async def open(self, ask: RoomAsk) -> None:
         """Put the ask into the log, and tell its start. Whatever prevents that refuses it."""
         answer = ask.answer
-        wanted = OpenAsk(
-            stream_id=answer.stream_id,
-            client_id=ask.origin.client_id,
-            model_id=answer.record.model_id,
-        )
         try:
             is_wanted = await self._answers.admitted(answer)
             known = self._answers.of_stream(answer.stream_id)
@@ -93,15 +90,7 @@ class RoomAsks:
                 return  # an earlier answer to the same request is shown in its place
             if is_wanted and not ask.is_over:
                 ask.is_tried = True
-                opened = await self._broker.ask(
-                    ask.room_id,
-                    wanted,
-                    ask.draft,
-                    ask.origin,
-                    is_alone=ask.when_busy is WhenBusy.REJECT,
-                    steers=ask.when_busy is WhenBusy.STEER,
-                    instead_of=answer.instead_of,
-                )
+                opened = await self._ask(ask)
                 answer.ask_seq = opened.seq or None
                 ask.is_open = True
                 if opened.ahead and ask.when_busy is not WhenBusy.PARALLEL:
@@ -115,19 +104,50 @@ class RoomAsks:
             return
         finally:
             ask.tried.set()
-        if ask.is_open and not ask.ahead:
+        if not ask.ahead:
             ask.turn.set()
         self._answers.release(answer)
-        self._spawn(self._lead(ask))
+        if ask.is_open:
+            self._spawn(self._lead(ask))
         # What its asker sent next, to leave for one, comes after its start.
         await self._answers.start_told(answer)
+
+    async def _ask(self, ask: RoomAsk) -> Opened:
+        """Ask the room, until it is known whether the ask stands there.
+
+        The store was there a moment ago, for the answer. If it went away in this very step, the
+        members may be shown a question by now, whose asker can't be told that it was refused.
+
+        Raises:
+            WireError: As for `RoomBroker.ask`, but for ``store_unavailable``.
+        """
+        wanted = OpenAsk(
+            stream_id=ask.answer.stream_id,
+            client_id=ask.origin.client_id,
+            model_id=ask.answer.record.model_id,
+        )
+        while True:
+            try:
+                return await self._broker.ask(
+                    ask.room_id,
+                    wanted,
+                    ask.draft,
+                    ask.origin,
+                    is_alone=ask.when_busy is WhenBusy.REJECT,
+                    steers=ask.when_busy is WhenBusy.STEER,
+                )
+            except WireError as error:
+                if error.code is not ErrorCode.STORE_UNAVAILABLE:
+                    raise
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _lead(self, ask: RoomAsk) -> None:
         """Give the answer its context and its place in line. Whatever prevents that ends it."""
         answer = ask.answer
         try:
             await ask.turn.wait()
-            if answer.is_closing or answer.record.cancel is not None:
+            record = answer.record
+            if answer.is_closing or record.is_ended or record.cancel is not None:
                 return
             messages = answer.ask.messages  # of an answer that goes on: what it was given before
             if ask.raw is None and messages is None and ask.draft is not None:
@@ -185,15 +205,6 @@ class RoomAsks:
             self._spawn(self._close_later(ask))
             return
         record.seq = entry.seq if entry is not None else None
-
-    async def _withdraw(self, ask: RoomAsk) -> None:
-        """Another answer to the same request is shown, which has an ask of its own."""
-        self._no_longer_waits(ask)
-        while ask.is_open:
-            with suppress(WireError):
-                await self._broker.withdraw(ask.room_id, ask.answer.stream_id)
-                return
-            await asyncio.sleep(RETRY_SECONDS)
 
     async def _close_later(self, ask: RoomAsk) -> None:
         """The store is away: without an entry the ask would stay open, and hold others up."""

@@ -30,7 +30,7 @@ Refusals are `WireError`\\ s with the words of `refusals`; of a store that is aw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -209,11 +209,10 @@ class RoomBroker(Protocol):
         *,
         is_alone: bool = False,
         steers: bool = False,
-        instead_of: Collection[str] = (),
     ) -> Opened:
         """Open an ask, and add it to the log unless it continues an answer (no ``draft``).
 
-        Atomic. Tells `Asked`. Asks stay open, in this order, until `answer`.
+        Atomic. Tells `Asked`. Asks stay open, in this order, until `answer`. Can be repeated.
 
         Args:
             room_id: The room.
@@ -222,19 +221,20 @@ class RoomBroker(Protocol):
             origin: Who asks.
             is_alone: Refuse it while another ask is open.
             steers: Name all asks that are open in `Asked.steered`; who hears it stops those.
-            instead_of: Streams of the same request that never began: an open ask of theirs is
-                withdrawn, and its entry is this one's.
 
         Raises:
             WireError: ``not_in_room``; ``overloaded`` if it had to be alone.
         """
 
-    async def answer(self, room_id: str, draft: Draft) -> RoomEntry | None:
+    async def answer(
+        self, room_id: str, draft: Draft, *, if_asked: bool = False
+    ) -> RoomEntry | None:
         """Add an answer to the log and close its ask (``draft.stream_id``). Atomic. Tells `Logged`.
 
         Whoever ends the answer calls this, before its end is told, and again if it does not know
         whether it has: a stream has one answer, and the second call returns its entry. None if
-        the room has gone.
+        the room has gone. With ``if_asked`` also if no ask of it stands: nothing is added then,
+        and one that is still on its way will be refused.
         """
 
     async def withdraw(self, room_id: str, stream_id: str) -> None:

@@ -4,6 +4,10 @@ A store that is shared may lose what it was told last, or everything. Then each 
 here enters its rooms anew, as what it was, and is shown them as after a join: an unasked
 `room_joined` by which it replaces what it has of the log. A place that could not be given up, as
 the store was away, is owed, and given up later.
+
+A client that has moved takes its seats along. But the process that it has left may not have heard
+of that, and have it enter a lost room anew that it has left meanwhile: a ghost, of a process that
+lives. So what a client has had here is given up a while after, unless it was taken up since.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from wsserver.core.clients import Client
 from wsserver.core.rooms import shown
-from wsserver.core.rooms.broker import Known, Position
+from wsserver.core.rooms.broker import Known, Position, Seat
 from wsserver.core.rooms.room import Room
 from wsserver_protocol import events
 from wsserver_protocol.errors import ErrorCode, WireError
@@ -28,6 +32,10 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 """Between two tries to enter while the store is away."""
+
+TAKEN_UP_WITHIN = 15.0
+"""Seconds in which a client that has moved takes its seats up where it is. It may be given up there
+for the same time; nobody is to be told that it left and came."""
 
 NOWHERE = Position(seq=0, epoch="none")
 """Joins no log: the newest page is given, and the client told to replace what it has."""
@@ -55,6 +63,12 @@ class Losses:
     def owe(self, room_id: str, client_id: str, user_key: str, reason: str, takes: int) -> None:
         """A client's place is to be given up when the store is back."""
         self._owed[room_id, client_id] = (user_key, reason, takes)
+
+    def left_behind(self, seat: Seat, room_id: str) -> None:
+        """A client has moved to another process, which may not know of this seat."""
+        loop = asyncio.get_running_loop()
+        args = (room_id, seat.client_id, seat.user_key, "timeout", seat.takes)
+        loop.call_later(TAKEN_UP_WITHIN, self.owe, *args)
 
     async def forgive(self, room_id: str, client_id: str) -> Callable[[], None]:
         """The client is about to enter again: its new place is not to be given up for the old one.

@@ -118,13 +118,7 @@ class Rooms:
         known: Known | None = None,
     ) -> tuple[Room, Joined]:
         """As `join`; the room keeps its place among the client's."""
-        seat = Seat(
-            user_key=client.identity.key,
-            user_id=client.identity.user_id,
-            name=client.display_name,
-            client_id=client.client_id,
-            takes=client.takes,
-        )
+        seat = _seat(client)
         owe_again = await self._losses.forgive(room_id, client.client_id)
         try:
             joined = await self.broker.join(
@@ -138,6 +132,9 @@ class Rooms:
         except WireError:
             owe_again()
             raise
+        if client.has_moved:  # while this was under way
+            self._losses.left_behind(seat, room_id)
+            raise refusals.not_in_room()
         room = self._rooms.get(room_id)
         if room is None:
             room = self._rooms[room_id] = Room(room_id)
@@ -263,8 +260,10 @@ class Rooms:
 
     def vacate(self, client: Client) -> None:
         """A client has moved to another process, and its seats with it: nobody is told."""
+        client.has_moved = True
         for room_id in list(client.room_ids):
             self.unseat(client, room_id)
+            self._losses.left_behind(_seat(client), room_id)
 
     def follow(self, client: Client, room: Room) -> None:
         """Have a client follow the answers that a room is getting, from their beginnings."""
@@ -314,3 +313,13 @@ class Rooms:
             WireError: As for `RoomBroker.set_state`.
         """
         await self.broker.set_state(room.room_id, client.identity.key, state, origin)
+
+
+def _seat(client: Client) -> Seat:
+    return Seat(
+        user_key=client.identity.key,
+        user_id=client.identity.user_id,
+        name=client.display_name,
+        client_id=client.client_id,
+        takes=client.takes,
+    )

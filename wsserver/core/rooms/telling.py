@@ -120,6 +120,7 @@ class Telling:
                     yield connection
 
         def show(answer: Answer) -> None:
+            answer.ask_seq = ask.seq or None  # where it was found it may have none yet
             for connection in there():
                 connection.show_stream(answer, prompt)
 

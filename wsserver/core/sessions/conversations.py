@@ -19,6 +19,7 @@ from functools import partial
 
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer, Place
+from wsserver.core.errands import Errands
 from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.context import Context
 from wsserver.core.sessions.contexts import ContextMaker
@@ -75,7 +76,7 @@ class Conversations:
         self._placing = Placing(store, answers, models)
         self._contexts = ContextMaker(store, models)
         self._turns: dict[tuple[str, str], list[Turn]] = {}  # by session, in order of arrival
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands("a turn of a session could not be led")
 
     def begin(self, answer: Answer, wish: Wish) -> None:
         """Lead an accepted answer through its turn. Its start is held back until it has a place."""
@@ -90,9 +91,7 @@ class Conversations:
             answer.record.saved = False  # until who makes it, and keeps it, says that it is
             answer.on_end.append(lambda ended: _kept_elsewhere(turn, ended))
             answer.on_dropped.append(turn.ended.set)
-        task = asyncio.get_running_loop().create_task(self._lead(turn))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._errands.begin(self._lead(turn))
 
     def live(self, owner: str, session_id: str) -> dict[str, Message]:
         """The session's answers that are being made, as they stand now, by message id."""
@@ -126,14 +125,12 @@ class Conversations:
 
     async def close(self) -> None:
         """Give what is not written yet a last chance. Answers must have ended."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=SAVED_WITHIN)
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            if self._elsewhere is None:  # else their makers go on, and keep them
-                log.error("%d answers could not be stored before the end", len(self._tasks))
-            await asyncio.wait(self._tasks)
+        if await self._errands.ended(within=SAVED_WITHIN):
+            return
+        if self._elsewhere is None:  # else their makers go on, and keep them
+            log.error("%d answers could not be stored before the end", len(self._errands))
+        self._errands.cancel()
+        await self._errands.ended()
 
     # A turn's way ------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Coroutine
 
 from wsserver.core.answers import Answers
+from wsserver.core.ask import Answer
 from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.admission import LOOK_EVERY, Admission
@@ -82,28 +83,21 @@ class EnteringAnswers(Answers):
         return True
 
     async def _end_there(self, led: Led) -> None:
-        """The log has, or will have, an answer that was refused here: nobody else would end it.
+        """The log has, or may have, an answer that was refused here: nobody else would end it.
 
-        All are told the end that was told here.
+        Whoever finds it there is told the end that was told here.
         """
         answer, record = led.answer, led.answer.record
         assert record.ending is not None
         ending = record.ending.told_with(record.facts(asyncio.get_running_loop().time()))
         while True:
             try:
-                is_barred = await self._streams.bar(answer.stream_id)
-                if not is_barred:
+                if not await self._streams.bar(answer.stream_id):
                     await self._end_here(answer.stream_id, ending)
                 break
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_EVERY)
         self._ledger.remove(answer.stream_id)
-        if led.claim is not None and answer.ask.room_id is not None:
-            if is_barred:
-                self._admission.release(answer, led.claim)
-            else:  # the room saw it begin: whoever repeats it is told its end
-                answer.claim = led.claim
-                self._admission.settle(answer)
 
     async def _follow_another(self, led: Led) -> None:
         """This process was believed dead, and the request was begun elsewhere meanwhile.
@@ -148,24 +142,31 @@ class EnteringAnswers(Answers):
         if record.cancel is None and answer.is_held:
             answer.is_refused = True
         if answer.is_refused and led.claim is not None and led.is_admitted:
-            is_seen = answer.ask.room_id is not None  # by others in its room, once it is in the log
-            if not (is_seen and led.is_created):  # else its repeats are told its end
-                answer.claim = None
-            if not (is_seen and (led.is_created or led.may_be_created)):
-                self._admission.release(answer, led.claim)
+            answer.claim = None
+            self._admission.release(answer, led.claim)
+        how = record.cancel or ending
+        if led.is_created and answer.is_refused and answer.ask.room_id is not None:
+            # Its asker need not wait: the room has said no, so that nobody else is told of it.
+            led.may_be_created = True
+            self._over(answer, how)
+            self._streams.release(answer.stream_id)
+            return
         if led.is_created:
-            await self._end_here(answer.stream_id, record.cancel or ending)
+            await self._end_here(answer.stream_id, how)
             return
         if led.is_admitted:
             self._endings.settle(answer, ending)
             self._admission.settle(answer)
-        how = record.cancel or ending
         record.cancel = how
         for hook in answer.closing:
             await hook(record, how)
-        record.end_here(how, asyncio.get_running_loop().time())
+        self._over(answer, how)
+
+    def _over(self, answer: Answer, ending: Ending) -> None:
+        """End an answer for those here, whatever its log says."""
+        answer.record.end_here(ending, asyncio.get_running_loop().time())
         self._has_ended(answer)
-        record.wake()
+        answer.record.wake()
 
     @abstractmethod
     async def _end_here(self, stream_id: str, ending: Ending | None) -> None:

@@ -9,6 +9,9 @@ The way, as the answer's leader task goes it::
 
     accept ─ admit (repeat? limits) ─ placed ─ create in the log ─ start told ─ in line
 
+A session has its question, where a turn of its is *placed*, before the answer is in the log: the
+answer is told where that stands. A room has it after: its members look for the answer then.
+
 Whoever asks for its end before it is in line leaves that to the leader.
 """
 
@@ -113,9 +116,9 @@ class LedAnswers(EnteringAnswers):
 
     async def admitted(self, answer: Answer) -> bool:
         led = self._led.get(answer.stream_id)
-        while led is not None and not led.is_admitted and answer.stream_id in self._led:
+        while led is not None and not led.may_be_placed and answer.stream_id in self._led:
             await led.changed.wait()
-        if led is not None and not led.is_admitted:  # refused, or a repeat of another one
+        if led is not None and not led.may_be_placed:  # refused, or a repeat of another one
             return False
         if answer.record.is_ended or answer.is_refused:
             return False
@@ -205,6 +208,9 @@ class LedAnswers(EnteringAnswers):
             earlier = await self._admission.admit_instead(answer, led.claim)
         led.is_admitted = True
         led.step()
+        if answer.ask.room_id is not None and not await self._create(led):
+            await self._follow_another(led)
+            return
         while not led.placed.is_set() and (record.cancel is None or self._is_being_kept(led)):
             led.noting = None  # by then it may be believed dead, and what it led cleared: once more
             try:
@@ -217,10 +223,14 @@ class LedAnswers(EnteringAnswers):
             return
         # What was stopped by now comes into the log all the same: it was told of, and who looks at
         # it or repeats it elsewhere is to find its end.
-        if not await self._create(led):
+        if not led.is_created and not await self._create(led):
             await self._follow_another(led)
             return
-        if led.job is None:  # its context is being made: that may take a while
+        if answer.ask_seq is not None:
+            meta = pack(answer, led.kept, with_input=False)
+            self._streams.describe(answer.stream_id, meta)
+        # Its context is being made: that may take a while. In a room it has begun for the others.
+        if led.job is None or answer.ask.room_id is not None:
             super().release(answer)
         while led.job is None and record.cancel is None:
             await led.changed.wait()
@@ -230,9 +240,8 @@ class LedAnswers(EnteringAnswers):
         await self._line_up(led, led.job)
 
     def _is_being_kept(self, led: Led) -> bool:
-        """Whether a session finds a place for it, which it gets however soon it is stopped."""
-        answer = led.answer
-        return answer.holds > 1 and answer.ask.room_id is None and not answer.is_refused
+        """Whether its place is being found, which it gets however soon it is stopped."""
+        return led.answer.holds > 1 and not led.answer.is_refused
 
     async def _line_up(self, led: Led, job: Job) -> None:
         """Put an answer in its model's line, or in a fallback's if that is full.

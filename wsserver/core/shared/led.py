@@ -31,6 +31,11 @@ class Led:
     is_in_line: bool = False
     is_admitted: bool = False
 
+    @property
+    def may_be_placed(self) -> bool:
+        """Whether its session or its room may have it from now on."""
+        return self.is_admitted and (self.is_created or self.answer.ask.room_id is None)
+
     def step(self) -> None:
         """Wake all who wait for the next change."""
         changed, self.changed = self.changed, asyncio.Event()

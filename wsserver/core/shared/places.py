@@ -12,7 +12,6 @@ earlier one (by a bell, by a reply, by a timer) does not count.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 
@@ -108,7 +107,7 @@ class FleetClients(WrittenClients):
         self._successors.setdefault(token, []).append(taken.token)
         client.stream_ids = state.streams
         if taken.former is not None and taken.former != self._node:
-            self._spawn(self._tell(taken.former, state.client_id, state.takes))
+            self._errands.begin(self._tell(taken.former, state.client_id, state.takes))
         return client
 
     def _stranded(self, state: ClientState) -> None:
@@ -154,7 +153,7 @@ class FleetClients(WrittenClients):
 
     def detach(self, client: Client) -> None:
         super().detach(client)
-        self._spawn(self._away(client))
+        self._errands.begin(self._away(client))
 
     def attach(self, client: Client, connection: Attached) -> Attached | None:
         older = super().attach(client, connection)
@@ -175,14 +174,14 @@ class FleetClients(WrittenClients):
                 client.window = None
             self._leaving.add(client)
             self._dirty.discard(client)
-            self._spawn(self._gone(client))
+            self._errands.begin(self._gone(client))
 
     async def closed(self) -> None:
         """Wait until what is under way is written; not for a store that is away."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=RETRY_EVERY)
-        for task in (*self._tasks, *([self._writing] if self._writing is not None else ())):
-            task.cancel()
+        await self._errands.ended(within=RETRY_EVERY)
+        self._errands.cancel()
+        if self._writing is not None:
+            self._writing.cancel()
 
     def _drop(self, client: Client) -> None:
         del self._clients[client.client_id]
@@ -199,7 +198,7 @@ class FleetClients(WrittenClients):
 
     def _lose(self, client: Client, standing: Standing) -> None:
         self._drop(client)
-        self._spawn(self._left(client.client_id, client.takes))
+        self._errands.begin(self._left(client.client_id, client.takes))
         connection, client.connection = client.connection, None
         self._on_moved(client)
         if connection is not None and standing is Standing.GIVEN_UP:

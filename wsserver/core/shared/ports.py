@@ -49,6 +49,10 @@ class SharedStreams(Protocol):
             Barred: If it must not come into the log any more.
         """
 
+    def describe(self, stream_id: str, meta: bytes) -> None:
+        """Give an answer another meta, for those who open it from now on. Never waits; a store
+        that is away keeps the one before."""
+
     async def bar(self, stream_id: str) -> bool:
         """Have an answer never come into the log. False if it is there."""
 

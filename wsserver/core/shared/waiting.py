@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from wsserver.core.errands import Errands
 from wsserver.core.jobs import Job, SharedJobQueue
 from wsserver.core.models.announcements import AnnouncedWorker
 from wsserver.core.models.registry import ModelRegistry
@@ -62,7 +63,7 @@ class SharedWaiting:
         self._endings = endings
         self._workers = workers
         self._depths: dict[str, int] = {}
-        self._tasks: set[asyncio.Future[None]] = set()
+        self._errands = Errands("waiting work could not be ended")
         self._is_closing = False
         self.registry: ModelRegistry | None = None  # set before the first load
 
@@ -85,7 +86,7 @@ class SharedWaiting:
     def end_waiting(self, model_id: str, ending: Ending) -> None:
         """End what waits, unless another worker serves the model, or this one again."""
         if not self._is_closing:  # else the process ends, not the model
-            self._spawn(self._end_waiting(model_id, ending))
+            self._errands.begin(self._end_waiting(model_id, ending))
 
     def end_running(self, record: StreamRecord, ending: Ending) -> None:
         if record.cancel is None and not record.is_ended:
@@ -97,16 +98,13 @@ class SharedWaiting:
             await asyncio.sleep(REAP_EVERY)
             models = self.registry.all() if self.registry is not None else []
             for job in await reaped(self._queue, [m.id for m in models if not m.is_idle]):
-                self._spawn(self._end(job, given_up()))
+                self._errands.begin(self._end(job, given_up()))
 
     async def close(self) -> None:
         """End nothing more: what waits now waits for other workers."""
         self._is_closing = True
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        self._errands.cancel()
+        await self._errands.ended()
 
     async def _end_waiting(self, model_id: str, ending: Ending) -> None:
         slept = 0.0
@@ -145,16 +143,6 @@ class SharedWaiting:
             endings=self._endings,
         )
         self._queue.settled(job.stream_id)
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Future[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            log.error("waiting work could not be ended", exc_info=fault)
 
 
 async def reaped(queue: SharedJobQueue, model_ids: Sequence[str]) -> list[Job]:

@@ -8,16 +8,14 @@ learns of it later.
 from __future__ import annotations
 
 import asyncio
-import logging
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
 
 from wsserver.core.clients import Client, Clients
+from wsserver.core.errands import Errands
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.clients import ClientState, SharedClients, Standing
 from wsserver.core.shared.led import store_away
-
-log = logging.getLogger(__name__)
 
 RETRY_EVERY = 1.0
 """Seconds between tries to write while the store is away."""
@@ -52,7 +50,7 @@ class WrittenClients(Clients):
         self._is_away = False  # the store, when it was last written
         self._writing: asyncio.Task[None] | None = None
         self._doubts = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands("a client's place could not be kept")
 
     def touched(self, client: Client) -> None:
         if client.client_id in self._clients:
@@ -162,7 +160,7 @@ class WrittenClients(Clients):
         else:
             if client.connection is None and client_id not in self._saved:
                 # It had gone when nobody knew of it: nobody was told that it is away.
-                self._spawn(self._away(client))
+                self._errands.begin(self._away(client))
             self._saved[client_id] = state
 
     async def _say_again(self) -> None:
@@ -191,13 +189,3 @@ class WrittenClients(Clients):
                 return
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_EVERY)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._reap)
-
-    def _reap(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a client's place could not be kept", exc_info=task.exception())

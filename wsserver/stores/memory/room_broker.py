@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
@@ -152,13 +151,9 @@ class MemoryRoomBroker:
         *,
         is_alone: bool = False,
         steers: bool = False,
-        instead_of: Collection[str] = (),
     ) -> Opened:
         room = self._shared.require(room_id)
         room.require_seat(origin)
-        for left in [left for left, _ in room.asks.values() if left.stream_id in instead_of]:
-            await self.withdraw(room_id, left.stream_id)
-            ask, draft = msgspec.structs.replace(ask, seq=left.seq), None
         if is_alone and room.asks:
             raise refusals.busy()
         ahead = tuple(room.asks)
@@ -170,14 +165,16 @@ class MemoryRoomBroker:
         self._shared.tell(room, Asked(ask=ask, entry=entry, steered=steered, origin=origin))
         return Opened(ask.seq, ahead)
 
-    async def answer(self, room_id: str, draft: Draft) -> RoomEntry | None:
+    async def answer(
+        self, room_id: str, draft: Draft, *, if_asked: bool = False
+    ) -> RoomEntry | None:
         room = self._shared.rooms.get(room_id)
         if room is None or draft.stream_id is None:
             return None
         listening = room.processes()
         if room.asks.pop(draft.stream_id, None) is None:
             logged = room.answer_of(draft.stream_id)
-            if logged is not None:
+            if logged is not None or if_asked:  # steps take place in the order of their calls here
                 return logged
         entry = room.append(draft, self._shared.clock())
         self._shared.tell(room, Logged(entry=entry), listening)

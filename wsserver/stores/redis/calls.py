@@ -16,10 +16,10 @@ import itertools
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import msgspec
 
+from wsserver.core.errands import Errands
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis.keys import PREFIX
 from wsserver.stores.redis.link import PUBLISH, RedisLink
@@ -87,7 +87,7 @@ class RedisCalls:
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._answers: OrderedDict[tuple[str, int], asyncio.Task[bytes]] = OrderedDict()
         self._bell = asyncio.Event()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._errands = Errands("a call could not be answered")
         self._looking: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
 
@@ -111,12 +111,11 @@ class RedisCalls:
     async def close(self) -> None:
         """Answer nothing more. Calls under way end with `NoAnswer`."""
         self._unsubscribe()
-        looking = set() if self._looking is None else {self._looking}
-        tasks = self._tasks | looking
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
+        self._errands.cancel()
+        await self._errands.ended()
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(NoAnswer("this process ends"))
@@ -200,18 +199,14 @@ class RedisCalls:
     def _begin(self, ask: _Ask) -> None:
         """Answer a call, once; what is asked again gets the same answer again."""
         key = (ask.sender, ask.number)
-        loop = asyncio.get_running_loop()
         work = self._answers.get(key)
         if work is None:
-            work = self._answers[key] = loop.create_task(self._answer(ask))
+            work = self._answers[key] = self._errands.begin(self._answer(ask))
             while len(self._answers) > MOST_ANSWERS:
                 self._answers.popitem(last=False)
         elif not work.done():
             return
-        task = loop.create_task(self._reply(ask.sender, work))
-        self._tasks |= {task, work}
-        task.add_done_callback(self._tasks.discard)
-        work.add_done_callback(self._tasks.discard)
+        self._errands.begin(self._reply(ask.sender, work))
 
     async def _answer(self, ask: _Ask) -> bytes:
         """The letter that answers a call."""

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from wsserver.core.errands import Errands
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver.core.streams.doorbells import Claimed, Reading
@@ -91,7 +92,7 @@ class Followed:
         self._early_fence = 0  # of the mirror's early log probabilities
         self._leave: Callable[[], None] = lambda: None
         self._watchdog: asyncio.TimerHandle | None = None
-        self._reading: set[asyncio.Task[None]] = set()
+        self._readings = Errands("an answer could not be read")
         self._changes: set[asyncio.Future[None]] = set()
         self._is_closed = False
         self._on_cancelled = on_cancelled
@@ -182,8 +183,7 @@ class Followed:
         """Hear and read no more."""
         self._is_closed = True
         self._leave()
-        for task in self._reading:
-            task.cancel()
+        self._readings.cancel()
         if self._watchdog is not None:
             self._watchdog.cancel()
         self._tell_changed()
@@ -205,9 +205,7 @@ class Followed:
     def _do(self, steps: Iterable[Step], now: float) -> None:
         wanted = self.mirror.apply(steps, now)
         if wanted is not None:
-            task = asyncio.get_running_loop().create_task(self._read(*wanted))
-            self._reading.add(task)
-            task.add_done_callback(self._reading.discard)
+            self._readings.begin(self._read(*wanted))
         if self.mirror.follower.ending is not None:
             self._leave()  # nothing comes after an end
         self._tell_changed()

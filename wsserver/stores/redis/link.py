@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from wsserver.core.errands import Errands
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis.bells import Bells
 from wsserver.stores.redis.hosts import Hosts
@@ -49,7 +50,7 @@ class RedisLink:
         self._hosts = Hosts(url, self._note)
         self._learning: asyncio.Task[None] | None = None
         self._healing: asyncio.Task[None] | None = None
-        self._telling: set[asyncio.Task[None]] = set()  # steps that nobody waits for
+        self._errands = Errands("a step that nobody waits for has failed")
         self._insistence = Insistence(self.call)
         self._is_up = True
         self._is_closed = False
@@ -120,7 +121,7 @@ class RedisLink:
                     partial(self._posted, name, keys, args, answered),
                 )
                 return
-        self._spawn(self._post(name, keys, args, answered))
+        self._errands.begin(self._post(name, keys, args, answered))
 
     def tell(self, name: str, keys: Sequence[str], args: Sequence[Argument] = ()) -> None:
         """Run a step that nobody waits for, in this tick's writing. Failing is only logged."""
@@ -135,7 +136,7 @@ class RedisLink:
         takes its place, so that an older one never runs after it. ``answered`` is called with the
         reply of what has run, and must not raise.
         """
-        self._spawn(self._insistence.run(name, keys, args, answered))
+        self._errands.begin(self._insistence.run(name, keys, args, answered))
 
     async def command(self, *command: Value) -> Any:
         """Run a plain command; its key, if it has one, is its second word.
@@ -220,8 +221,9 @@ class RedisLink:
         for task in tasks:
             task.cancel()
         await self._hosts.close()
-        if tasks | self._telling:
-            await asyncio.wait(tasks | self._telling)
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._errands.ended()
 
     def _step(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> Command:
         return command_of(name, keys, args, self._hosts.publish)
@@ -235,7 +237,7 @@ class RedisLink:
         reply: Any,
     ) -> None:
         if isinstance(reply, NoScriptError):
-            self._spawn(self._post(name, keys, args, answered))
+            self._errands.begin(self._post(name, keys, args, answered))
         elif isinstance(reply, Lost | ResponseError):
             answered(StoreUnavailable(f"Redis: {reply}"))
         else:
@@ -253,11 +255,6 @@ class RedisLink:
         except StoreUnavailable as error:
             reply = error
         answered(reply)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
 
     async def _known(self) -> None:
         if not self._hosts.is_known:

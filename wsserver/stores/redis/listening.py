@@ -64,7 +64,7 @@ class Hearing:
         channel: str,
         hear: Callable[[bytes], None],
         *,
-        stands: Callable[[], None],
+        stands: Callable[[], object],
         doubt: Callable[[], None],
     ) -> None:
         self._end: Callable[[], None] | None = None
@@ -84,7 +84,7 @@ class Hearing:
         channel: str,
         hear: Callable[[bytes], None],
         doubt: Callable[[], None],
-        stands: Callable[[], None],
+        stands: Callable[[], object],
     ) -> None:
         while self._end is None:
             try:

@@ -14,12 +14,13 @@ answer it gets back from here: a tail, its newest claims, all of it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from wsserver.core.engine import TokenLogprob
+from wsserver.core.errands import Errands
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.streams import Claim, Ending, Fenced, StreamRecord
 from wsserver.core.streams.writer import Operation
@@ -73,7 +74,7 @@ class RedisStreamLog:
         self._nearby = Nearby(near)
         self._writings: dict[str, Writing] = {}
         self._tick = TextTick(self._flush)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands("a step of a stream log has failed")
         self.on_finished: Callable[[str], None] = lambda _: None
         self.on_cancelled: Callable[[StreamRecord, Ending], None] = lambda _, __: None
         self.on_fenced: Callable[[str], None] = lambda _: None
@@ -103,7 +104,7 @@ class RedisStreamLog:
             self._link.bells,
             writer_channel(stream_id),
             partial(self._hear, stream_id),
-            stands=lambda: self._spawn(self._look_for_cancel(writing)),
+            stands=lambda: self._errands.begin(self._look_for_cancel(writing)),
             doubt=lambda: None,
         )
         transcript = writing.record.transcript
@@ -182,7 +183,7 @@ class RedisStreamLog:
         self._forget(writing)
         writing.record.attempts += 1
         writing.record.take(StreamStep.QUEUE)
-        self._spawn(give_back(self._link, writing, AWAY_SECONDS))
+        self._errands.begin(give_back(self._link, writing, AWAY_SECONDS))
 
     async def close(self) -> None:
         """Wait until every end and release is written, at most `CLOSE_SECONDS`."""
@@ -191,8 +192,7 @@ class RedisStreamLog:
         while self._is_busy and loop.time() < until:
             self._tick.soon()
             await asyncio.sleep(FLUSH_SECONDS)
-        for task in self._tasks:
-            task.cancel()
+        self._errands.cancel()
         self._tick.stop()
         for writing in list(self._writings.values()):
             self._forget(writing)
@@ -201,7 +201,7 @@ class RedisStreamLog:
     @property
     def _is_busy(self) -> bool:
         writings = self._writings.values()
-        return bool(self._tasks) or any(w.is_sending or w.writer.is_finishing for w in writings)
+        return bool(self._errands) or any(w.is_sending or w.writer.is_finishing for w in writings)
 
     async def _look_for_cancel(self, writing: Writing) -> None:
         """An end may have been asked for before its bells were heard.
@@ -295,7 +295,7 @@ class RedisStreamLog:
             self._note_cancel(writing, ending_of(cancel))
         elif writing.is_unwanted and not writing.is_orphan:
             writing.is_orphan = True
-            self._spawn(self._end_orphan(writing))
+            self._errands.begin(self._end_orphan(writing))
         return reply[0] == b"short" or writer.is_finishing
 
     def _hold_back(self, writing: Writing) -> None:
@@ -333,8 +333,3 @@ class RedisStreamLog:
         writing.leave()
         if writing.sealed is not None and not writing.sealed.done():
             writing.sealed.set_exception(Fenced(writing.record.stream_id))
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

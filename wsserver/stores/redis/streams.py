@@ -100,6 +100,10 @@ class RedisStreams:
             raise
         followed.opened.set_result(True)
 
+    def describe(self, stream_id: str, meta: bytes) -> None:
+        """Give an answer another meta, for those who open it from now on. Never waits."""
+        self._link.tell("streams/describe", stream_keys(stream_id), (meta,))
+
     async def bar(self, stream_id: str) -> bool:
         """Have an answer never come into the log. False if it is there.
 

@@ -6,7 +6,7 @@ the others hear the bell. Which of both is first does not matter: a `Feed` puts 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -165,22 +165,22 @@ class RedisRoomBroker(RoomReading):
         *,
         is_alone: bool = False,
         steers: bool = False,
-        instead_of: Collection[str] = (),
     ) -> Opened:
         blob = b"" if draft is None else blob_of(new_id("msg"), draft)
         args: tuple[Argument, ...] = (
             *(origin.client_id, ask.stream_id, ask.model_id, blob),
             *(int(is_alone), int(steers), self.node, origin_text(origin)),
-            *instead_of,
         )
         granted = await self._require("ask", room_id, args)
         seq, ahead = granted.rest
         return Opened(seq, tuple(stream.decode() for stream in ahead))
 
-    async def answer(self, room_id: str, draft: Draft) -> RoomEntry | None:
+    async def answer(
+        self, room_id: str, draft: Draft, *, if_asked: bool = False
+    ) -> RoomEntry | None:
         if draft.stream_id is None:
             return None
-        args = (draft.stream_id, blob_of(new_id("msg"), draft))
+        args = (draft.stream_id, blob_of(new_id("msg"), draft), int(if_asked))
         granted = await self._step("answer", room_id, args)
         return None if granted is None else entry_of(granted.rest[0])
 

@@ -1,19 +1,29 @@
--- Add an answer to the log and close its ask. Arguments: stream, entry. Done once for each stream.
-local stream, blob = ARGV[6], ARGV[7]
+-- Add an answer to the log and close its ask. Arguments: stream, entry, whether only if it was asked.
+-- Done once for each stream.
+local stream, blob, if_asked = ARGV[6], ARGV[7], ARGV[8] == '1'
+
+local function note(number)
+    if redis.call('ZADD', ANSWERS, number, stream) == 1 and redis.call('ZCARD', ANSWERS) == 1 then
+        born(ANSWERS)
+    end
+    redis.call('ZREMRANGEBYRANK', ANSWERS, 0, -ANSWERS_KEPT - 1)
+end
 
 if not EPOCH then
     return {'none'}
 end
 local logged = tonumber(redis.call('ZSCORE', ANSWERS, stream) or nil)
-if logged then
+if logged == NEVER then
+    return {'none'}
+elseif logged then
     local item = redis.call('LINDEX', LOG, logged - seq() - 1)
     return ok(item or numbered(logged, blob)) -- it may have gone from the log, and keeps its place
 end
-redis.call('HDEL', ASKS, stream)
-local item, number = append(blob)
-if redis.call('ZADD', ANSWERS, number, stream) == 1 and redis.call('ZCARD', ANSWERS) == 1 then
-    born(ANSWERS)
+if redis.call('HDEL', ASKS, stream) == 0 and if_asked then
+    note(NEVER)
+    return {'none'}
 end
-redis.call('ZREMRANGEBYRANK', ANSWERS, 0, -ANSWERS_KEPT - 1)
+local item, number = append(blob)
+note(number)
 tell('logged', '', item)
 return ok(item)

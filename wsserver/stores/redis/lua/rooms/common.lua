@@ -14,6 +14,7 @@ local LIFE = 86400000 -- of a room that no process says anything of
 local CHANGES_KEPT, DONE_KEPT, ANSWERS_KEPT = 512, 256, 1024
 local CHANGES_SHOWN = 64 -- with a reply, to who is behind
 local ORPHANS_LIFE = 60000
+local NEVER = 0 -- the place of an answer that will have none: its ask does not stand
 local PAGE = 100 -- entries that are read at once
 local RANKS = {viewer = 0, member = 1, moderator = 2, owner = 3}
 

@@ -95,6 +95,8 @@ local function take_seat(member)
         end
     end
     member.seats[#member.seats + 1] = {client, node, takes}
+    -- Nobody is told of it. But without a change a Redis that loses this seat would look whole.
+    tell('moved', '', client, node)
 end
 
 local invited = EPOCH and invited_as()

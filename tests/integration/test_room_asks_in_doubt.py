@@ -1,0 +1,156 @@
+"""Asks in rooms whose gateway loses Redis, or dies, in the midst of beginning them.
+
+What stands in a room's log is shown to all who are there: the question and its answer, or neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from tests.conftest import Connect, StartServer
+from tests.integration.session_steps import sign_in
+from tests.integration.test_generating import counted
+from tests.integration.test_rooms import join
+from tests.support.redis import RedisProcess, redis_is_installed
+from tests.support.redis_gate import RedisGate, redis_gate
+from tests.support.server import ServerProcess
+from tests.support.waiting import eventually, eventually_so
+from tests.support.wire import Frame, Wire
+
+pytestmark = pytest.mark.skipif(
+    not redis_is_installed(), reason="redis-server is not installed (package redis-server)"
+)
+
+MODEL = ("--model", "m=synthetic:?tps=200&ttft_ms=0&slots=8")
+
+
+class Pair:
+    """Ada on a gateway behind a gate, bob beside her and cyd on another gateway, in one room."""
+
+    here: ServerProcess
+    gate: RedisGate
+    ada: Wire
+    bob: Wire
+    cyd: Wire
+
+    async def ask(self) -> None:
+        """Ada asks the model."""
+        await self.ada.send(
+            type="stream", requestId="q", roomId="r", prompt="why", options={"maxTokens": 5}
+        )
+
+    async def log(self) -> list[Frame]:
+        """The room's log, as cyd's gateway hands it out."""
+        page = await self.cyd.ask("room_history", roomId="r")
+        messages: list[Frame] = page["messages"]
+        return messages
+
+
+@asynccontextmanager
+async def _pair(
+    redis: RedisProcess, start_server: StartServer, connect: Connect
+) -> AsyncIterator[Pair]:
+    async with AsyncExitStack() as stack:
+        pair = Pair()
+        there = await asyncio.to_thread(start_server, *MODEL, "--redis-url", redis.url)
+        pair.gate = await stack.enter_async_context(redis_gate(redis))
+        arguments = ("--set", "models.start=[]", "--redis-url", pair.gate.url)
+        pair.here = await asyncio.to_thread(start_server, *arguments)
+        for name, server in (("ada", pair.here), ("bob", pair.here), ("cyd", there)):
+            wire = await connect(to=server)
+            await sign_in(wire, name)
+            await join(wire, "r")
+            setattr(pair, name, wire)
+        yield pair
+
+
+@pytest.fixture
+async def pair(
+    redis: RedisProcess, start_server: StartServer, connect: Connect
+) -> AsyncIterator[Pair]:
+    """Three who share a room."""
+    async with _pair(redis, start_server, connect) as pair:
+        yield pair
+
+
+@pytest.mark.parametrize("step", ["led/add", "streams/create"])
+async def test_what_can_t_be_begun_is_not_asked(step: str, pair: Pair) -> None:
+    """Redis goes away before the answer is in the log: the asker is refused, the room has nothing
+    of it, and the same request sent again is begun."""
+    pair.gate.shut_at(step)
+    await pair.ask()
+    refused = await pair.ada.until("stream_error", requestId="q")
+    assert refused["code"] == "store_unavailable"
+    pair.gate.open()
+    assert await pair.log() == []
+    # Their gateway needs a moment to find out that Redis is back.
+    await eventually_so(lambda: says(pair.bob, "and on"))
+    await pair.ask()
+    start = await pair.cyd.until("stream_start")
+    assert start["seq"] == 2
+    for wire in (pair.ada, pair.bob, pair.cyd):
+        end = await wire.end_of(start["streamId"])
+        assert (end["type"], end["seq"]) == ("stream_complete", 3)
+
+
+async def test_an_ask_that_may_stand_is_answered(pair: Pair) -> None:
+    """Redis goes away in the step that asks the room: the asker is told nothing before it is known
+    whether it was done; when Redis is back everyone sees the same question and its answer."""
+    pair.gate.shut_at("rooms/ask")
+    await pair.ask()
+    await pair.gate.shut.wait()
+    refused = await pair.bob.ask("room_message", roomId="r", text="is anybody there?")
+    assert refused["code"] == "store_unavailable"
+    assert pair.ada.of_type("stream_start", "stream_error", "error") == []
+    pair.gate.go_on()
+    start = await pair.ada.until("stream_start", requestId="q")
+    for wire in (pair.ada, pair.bob, pair.cyd):
+        end = await wire.end_of(start["streamId"])
+        assert [shown["seq"] for shown in wire.of_type("stream_start")] == [start["seq"]]
+        assert (end["type"], end["seq"]) == ("stream_complete", start["seq"] + 1)
+        assert wire.copy(start["streamId"]).text == counted(5)
+    asked = [entry for entry in await pair.log() if entry.get("streamId") == start["streamId"]]
+    assert [entry["role"] for entry in asked] == ["user", "assistant"]
+
+
+async def test_what_is_stopped_while_it_may_stand_ends_for_all(pair: Pair) -> None:
+    """Its asker stops it before anyone knows whether the room has it: all see it stopped."""
+    pair.gate.shut_at("rooms/ask")
+    await pair.ask()
+    await pair.gate.shut.wait()
+    await pair.ada.send(type="stop_stream", requestId="q")
+    pair.gate.go_on()
+    for wire in (pair.ada, pair.bob, pair.cyd):
+        end = await wire.until("stream_stopped")
+        assert (end["reason"], end["offset"], end["seq"]) == ("client", 0, 2)
+
+
+@pytest.mark.parametrize("step", ["rooms/ask", "queue/submit"])
+async def test_an_asker_s_gateway_dies(step: str, pair: Pair, redis: RedisProcess) -> None:
+    """Before it has asked the room, or before its answer is in line: the room has no question, or
+    has it with an end that all are shown."""
+    pair.gate.shut_at(step)
+    await pair.ask()
+    await pair.gate.shut.wait()
+    pair.here.kill()
+    node = redis.ask("HGET", f"wsserver:{{c:{pair.ada.connected['clientId']}}}", "node")
+    redis.ask("ZADD", "wsserver:{nodes}:leases", "1", node.split("\r\n")[1])
+    if step == "rooms/ask":
+        led = f"wsserver:{{n:{node.split()[1]}}}:led"
+        await eventually(lambda: redis.ask("EXISTS", led) == ":0\r\n", seconds=20)
+        assert await pair.log() == []
+        return
+    start = await pair.cyd.until("stream_start")
+    end = await pair.cyd.end_of(start["streamId"])
+    assert (end["type"], end["code"], end["seq"]) == ("stream_error", "internal_error", 2)
+    assert [entry["role"] for entry in await pair.log()] == ["user", "assistant"]
+
+
+async def says(wire: Wire, text: str) -> bool:
+    """Whether the room takes what is said."""
+    reply = await wire.ask_until("room_message", roomId="r", text=text)
+    return bool(reply["type"] == "room_message")

@@ -1,0 +1,121 @@
+"""Seats on Redis of clients that move, and of those whose seats Redis loses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.room_samples import Process, seat
+from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.redis_rooms import Fleet, redis_rooms
+from tests.support.seats import make_client, rooms_over
+from tests.support.waiting import eventually, eventually_so
+from wsserver.core.rooms import RoomBounds, losses
+from wsserver.core.rooms.changes import Left
+from wsserver.stores.redis.rooms.keys import room_keys
+from wsserver_protocol import events
+from wsserver_protocol.errors import ErrorCode, WireError
+
+GRACE = 30.0
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisProcess]:
+    """A Redis that a test may stop."""
+    if not redis_is_installed():
+        pytest.skip("redis-server is not installed (package redis-server)")
+    with running_redis(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def fleet(redis: RedisProcess) -> AsyncIterator[Fleet]:
+    async with redis_rooms(redis.url) as fleet:
+        yield fleet
+
+
+def process(fleet: Fleet) -> Process:
+    broker = fleet.broker(RoomBounds())
+    return Process(broker, fleet.presence(broker, GRACE))
+
+
+async def test_a_lost_second_seat_is_taken_again(fleet: Fleet, redis: RedisProcess) -> None:
+    """Of a user who is there already nobody is told; that Redis has lost the seat is seen all the
+    same, and made good."""
+    rooms, other = rooms_over(fleet.broker()), process(fleet)
+    await other.join("ada")
+    before = await _kept(fleet)
+    tab, tab_seat = make_client("ada")
+    await rooms.join(tab, "r")
+    await _bring_back(fleet, before)
+    redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
+    await eventually(lambda: any(isinstance(e, events.RoomJoined) for e in tab_seat.events))
+    (member,) = (await other.join("ada")).members
+    assert set(member.client_ids) == {"ada-1", tab.client_id}
+
+
+async def test_who_moves_while_it_enters_sits_nowhere(
+    fleet: Fleet, redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that goes to another process while it is entered anew here, and is not in the room
+    any more where it went, leaves no seat behind."""
+    monkeypatch.setattr(losses, "TAKEN_UP_WITHIN", 0.0)
+    rooms, other = rooms_over(fleet.broker()), process(fleet)
+    (ada, _), (bob, _) = make_client("ada"), make_client("bob")
+    await other.join("cyd")
+    for client in (ada, bob):
+        await rooms.join(client, "r")
+    redis.freeze()
+    entering = asyncio.create_task(rooms.enter(ada, "r"))
+    await asyncio.sleep(0)  # it is under way
+    rooms.vacate(ada)
+    redis.thaw()
+    with pytest.raises(WireError) as refused:
+        await entering
+    assert refused.value.code is ErrorCode.NOT_IN_ROOM
+    room = rooms.get("r")
+    assert room is not None
+    assert list(room.clients) == [bob.client_id]
+
+    async def has_gone() -> bool:
+        await rooms.sweep()
+        return [left.user_id for left in other.heard(Left)] == ["ada"]
+
+    await eventually_so(has_gone)
+
+
+async def test_who_moves_keeps_the_seat_that_it_takes_up(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is given up after a client has moved is not the seat that it has taken up since."""
+    monkeypatch.setattr(losses, "TAKEN_UP_WITHIN", 0.0)
+    rooms, other = rooms_over(fleet.broker()), process(fleet)
+    ada, _ = make_client("ada")
+    await rooms.join(ada, "r")
+    rooms.vacate(ada)
+    moved = replace(seat("ada"), client_id=ada.client_id, takes=1)
+    await other.broker.join("r", moved)
+    await asyncio.sleep(0)
+    await rooms.sweep()
+    assert other.heard(Left) == []
+    assert (await other.join("cyd")).participants == 2
+
+
+async def _kept(fleet: Fleet) -> dict[str, bytes | None]:
+    """The room as Redis has it."""
+    asking = fleet.links[0]
+    return {name: await asking.command("DUMP", name) for name in room_keys("r")}
+
+
+async def _bring_back(fleet: Fleet, kept: dict[str, bytes | None]) -> None:
+    """Have Redis lose what it was told of the room since."""
+    asking = fleet.links[0]
+    for name, value in kept.items():
+        if value is None:
+            await asking.command("DEL", name)
+        else:
+            await asking.command("RESTORE", name, 0, value, "REPLACE")
