@@ -25,7 +25,7 @@ from wsserver.core.errands import Errands
 from wsserver.core.sessions.store import StoreUnavailable, StoreUntouched
 from wsserver.stores.redis.bells import Bells
 from wsserver.stores.redis.hosts import Hosts
-from wsserver.stores.redis.insistence import Insistence
+from wsserver.stores.redis.insistence import Answered, Insistence, unheard
 from wsserver.stores.redis.lane import Lane, Lost, Unreached
 from wsserver.stores.redis.outcomes import away, granted, refused
 from wsserver.stores.redis.pipe import Command, Value
@@ -130,13 +130,16 @@ class RedisLink:
         """Run a step that nobody waits for, in this tick's writing. Failing is only logged."""
         self.post(name, keys, args, partial(_note_failure, name))
 
-    def insist(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> None:
+    def insist(
+        self, name: str, keys: Sequence[str], args: Sequence[Argument], answered: Answered = unheard
+    ) -> None:
         """Run a step that nobody waits for, and again until Redis has taken it.
 
         What it is about is its first key and its first argument: a later step about the same
-        takes its place, so that an older one never runs after it.
+        takes its place, so that an older one never runs after it. ``answered`` is called with the
+        reply of what has run, and must not raise.
         """
-        self._errands.begin(self._insistence.run(name, keys, args))
+        self._errands.begin(self._insistence.run(name, keys, args, answered))
 
     async def command(self, *command: Value) -> Any:
         """Run a plain command; its key, if it has one, is its second word.
