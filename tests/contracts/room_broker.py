@@ -279,18 +279,27 @@ class RoomBrokerContract:
         assert [c.stream_id for c in one.heard(Withdrawn)] == ["s1"]
         assert (await two.join("cyd")).open_asks == ()
 
-    async def test_what_may_not_have_been_asked_is_logged_only_if_it_was(
+    async def test_no_answer_stands_there_without_a_question(
         self, one: Process, two: Process
     ) -> None:
-        """Its process died, perhaps before it asked: no entry stands there without a question."""
+        """Its process may have died before it asked."""
         await one.join("ada")
         await two.join("bob")
-        assert await two.answer("s1", if_asked=True) is None
-        assert await two.answer("s1", if_asked=True) is None
+        assert await two.answer("s1") is None
+        assert await two.answer("s1") is None
         await one.ask("ada", "s2")
-        assert await two.answer("s2", if_asked=True) == 2
-        assert await one.answer("s2", if_asked=True) == 2
+        assert await two.answer("s2") == 2
+        assert await one.answer("s2") == 2
         assert [c.entry.stream_id for c in one.heard(Logged)] == ["s2"]
+
+    async def test_an_answer_is_of_the_room_that_was_asked(self, one: Process) -> None:
+        """One of the same name that was made since has no question of it, and gets no answer."""
+        await one.join("ada")
+        await one.ask("ada", "s1")
+        await one.leave("ada")
+        await one.join("bob")
+        assert await one.answer("s1") is None
+        assert await one.say("bob", "hello") == 1
 
     async def test_an_asker_s_process_hears_until_the_answer(
         self, one: Process, two: Process

@@ -12,7 +12,7 @@ earlier one (by a bell, by a reply, by a timer) does not count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 
 from wsserver.core.ask import Answer
@@ -74,6 +74,13 @@ class FleetClients(WrittenClients):
     def touched(self, client: Client) -> None:
         if client not in self._leaving:  # written now it could outlast what ends it
             super().touched(client)
+
+    def asked(self) -> Iterator[str]:
+        """The answers that are wanted by their askers, who are clients of this process."""
+        for client in self:
+            for answer in client.answers.values():
+                if not answer.survives_its_asker:
+                    yield answer.stream_id
 
     def issue_token(self, client: Client) -> str:
         token = super().issue_token(client)
