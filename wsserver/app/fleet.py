@@ -127,29 +127,31 @@ class FleetGateway:
         on_gone: Callable[[Client], None],
         on_moved: Callable[[Client], None],
     ) -> Clients:
+        async def clear(client: Client) -> None:
+            await self._answers.look_up_of(client)
+            work = tuple(client.answers)
+            on_gone(client)
+            await self._answers.orphans_told(work)
+
+        async def clear_stranger(state: ClientState) -> None:
+            client = state.revive()
+            client.stream_ids = state.streams
+            await clear(client)
+
         clients = self._clients = FleetClients(
             self._shared_clients,
             window,
-            on_gone,
+            clear,
             node=self._commons.nodes.node_id,
             on_moved=on_moved,
             tell=self._tell,
         )
         self._commons.nodes.on_lapsed = clients.doubt
         self._commons.streams.wants.asked_here = clients.asked
-
-        async def clear(state: ClientState) -> None:
-            client = state.revive()
-            for stream_id in state.streams:
-                answer = await self._answers.look_up(stream_id)
-                if answer is not None and not answer.record.is_ended:
-                    client.begin(answer)
-            on_gone(client)
-
         self._reaper = Reaper(
             self._commons.nodes,
             [
-                clear_clients(self._shared_clients, window, clear),
+                clear_clients(self._shared_clients, window, clear_stranger),
                 self._ledger.clearing(self._end_led),
             ],
         )

@@ -129,7 +129,7 @@ class Clients:
     is_shared = False
     """Whether a client may come back to another process."""
 
-    def __init__(self, window: float, on_gone: Callable[[Client], None]) -> None:
+    def __init__(self, window: float, on_gone: Callable[[Client], object]) -> None:
         self._window = window
         self._on_gone = on_gone
         self._clients: dict[str, Client] = {}

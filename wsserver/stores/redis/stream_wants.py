@@ -41,9 +41,7 @@ class StreamWants:
         self._link = link
         self._node = node
         self._viewed: set[str] = set()
-        self._deserted: set[str] = (
-            set()
-        )  # their askers are gone, as this process was the one to say
+        self._deserted: set[str] = set()  # this process was the one to say that the asker is gone
         self.asked_here: Callable[[], Iterable[str]] = lambda: ()
 
     def drop(self, stream_id: str) -> None:
