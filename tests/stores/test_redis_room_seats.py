@@ -15,7 +15,7 @@ from tests.support.redis_rooms import Fleet, redis_rooms
 from tests.support.seats import make_client, rooms_over
 from tests.support.waiting import eventually, eventually_so
 from wsserver.core.rooms import RoomBounds, losses
-from wsserver.core.rooms.changes import Broken, Draft, Left
+from wsserver.core.rooms.changes import Broken, Draft, Left, Withdrawn
 from wsserver.stores.redis.rooms.keys import room_keys
 from wsserver_protocol import events
 from wsserver_protocol.errors import ErrorCode, WireError
@@ -90,6 +90,33 @@ async def test_a_lost_answer_closes_its_ask_again(fleet: Fleet, redis: RedisProc
     assert [entry.message_id for entry in again.entries][1:] == [logged and logged.message_id]
     _come_back(fleet)
     assert await one.say("ada", "next") == 3
+
+
+async def test_an_ask_that_nobody_answers_any_more_is_closed(
+    fleet: Fleet, redis: RedisProcess
+) -> None:
+    """Redis lost that it was answered, and who had logged that has died: the asker's process finds
+    it, and gives whoever may still log it the time to do so."""
+    one = process(fleet)
+    await one.join("ada")
+    await one.presence.renew()
+    for stream_id in ("lost", "living"):
+        await one.ask("ada", stream_id)
+    fleet.living.add("living")
+    assert await one.presence.lapsed() == []
+    redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
+    looks = 0
+
+    async def is_closed() -> bool:
+        nonlocal looks
+        looks += bool(one.presence._ended)  # type: ignore[attr-defined]  # Redis' presence
+        assert await one.presence.lapsed() == []
+        return one.heard(Withdrawn) != []
+
+    await eventually_so(is_closed)
+    assert looks == 1
+    assert [change.stream_id for change in one.heard(Withdrawn)] == ["lost"]
+    assert [ask.stream_id for ask in (await one.join("bob")).open_asks] == ["living"]
 
 
 def _come_back(fleet: Fleet) -> None:
