@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from wsserver.stores.redis.link import RedisLink
+from wsserver.stores.redis.queue_keys import JOBS, queue_keys
 
 IDLE_MS = 86_400_000
 
@@ -37,6 +38,17 @@ class RedisLedger:
     def remove(self, stream_id: str) -> None:
         """It does so no longer: the answer is in line, or over."""
         self._link.insist("led/remove", [_key(self._node)], (stream_id,))
+
+    async def is_in_line(self, model_id: str, stream_id: str) -> bool:
+        """Whether an answer came to stand in its model's line after all, or is being made.
+
+        Its node may have died, or this part of Redis been away, before that was noted here.
+
+        Raises:
+            StoreUnavailable: If Redis is away.
+        """
+        jobs = queue_keys(model_id)[JOBS]
+        return bool(await self._link.command("HEXISTS", jobs, stream_id))
 
     def clearing(self, end: Callable[[str], Awaitable[None]]) -> Callable[[str], Awaitable[bool]]:
         """What clears a dead node's: each of its answers is ended. May be done twice."""
