@@ -42,7 +42,7 @@ class Rules(Invariants):
         request_id = frame.get("requestId", "")
         if request_id in self._ended and request_id in self._repeated:
             self._repeated.discard(request_id)
-            self._ended.discard(request_id)
+            self._ended.pop(request_id, None)
         super()._check_request_id(frame)
 
     def _take_end(self, stream: StreamCopy, frame: dict[str, Any]) -> None:

@@ -34,6 +34,31 @@ async def test_a_room_s_stream_is_everyone_s(connect: Connect) -> None:
     assert log[1]["text"] == one.copy(start["streamId"]).text
 
 
+async def test_who_asked_is_named_whichever_client_they_ask_from(connect: Connect) -> None:
+    """A question from a user's second client, of which the others are not told, names the user; so
+    do the snapshot for who comes midway, and the start of what goes on with the answer."""
+    first, second, other, late = [await connect() for _ in range(4)]
+    for wire in (first, second):
+        await wire.ask("authenticate", userId="ada")
+        await join(wire, "named", name="Ada")
+    await join(other, "named", name="Bob")
+    start = await second.stream("why?", roomId="named", options={"maxTokens": 100_000})
+    await join(late, "named")
+    shown = [await other.until("stream_start"), await late.until("stream_snapshot")]
+    for event in shown:
+        assert event["clientId"] == second.connected["clientId"]
+        assert (event["userId"], event["name"]) == ("ada", "Ada")
+    await first.send(type="stop_stream", streamId=start["streamId"])
+    await other.end_of(start["streamId"])
+    await other.ask("continue", streamId=start["streamId"], options={"maxTokens": 5})
+    on = await late.until("stream_start", continues=start["streamId"])
+    assert (on["userId"], on["name"]) == (f"anon-{other.connected['clientId']}", "Bob")
+    await late.end_of(on["streamId"])
+    alone = await first.stream("alone", options={"maxTokens": 1})
+    assert not {"clientId", "userId", "name"} & set(alone)
+    await first.end_of(alone["streamId"])
+
+
 async def test_the_log_is_the_context(connect: Connect) -> None:
     """What was said in the room, names included, goes to the model with the question."""
     wire = await connect()

@@ -48,6 +48,7 @@ class Ask:
     raw: str | None = None
     model: str | None = None
     room_id: str | None = None
+    name: str | None = None  # of who asks, as a room shows it
     is_stream: bool = True  # False: a `generate` or an item of a batch
     is_patient: bool = False  # waits for a place of its owner's, as a batch's items do
 

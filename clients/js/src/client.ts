@@ -1,15 +1,17 @@
 /**
  * The client: one object with everything that can be asked, over connections that come and go.
  *
- * This room shakes hands on each new connection (credentials, then `resume`) and hands every frame
- * to whom it belongs. When a socket is opened is the connection's business, what becomes of an
- * answer after a drop that of `Streams`, and what a piece of text means the stream's.
+ * This room hands every frame to whom it belongs, and holds requests back until the handshake is
+ * done. When a socket is opened is the connection's business, who a connection is the handshake's,
+ * what becomes of an answer after a drop that of `Streams`, and what a piece of text means the
+ * stream's.
  */
 
 import { Calls, type Message } from "./calls.js";
 import { Connection, type Status } from "./connection.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
-import { ConnectionLostError, errorFields, isUnknownType, ServerError } from "./errors.js";
+import { ConnectionLostError, errorFields, ServerError } from "./errors.js";
+import { Handshake } from "./handshake.js";
 import { newId } from "./ids.js";
 import type {
   Authenticated,
@@ -30,7 +32,6 @@ import type { AnswerStream } from "./stream.js";
 import { Streams } from "./streams.js";
 
 const DEFAULT_HEARTBEAT = 20_000;
-const HANDSHAKE_TIMEOUT = 10_000;
 /** A requestId and the field around it, at most. */
 const ENVELOPE_BYTES = 100;
 
@@ -42,16 +43,15 @@ export class Client extends Calls {
   readonly #requests = new Requests();
   readonly #streams: Streams;
   readonly #rooms: Rooms;
+  readonly #handshake: Handshake;
   #isReady = false;
-  #connected: Connected | null = null;
-  #resumeToken: string | null;
   #refused: ServerError | null = null;
 
   constructor(url: string, options: ClientOptions = {}) {
     super(options);
     this.#options = options;
-    this.#resumeToken = options.resumeToken ?? null;
-    this.#rooms = new Rooms(this.#roomPort(), () => this.#connected?.clientId);
+    this.#handshake = this.#shaking(options);
+    this.#rooms = new Rooms(this.#roomPort(), () => this.connected?.clientId);
     this.#streams = new Streams(
       {
         send: (message) => this.#isReady && this.tell(message),
@@ -79,11 +79,11 @@ export class Client extends Calls {
 
   /** The server's greeting on this connection, null before the first one. */
   get connected(): Connected | null {
-    return this.#connected;
+    return this.#handshake.connected;
   }
 
   get resumeToken(): string | null {
-    return this.#resumeToken;
+    return this.#handshake.resumeToken;
   }
 
   /** Why the server let us not in, if it did not. */
@@ -183,20 +183,11 @@ export class Client extends Calls {
     return reply;
   }
 
-  /** During the handshake, ahead of all that waits for its end. */
-  #askNow(message: Message, reply: string): Promise<Frame> {
-    const requestId = newId();
-    const spec = { message, replies: [reply], timeout: HANDSHAKE_TIMEOUT };
-    const answer = this.#requests.add(requestId, spec);
-    this.#requests.flush((frame) => this.tell(frame), requestId);
-    return answer;
-  }
-
   /** Why a message can't be sent at all: a frame too large would cost the connection. */
   #refusal(message: Message): Error | null {
     const { status } = this.#connection;
     if (status.state === "closed") return new ConnectionLostError(status.code, status.reason);
-    const limit = this.#connected?.limits.maxMessageBytes;
+    const limit = this.connected?.limits.maxMessageBytes;
     const text = JSON.stringify(message);
     // A UTF-16 unit is at most three bytes: short messages need no counting.
     if (!limit || text.length * 3 + ENVELOPE_BYTES <= limit) return null;
@@ -213,8 +204,7 @@ export class Client extends Calls {
   #receive(frame: Frame): void {
     this.#events.emit("frame", frame);
     if (frame.type === "connected") {
-      this.#connected = frame as unknown as Connected;
-      void this.#shakeHands(this.#connected);
+      void this.#handshake.begin(frame as unknown as Connected);
     } else if (frame.type === "server_draining") {
       const draining = frame as unknown as Draining;
       this.#connection.expectDrain(draining.reconnectAfter, draining.spread);
@@ -234,63 +224,29 @@ export class Client extends Calls {
     else this.#events.emit("stream", stream);
   }
 
-  async #shakeHands(connected: Connected): Promise<void> {
-    // A newer connection makes this handshake stale; its replies never come.
-    const current = () => this.#connected === connected;
-    try {
-      await this.#authenticate(connected);
-      const resumed = current() && (await this.#resume(connected));
-      if (current()) this.#becomeReady(connected, resumed);
-    } catch (error) {
-      if (!current() || error instanceof ConnectionLostError) return;
-      if (error instanceof ServerError && error.retryable) {
-        this.#connection.comeBack(error.message);
-        return;
-      }
-      this.#refused = error instanceof ServerError ? error : null;
-      this.#connection.close(4501, error instanceof Error ? error.message : String(error));
-    }
-  }
-
-  async #authenticate(connected: Connected): Promise<void> {
-    const { credentials } = this.#options;
-    const proof = typeof credentials === "function" ? await credentials(connected) : credentials;
-    if (!proof) {
-      if (!connected.authRequired) return;
-      const error = "This server asks for a key.";
-      throw new ServerError({ code: "unauthorized", error, retryable: false });
-    }
-    try {
-      const reply = await this.#askNow({ ...proof, type: "authenticate" }, "authenticated");
-      this.#events.emit("authenticated", reply as unknown as Authenticated);
-    } catch (error) {
-      // A server that needs no proof may not know how to take a name either.
-      if (connected.authRequired || !isUnknownType(error)) throw error;
-    }
-  }
-
-  /** Returns whether this connection goes on as the client before. */
-  async #resume(connected: Connected): Promise<boolean> {
-    const resumeToken = this.#resumeToken;
-    this.#resumeToken = connected.resumeToken;
-    if (!resumeToken || connected.capabilities.resume === false) return false;
-    const streams = this.#streams.cursors();
-    const rooms = this.#rooms.cursors();
-    try {
-      await this.#askNow({ type: "resume", resumeToken, streams, rooms }, "resumed");
-      return true;
-    } catch (error) {
-      if (error instanceof ServerError && !error.retryable) return false;
-      // No answer may mean that it was taken, and a store that is away for a moment that the old
-      // one is still good: keep the token for the next try.
-      this.#resumeToken = resumeToken;
-      throw error;
-    }
+  #shaking(options: ClientOptions): Handshake {
+    const port = {
+      ask: (message: Message, reply: string) => {
+        const requestId = newId();
+        // Its time is the connection's: one that is not established by then is dropped.
+        const answer = this.#requests.add(requestId, { message, replies: [reply], timeout: 0 });
+        this.#requests.flush((frame) => this.tell(frame), requestId);
+        return answer;
+      },
+      cursors: () => ({ streams: this.#streams.cursors(), rooms: this.#rooms.cursors() }),
+      authenticated: (reply: Authenticated) => this.#events.emit("authenticated", reply),
+      ready: (connected: Connected, resumed: boolean) => this.#becomeReady(connected, resumed),
+      later: (reason: string) => this.#connection.comeBack(reason),
+      refused: (error: ServerError) => {
+        this.#refused = error;
+        this.#connection.close(4501, error.message);
+      },
+    };
+    return new Handshake(port, options);
   }
 
   #receiveResumed(resumed: Resumed): void {
-    this.#resumeToken = resumed.resumeToken;
-    if (this.#connected) this.#connected.clientId = resumed.clientId;
+    this.#handshake.receiveResumed(resumed.clientId, resumed.resumeToken);
     this.#streams.receiveResumed(resumed.streams ?? []);
     if (resumed.rooms) this.#rooms.resume(resumed.rooms);
   }
@@ -322,7 +278,8 @@ export class Client extends Calls {
 
   #down(code: number, final: boolean): void {
     this.#isReady = false;
-    const resumable = !final && this.#connected?.capabilities.resume === true;
+    this.#handshake.lost();
+    const resumable = !final && this.connected?.capabilities.resume === true;
     this.#requests.lost(code, { repeatable: resumable, unsent: !final });
     this.#streams.lost(code, { final, resumable });
     if (final) for (const room of this.#rooms.all()) this.#rooms.leave(room, null);

@@ -24,8 +24,8 @@ export type SocketClass = new (url: string, protocols?: string[]) => Socket;
 export type Status =
   | { state: "connecting"; attempt: number }
   | { state: "connected"; draining: boolean }
-  /** `retryAt` is in milliseconds since the epoch. */
-  | { state: "waiting"; retryAt: number; attempt: number; draining: boolean }
+  /** `retryAt` is in milliseconds since the epoch, `reason` why, as far as it is known. */
+  | { state: "waiting"; retryAt: number; attempt: number; draining: boolean; reason: string }
   | { state: "closed"; code: number; reason: string };
 
 export interface ConnectionOptions extends BackoffOptions {
@@ -207,7 +207,8 @@ export class Connection {
     const wait = this.#returnAt === null ? this.#backoff.next() : this.#returnAt - Date.now();
     const retryAt = Date.now() + Math.max(0, wait);
     this.#events.down(code, false);
-    this.#setStatus({ state: "waiting", retryAt, attempt: this.#attempt + 1, draining });
+    const attempt = this.#attempt + 1;
+    this.#setStatus({ state: "waiting", retryAt, attempt, draining, reason });
     this.#timer = setTimeout(() => this.open(), Math.max(0, wait));
   }
 

@@ -14,6 +14,9 @@ export interface StreamStart {
   sessionId?: string;
   roomId?: string;
   clientId?: string;
+  /** In a room: who asked, and the name to show. */
+  userId?: string;
+  name?: string;
   messageId?: string;
   userMessageId?: string;
   queuePosition?: number;
@@ -49,6 +52,9 @@ export interface StreamSnapshot {
   model?: string;
   roomId?: string;
   clientId?: string;
+  /** In a room: who asked, and the name to show. */
+  userId?: string;
+  name?: string;
   sessionId?: string;
   messageId?: string;
 }

@@ -312,6 +312,57 @@ describe("connection", () => {
     expect(client.refused?.code).toBe("unauthorized");
   });
 
+  it("tries again where its credentials can't be had just now", async () => {
+    let asked = 0;
+    const credentials = async () => {
+      if (++asked === 1) throw new Error("the issuer of tokens is away");
+      return { token: "proof" };
+    };
+    const socket = await openReady({ credentials }, { authRequired: true });
+    expect(socket.sent).toEqual([]);
+    expect(client.status).toMatchObject({ state: "waiting", reason: "the issuer of tokens is away" });
+    await vi.advanceTimersByTimeAsync(500);
+    TestSocket.last.greet({ authRequired: true });
+    await settle();
+    expect(TestSocket.last.asked("authenticate")["token"]).toBe("proof");
+    expect(client.refused).toBeNull();
+  });
+
+  it("leaves the next connection alone when credentials come late to the one before", async () => {
+    const answers: ((proof: { token: string }) => void)[] = [];
+    const failures: ((error: Error) => void)[] = [];
+    const credentials = () =>
+      new Promise<{ token: string }>((resolve, reject) => {
+        answers.push(resolve);
+        failures.push(reject);
+      });
+    const socket = await openReady({ credentials });
+    socket.drop();
+    await vi.advanceTimersByTimeAsync(500);
+    failures[0]?.(new Error("too slow"));
+    await settle();
+    expect(client.status.state).toBe("connecting");
+    const next = TestSocket.last;
+    next.greet();
+    await settle();
+    next.drop();
+    answers[1]?.({ token: "late" });
+    await settle();
+    expect([...socket.sent, ...next.sent]).toEqual([]);
+  });
+
+  it("waits for a slow resume as long as the connection may take", async () => {
+    const socket = await openReady({ connectTimeout: 30_000 });
+    socket.drop();
+    await vi.advanceTimersByTimeAsync(500);
+    const next = TestSocket.last;
+    next.greet();
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(client.status.state).toBe("connecting");
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(client.status.state).toBe("waiting");
+  });
+
   it("goes on without a name where the server takes none", async () => {
     const socket = await openReady({ credentials: { userId: "me" } });
     const { requestId } = socket.asked("authenticate");

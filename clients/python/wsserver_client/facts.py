@@ -13,6 +13,8 @@ STARTED = (
     ("room_id", "roomId"),
     ("session_id", "sessionId"),
     ("asker", "clientId"),
+    ("asker_id", "userId"),
+    ("asker_name", "name"),
     ("message_id", "messageId"),
     ("user_message_id", "userMessageId"),
     ("prompt", "prompt"),
@@ -30,6 +32,7 @@ class StreamFacts:
         model: The model that answers, None until then.
         room_id, session_id: Where it belongs.
         asker: clientId of who asked, in a room.
+        asker_id, asker_name: Their userId, and the name to show.
         message_id, user_message_id: Ids of the answer and of the question in a history.
         prompt: The question, if it is a prompt and known.
         continues: The stream that this one goes on with.
@@ -46,6 +49,8 @@ class StreamFacts:
         self.room_id: str | None = message.get("roomId")
         self.session_id: str | None = message.get("sessionId")
         self.asker: str | None = None
+        self.asker_id: str | None = None
+        self.asker_name: str | None = None
         self.message_id: str | None = None
         self.user_message_id: str | None = None
         self.prompt: str | None = message.get("prompt")

@@ -178,7 +178,8 @@ class Room:
         if happened is None:
             return
         if isinstance(happened, Left) and happened.user_id is None:
-            happened = replace(happened, user_id=self._user_of(happened.client_id))
+            member = self._member_with(happened.client_id)
+            happened = replace(happened, user_id=None if member is None else member.user_id)
         if isinstance(happened, Said):
             if self._has(happened.entry):
                 return
@@ -246,6 +247,8 @@ class Room:
             stream = self._port.adopt_stream(stream_id, self.room_id)
             stream.asker = wire.get("clientId", stream.asker)
             stream.model = wire.get("model", stream.model)
+            if (member := self._member_with(stream.asker)) is not None:
+                stream.asker_id, stream.asker_name = member.user_id, member.name
             if stream_id not in known:
                 self._tell(AnswerStarted(stream))
 
@@ -256,10 +259,10 @@ class Room:
             if stream.stream_id is not None and stream.stream_id not in active:
                 stream.ask_again()
 
-    def _user_of(self, client_id: str) -> str | None:
+    def _member_with(self, client_id: str | None) -> Member | None:
         for member in self.members.values():
             if client_id in member.client_ids:
-                return member.user_id
+                return member
         return None
 
     def _has(self, entry: RoomEntry) -> bool:

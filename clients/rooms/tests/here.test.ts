@@ -125,9 +125,9 @@ describe("a connection that was closed for good", () => {
 });
 
 describe("what the events do not tell", () => {
-  it("is read from the log, once: who asked from a tab that nobody knows", async () => {
+  it("is read from the log, once: a question too long for them", async () => {
     await entered();
-    const start = { type: "stream_start", roomId: "r", streamId: "s", clientId: "c-unknown", model: "m", seq: 2 };
+    const start = { type: "stream_start", roomId: "r", streamId: "s", clientId: "c-2", userId: "u", name: "U", model: "m", seq: 2 };
     TestSocket.last.say(start);
     TestSocket.last.say({ type: "room_message", roomId: "r", ...entry(3, "three") });
     expect(TestSocket.last.count("room_history")).toBe(1);

@@ -29,8 +29,8 @@ class Server {
 
   ask(userId: string): void {
     const streamId = `s${++this.#streams}`;
-    const asked = { clientId: `c-${userId}`, streamId };
-    const { seq } = this.#write({ ...asked, role: "user", userId, name: userId.toUpperCase(), text: `asked ${streamId}` });
+    const asked = { clientId: `c-${userId}`, userId, name: userId.toUpperCase(), streamId };
+    const { seq } = this.#write({ ...asked, role: "user", text: `asked ${streamId}` });
     this.active.push(streamId);
     this.frames.push({ type: "stream_start", roomId: "r", ...asked, model: "m", prompt: `asked ${streamId}`, seq });
   }
@@ -178,6 +178,18 @@ describe("answers", () => {
     const state = fold(entered(new Server()), [...frames, left]);
     expect(state.endings["s1"]).toEqual({ kind: "stopped", by: { clientId: "c-bob", name: "BOB" } });
     expect(state.members.map(({ userId }) => userId)).toEqual(["me"]);
+  });
+
+  it("say who asked, from a client that nobody was told of, too", () => {
+    const second = { roomId: "r", streamId: "s1", clientId: "c-bob-2", model: "m" };
+    const seen = { ...second, type: "stream_start", userId: "bob", name: "Bob", prompt: "why?", seq: 1 };
+    const [answer] = fold(entered(new Server()), [seen]).open;
+    expect(answer).toMatchObject({ asker: "Bob", userId: "bob" });
+    const running = { ...new Server().joined(0, false), activeStreams: [{ ...second, state: "running", offset: 0 }] };
+    const midway = fold(outside("r", ME), [running]);
+    expect(midway.open[0]).toMatchObject({ asker: "someone", userId: null });
+    const snapshot = { ...second, type: "stream_snapshot", userId: "bob", name: "Bob", state: "running" };
+    expect(fold(midway, [snapshot]).open).toEqual([answer]);
   });
 
   it("without a place in the log stay where they were made", () => {

@@ -91,7 +91,8 @@ class RoomView:
                 pass
 
     async def _answer(self, stream: StreamHandle) -> None:
-        await self._learn(stream.asker)
+        if stream.asker is not None and (name := stream.asker_name or stream.asker_id):
+            self._names[stream.asker] = name
 
         def head() -> None:
             if stream is not self.mine and stream.prompt:
@@ -127,8 +128,8 @@ class RoomView:
     async def _learn(self, client_id: str | None) -> None:
         """Look into the log for who it is.
 
-        A user who comes with another client is told to nobody, and an answer tells only the client
-        that asked; the question stands in the log under a name.
+        A user who comes with another client is told to nobody, and the end of an answer tells only
+        the client that stopped it; what it has said stands in the log under a name.
         """
         if client_id is None or self._name(client_id) != client_id:
             return

@@ -19,6 +19,8 @@ class StreamStart(ServerMessage, frozen=True, kw_only=True, tag="stream_start"):
         session_id: The session it belongs to.
         room_id: The room it belongs to.
         client_id: In a room: who asked.
+        user_id: In a room: the same as a user.
+        name: In a room: the same as a name to show.
         message_id: Id of the answer in the history or in the room's log.
         user_message_id: Id of the question there.
         queue_position: Place in the queue, 1 is next; absent: it need not wait.
@@ -35,6 +37,8 @@ class StreamStart(ServerMessage, frozen=True, kw_only=True, tag="stream_start"):
     session_id: str | None = None
     room_id: str | None = None
     client_id: str | None = None
+    user_id: str | None = None
+    name: str | None = None
     message_id: str | None = None
     user_message_id: str | None = None
     queue_position: int | None = None
@@ -185,6 +189,8 @@ class StreamSnapshot(ServerMessage, frozen=True, kw_only=True, tag="stream_snaps
         model: Id of the model that answers.
         room_id: The room it belongs to.
         client_id: In a room: who asked.
+        user_id: In a room: the same as a user.
+        name: In a room: the same as a name to show.
         session_id: The session it belongs to.
         message_id: Id of the answer in the history or in the room's log.
     """
@@ -199,6 +205,8 @@ class StreamSnapshot(ServerMessage, frozen=True, kw_only=True, tag="stream_snaps
     model: str | None = None
     room_id: str | None = None
     client_id: str | None = None
+    user_id: str | None = None
+    name: str | None = None
     session_id: str | None = None
     message_id: str | None = None
 

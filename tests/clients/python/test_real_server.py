@@ -182,6 +182,7 @@ async def test_two_members_see_the_same_answer(server: ServerProcess) -> None:
         started = await anext(events)
         assert isinstance(started, AnswerStarted)
         assert started.stream.prompt == "Count!"
+        assert (started.stream.asker, started.stream.asker_name) == (bob.client_id, "Bob")
         assert (await started.stream.result()).text == counted(25)
         assert (await mine.result()).text == counted(25)
 
@@ -200,6 +201,24 @@ async def test_two_members_see_the_same_answer(server: ServerProcess) -> None:
         await his.leave()
         gone = await anext(events)
         assert isinstance(gone, Left) and gone.user_id == "bob"
+
+
+async def test_who_asked_is_known_also_from_a_second_client(server: ServerProcess) -> None:
+    """A bot learns the name of who asks, though it is not told of a member's further clients."""
+    async with (
+        connect(server.ws_url, user_id="bot") as bot,
+        connect(server.ws_url, user_id="bob", name="Bob") as phone,
+        connect(server.ws_url, user_id="bob", name="Bob") as desk,
+    ):
+        await phone.join_room("asked-twice")
+        events = (await bot.join_room("asked-twice")).events()
+        his = await desk.join_room("asked-twice")
+        asked = his.ask("Count!", model="fast", max_tokens=3)
+        started = await anext(events)
+        assert isinstance(started, AnswerStarted)
+        assert started.stream.asker == desk.client_id
+        assert (started.stream.asker_id, started.stream.asker_name) == ("bob", "Bob")
+        await asked.result()
 
 
 async def test_room_survives_a_cut(server: ServerProcess, at_once: Backoff) -> None:

@@ -142,6 +142,9 @@ async def test_newcomer_follows_a_running_answer() -> None:
                 "position": 1,
                 "state": "running",
                 "roomId": "lobby",
+                "clientId": "c-bob",
+                "userId": "bob",
+                "name": "Bob",
             }
         )
         await peer.token("two", 7, "s-bob", roomId="lobby")
@@ -154,6 +157,7 @@ async def test_newcomer_follows_a_running_answer() -> None:
         assert isinstance(event, AnswerStarted)
         assert event.stream.asker == "c-bob"
         assert (await event.stream.result()).text == "one two"
+        assert (event.stream.asker_id, event.stream.asker_name) == ("bob", "Bob")
 
 
 async def test_refused_join_is_no_room() -> None:

@@ -25,7 +25,7 @@ know: whether someone is banned, whether there is room, how high the other one's
 The listener only updates memory and queues frames: it never blocks and never raises.
 
 Refusals are `WireError`\\ s with the words of `refusals`; of a store that is away,
-``store_unavailable``, with nothing changed (or, where that can't be known, with the change told).
+``store_unavailable`` with nothing changed, or, where that can't be known, `refusals.InDoubt`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import msgspec
 
@@ -49,14 +50,7 @@ def pack(answer: Answer, kept: Kept | None, *, with_input: bool) -> bytes:
     loop = asyncio.get_running_loop()
     record, ask = answer.record, answer.ask
     if not with_input:
-        ask = Ask(
-            owner=ask.owner,
-            client_id=ask.client_id,
-            options=ask.options,
-            model=ask.model,
-            room_id=ask.room_id,
-            is_stream=ask.is_stream,
-        )
+        ask = replace(ask, messages=None, raw=None)
     meta = Meta(
         ask=ask,
         model_id=record.model_id,

@@ -114,6 +114,7 @@ def _ask(call: Call, former: Answer | None) -> Ask:
     return Ask(
         owner=connection.client.identity,
         client_id=connection.client.client_id,
+        name=connection.client.display_name,
         options=options if former is None else merged_options(former.ask.options, options),
         messages=former.ask.messages if former is not None else None,  # also a session's context
         raw=former.ask.raw if former is not None else None,

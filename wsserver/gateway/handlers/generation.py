@@ -130,6 +130,7 @@ def make_ask(
         raw=raw,
         model=request.model,
         room_id=room_id,
+        name=connection.client.display_name,
         is_stream=isinstance(request, requests.Stream),
         is_patient=isinstance(request, requests.Batch),
     )

@@ -16,7 +16,8 @@ def started(answer: Answer, prompt: str | None, request_id: str | None) -> Openi
     """The opening of a stream's own beginning, for its asker or (without requestId) a watcher."""
 
     def opening(view: StreamView) -> events.Event:
-        room_id, kept = answer.ask.room_id, answer.place
+        kept, ask = answer.place, answer.ask
+        is_room = ask.room_id is not None
         position = answer.record.queue_position if request_id is not None else None
         view.told_place(position)
         return events.StreamStart(
@@ -30,8 +31,10 @@ def started(answer: Answer, prompt: str | None, request_id: str | None) -> Openi
             user_message_id=kept.user_message_id if kept is not None else None,
             context_tokens=kept.context_tokens if kept is not None else None,
             dropped_messages=kept.dropped_messages if kept is not None else None,
-            room_id=room_id,
-            client_id=answer.ask.client_id if room_id is not None else None,
+            room_id=ask.room_id,
+            client_id=ask.client_id if is_room else None,
+            user_id=ask.owner.user_id if is_room else None,
+            name=ask.name if is_room else None,
             queue_position=position,
             continues=answer.continues,
             seq=answer.ask_seq,
@@ -44,8 +47,8 @@ def snapshot(request_id: str | None, from_offset: int) -> Opening:
     """The opening of a `watch_stream`: the text from an offset, as far as one frame holds it."""
 
     def opening(view: StreamView) -> events.Event:
-        answer, record = view.answer, view.answer.record
-        kept = answer.place
+        record, kept, ask = view.answer.record, view.answer.place, view.answer.ask
+        is_room = ask.room_id is not None
         transcript = record.transcript
         start = transcript.boundary(from_offset)
         end = transcript.boundary(min(start + MAX_SNAPSHOT_BYTES, len(transcript)))
@@ -63,8 +66,10 @@ def snapshot(request_id: str | None, from_offset: int) -> Opening:
             state=record.state,
             queue_position=record.queue_position,
             model=record.model_id,
-            room_id=answer.ask.room_id,
-            client_id=answer.ask.client_id if answer.ask.room_id is not None else None,
+            room_id=ask.room_id,
+            client_id=ask.client_id if is_room else None,
+            user_id=ask.owner.user_id if is_room else None,
+            name=ask.name if is_room else None,
             session_id=kept.session_id if kept is not None else None,
             message_id=kept.message_id if kept is not None else None,
         )

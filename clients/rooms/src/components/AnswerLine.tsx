@@ -19,7 +19,7 @@ export function LiveAnswer({ state, open, ahead }: { state: RoomState; open: Ope
   const text = answer?.shown.value ?? "";
   const ending = state.endings[streamId];
   const waits = text === "" && ahead > 0 && answer?.phase.value !== "running";
-  const mine = open.clientId === state.me.clientId || isOfMine(state, open);
+  const mine = open.clientId === state.me.clientId || open.userId === state.me.userId;
   return (
     <article
       class="line answer"
@@ -38,11 +38,6 @@ export function LiveAnswer({ state, open, ahead }: { state: RoomState; open: Ope
       {!ending && (mine || moderates(state.role)) && <StopButton answer={answer} streamId={streamId} waits={waits} />}
     </article>
   );
-}
-
-function isOfMine({ members, me }: RoomState, { clientId }: OpenAnswer): boolean {
-  const member = members.find(({ userId }) => userId === me.userId);
-  return clientId !== null && member?.clientIds.includes(clientId) === true;
 }
 
 function StopButton({ answer, streamId, waits }: { answer: Answer | undefined; streamId: string; waits: boolean }) {

@@ -196,15 +196,13 @@ function identity(frame: Frame): Me {
   return frame.type === "authenticated" ? { ...me, userId: frame["userId"] as string } : me;
 }
 
-/** Asks the log for what events did not tell: who asked from a tab unknown here, a very long question. */
+/** Asks the log for what events did not tell: a very long question. */
 function fill(): void {
   const state = room.value;
   if (!state || !handle) return;
-  for (const { seq, role, text, userId } of state.log) {
-    const isKnown = role === "assistant" || (text !== null && userId !== null);
-    if (isKnown || asked.has(seq)) continue;
+  for (const { seq, role, text } of state.log) {
+    if (role === "assistant" || text !== null || asked.has(seq)) continue;
     asked.add(seq);
-    // If it fails, the line stays as it is: "someone" asked.
     handle.history({ before: seq + 1, limit: 1 }).catch(() => asked.delete(seq));
   }
 }

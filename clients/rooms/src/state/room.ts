@@ -37,6 +37,7 @@ export interface Entry {
 export interface OpenAnswer {
   readonly streamId: string;
   readonly clientId: string | null;
+  readonly userId: string | null;
   readonly asker: string;
   readonly model: string | null;
   readonly continues: string | null;
@@ -162,11 +163,10 @@ function joined(state: RoomState, room: RoomJoined, now: number): RoomState {
 }
 
 function started(state: RoomState, start: StreamStart, now: number): RoomState {
-  const { streamId, clientId = null, prompt = null, seq } = start;
-  const asker = state.members.find((member) => member.clientIds.includes(clientId ?? ""));
+  const { streamId, clientId = null, userId = null, name = null, prompt = null, seq } = start;
   const said: Entry[] = [];
   if (seq !== undefined && !has(state.log, seq)) {
-    const author = { clientId, userId: asker?.userId ?? null, name: asker?.name ?? null };
+    const author = { clientId, userId, name };
     said.push({ ...author, seq, role: "user", text: prompt, streamId, continues: null, timestamp: now });
   }
   const next = said.length > 0 ? { ...state, log: merge(state.log, said) } : state;
@@ -177,19 +177,29 @@ function snapshot(state: RoomState, frame: Frame): RoomState {
   return frame["state"] === "ended" ? state : opened(state, frame as unknown as StreamStart);
 }
 
-function opened(state: RoomState, start: Pick<StreamStart, "streamId" | "clientId" | "model" | "continues">): RoomState {
-  const { streamId } = start;
-  const isKnown = state.open.some((one) => one.streamId === streamId) || streamId in state.endings;
+type Opening = Pick<StreamStart, "streamId" | "clientId" | "userId" | "name" | "model" | "continues">;
+
+function opened(state: RoomState, start: Opening): RoomState {
+  const { streamId, userId = null, name } = start;
+  const known = state.open.find((one) => one.streamId === streamId);
+  if (known) {
+    // Of one that ran before we came, only its snapshot tells for certain who asked.
+    if (name === undefined || name === known.asker) return state;
+    const open = state.open.map((one) => (one === known ? { ...one, userId, asker: name } : one));
+    return { ...state, open };
+  }
   const isAnswered = state.log.some((entry) => entry.role === "assistant" && entry.streamId === streamId);
-  return isKnown || isAnswered ? state : { ...state, open: [...state.open, openAnswer(state, start)] };
+  if (streamId in state.endings || isAnswered) return state;
+  return { ...state, open: [...state.open, openAnswer(state, start)] };
 }
 
-function openAnswer(
-  state: RoomState,
-  { streamId, clientId = null, model = null, continues = null }: { streamId: string; clientId?: string | null; model?: string | null; continues?: string | null },
-): OpenAnswer {
+function openAnswer(state: RoomState, start: Opening): OpenAnswer {
+  const { streamId, clientId = null, model = null, continues = null } = start;
   const question = state.log.find((entry) => entry.role === "user" && entry.streamId === streamId);
-  return { streamId, clientId, asker: question?.name ?? nameOf(state, clientId), model, continues };
+  const member = memberOf(state, clientId);
+  const asker = start.name ?? question?.name ?? nameOf(state, clientId);
+  const userId = start.userId ?? question?.userId ?? member?.userId ?? null;
+  return { streamId, clientId, userId, asker, model, continues };
 }
 
 /** An answer without a `seq` has no place in the log: it stays where it was made. */
@@ -293,8 +303,12 @@ export function called(member: RoomMember): string {
 }
 
 export function nameOf(state: RoomState, clientId: string | null): string {
-  const member = state.members.find(({ clientIds }) => clientIds.includes(clientId ?? ""));
+  const member = memberOf(state, clientId);
   return member ? called(member) : "someone";
+}
+
+function memberOf(state: RoomState, clientId: string | null): RoomMember | undefined {
+  return state.members.find(({ clientIds }) => clientIds.includes(clientId ?? ""));
 }
 
 function byUser(state: RoomState, userId: string | undefined): string {

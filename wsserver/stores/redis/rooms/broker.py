@@ -308,7 +308,7 @@ class RedisRoomBroker(RoomReading):
             try:
                 is_told = await feed.reach(granted)
             except StoreUnavailable:
-                raise refusals.store_away() from None
+                raise refusals.in_doubt() from None
         if not is_told:  # the room is entered anew here, but whoever asked for this waits for it
             for told in granted.news:
                 if told.change is not None and not isinstance(told.change, Moved):
