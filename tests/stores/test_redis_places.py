@@ -120,15 +120,16 @@ async def test_late_words_of_an_earlier_move_close_nobody(gateways: list[Gateway
     here, there = gateways
     client, token, older = await here.connect()
     before = ClientState.of(client)
-    _, token, _ = await there.resume(token)
-    await eventually(lambda: there.told == [(here.node, client.client_id, 1)])
+    visitor, token, _ = await there.resume(token)
+    first = visitor.takes
+    await eventually(lambda: there.told == [(here.node, client.client_id, first)])
     again, token, line = await here.resume(token)
     assert older.closed is CloseCode.RESUMED_ELSEWHERE
-    here.clients.moved(client.client_id, 1)
+    here.clients.moved(client.client_id, first)
     here.clients._stands(again, before, Standing.TAKEN)
     assert here.clients.get(client.client_id) is again
     assert line.closed is None
-    there.clients.moved(client.client_id, 2)
+    there.clients.moved(client.client_id, again.takes)
     assert len(there.clients) == 0
 
 
