@@ -119,8 +119,7 @@ class RoomBrokerContract:
         assert (await one.join("bob")).epoch != first.epoch
 
     async def test_a_kept_room_keeps_what_was_answered(self, make: MakeProcess) -> None:
-        """The last member leaves while it is being answered: the text so far is in the log when
-        someone comes back, and nobody waits for more."""
+        """The last member leaves meanwhile: whoever comes back finds the text so far in the log."""
         one = await make(RoomBounds(keep_seconds=60.0))
         await one.join("ada")
         await one.ask("ada", "s1")
