@@ -9,14 +9,17 @@ from typing import cast
 import pytest
 
 from tests.support.waiting import eventually
+from wsserver.core.ask import Answer, Ask
 from wsserver.core.clients import MAX_TOKENS, Attached, Client, token_digest, token_for
 from wsserver.core.ids import new_id
 from wsserver.core.shared.clients import ClientState, Standing
 from wsserver.core.shared.places import FleetClients
+from wsserver.core.streams import StreamRecord
 from wsserver.stores.redis import RedisClients, RedisLink
 from wsserver.stores.redis import clients as redis_clients
 from wsserver.stores.redis.clients import _key
 from wsserver_protocol.errors import CloseCode, ErrorCode, WireError
+from wsserver_protocol.options import GenerationOptions
 
 WINDOW = 60.0
 
@@ -117,15 +120,16 @@ async def test_late_words_of_an_earlier_move_close_nobody(gateways: list[Gateway
     here, there = gateways
     client, token, older = await here.connect()
     before = ClientState.of(client)
-    _, token, _ = await there.resume(token)
-    await eventually(lambda: there.told == [(here.node, client.client_id, 1)])
+    visitor, token, _ = await there.resume(token)
+    first = visitor.takes
+    await eventually(lambda: there.told == [(here.node, client.client_id, first)])
     again, token, line = await here.resume(token)
     assert older.closed is CloseCode.RESUMED_ELSEWHERE
-    here.clients.moved(client.client_id, 1)
+    here.clients.moved(client.client_id, first)
     here.clients._stands(again, before, Standing.TAKEN)
     assert here.clients.get(client.client_id) is again
     assert line.closed is None
-    there.clients.moved(client.client_id, 2)
+    there.clients.moved(client.client_id, again.takes)
     assert len(there.clients) == 0
 
 
@@ -290,3 +294,20 @@ async def test_a_client_is_forgotten_when_what_it_left_is_cleared(
     here.clearing.set()
     await eventually(lambda: not here.clients._errands)
     assert await link.command("EXISTS", _key(client.client_id)) == 0
+
+
+async def test_answers_have_their_askers_where_these_are(gateways: list[Gateway]) -> None:
+    """What a client asked for is wanted from where it is, away or not, until it is given up; what
+    goes on without it needs nobody to say so."""
+    here, there = gateways
+    client, token, _ = await here.connect()
+    stays = GenerationOptions(on_disconnect="detach")
+    for stream_id, options in (("a", GenerationOptions()), ("b", stays)):
+        ask = Ask(client.identity, client.client_id, options)
+        client.begin(Answer(StreamRecord(stream_id, "m", 0.0), ask))
+    assert list(here.clients.asked()) == ["a"]
+    await here.lose(client)
+    assert list(here.clients.asked()) == ["a"]
+    await there.resume(token)
+    here.clients.moved(client.client_id, client.takes + 1)
+    assert list(here.clients.asked()) == []

@@ -116,6 +116,7 @@ class FleetGateway:
             tasks=(
                 *(commons.nodes.keep, commons.queue.keep, commons.mourner.run),
                 *(self._keep_clients, self._order.keep, self._reap, self._answers.reap),
+                *(commons.streams.wants.keep, self._ledger.keep),
                 *(() if worker is None else worker.tasks),
             ),
         )
@@ -146,6 +147,7 @@ class FleetGateway:
             tell=self._tell,
         )
         self._commons.nodes.on_lapsed = clients.doubt
+        self._commons.streams.wants.asked_here = clients.asked
         self._reaper = Reaper(
             self._commons.nodes,
             [
@@ -197,6 +199,7 @@ class FleetGateway:
 
     def _doubted(self) -> None:
         """Messages may have been lost, or all that this Redis knew in its last second."""
+        self._ledger.doubt()
         if self._clients is not None:
             self._clients.doubt()
 

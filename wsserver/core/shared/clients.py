@@ -23,7 +23,7 @@ class ClientState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     sessions: tuple[str, ...] = ()
     streams: tuple[str, ...] = ()  # what it asked for and has not ended
     batches: tuple[str, ...] = ()
-    takes: int = 0  # how often it was taken: what is said of an earlier time does not count
+    takes: int = 0  # its last take: what is said of an earlier one does not count
 
     @classmethod
     def of(cls, client: Client) -> ClientState:
@@ -61,6 +61,7 @@ class Taken(NamedTuple):
     state: ClientState
     token: str  # for its next resume
     former: str | None  # the node where it was connected; None if it was away
+    before: int  # the take before
 
 
 class Standing(IntEnum):
@@ -75,9 +76,10 @@ class Standing(IntEnum):
 class SharedClients(Protocol):
     """The places of clients over the whole fleet. Each client is on one node at a time.
 
-    Each time that a client comes back it is *taken*, and these times are counted. A step that a
-    node asks for names the one that it knows of, and does nothing if there was another since, also
-    where the step comes late. All methods may raise `StoreUnavailable`.
+    Each time that a client comes back it is *taken*, and each take has a greater number than those
+    before, also than those that a store has lost. A step that a node asks for names the one that it
+    knows of, and does nothing if there was another since, also where the step comes late. All
+    methods may raise `StoreUnavailable`.
 
     Attributes:
         on_stranded: Called with a client that was taken, and away at once, since the store was away

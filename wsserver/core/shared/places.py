@@ -6,13 +6,13 @@ is on one node at a time. A node that finds that a client has gone elsewhere clo
 connection, and nothing of the client is cleared there.
 
 A client may go from node to node faster than these hear of it, and come back to one that has not
-noticed yet that it was away. So the times that it was taken are counted, and what is said of an
+noticed yet that it was away. So the times that it was taken are numbered, and what is said of an
 earlier one (by a bell, by a reply, by a timer) does not count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 
 from wsserver.core.ask import Answer
@@ -35,8 +35,8 @@ class FleetClients(WrittenClients):
             that to go on with it, should this process die.
         node: This process.
         on_moved: Called for each client that another process has now.
-        tell: Tells another node that a client of its is here now: its id, and how often it was
-            taken by now.
+        tell: Tells another node that a client of its is here now: its id, and by which
+            take.
     """
 
     is_shared = True
@@ -75,6 +75,13 @@ class FleetClients(WrittenClients):
         if client not in self._leaving:  # written now it could outlast what ends it
             super().touched(client)
 
+    def asked(self) -> Iterator[str]:
+        """The answers that are wanted by their askers, who are clients of this process."""
+        for client in self:
+            for answer in client.answers.values():
+                if not answer.survives_its_asker:
+                    yield answer.stream_id
+
     def issue_token(self, client: Client) -> str:
         token = super().issue_token(client)
         self.touched(client)
@@ -96,7 +103,7 @@ class FleetClients(WrittenClients):
             return None
         state = taken.state
         client = self._clients.get(state.client_id)
-        if client is not None and client.takes + 1 < state.takes:
+        if client is not None and client.takes < taken.before:
             # It was elsewhere since: what it is here is old, and nobody has said so yet.
             self._lose(client, Standing.TAKEN)
         client = self._take_in(state)
