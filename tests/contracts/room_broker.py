@@ -118,6 +118,17 @@ class RoomBrokerContract:
         assert await one.broker.rooms(key("ada"), None, 10) == ([], False)
         assert (await one.join("bob")).epoch != first.epoch
 
+    async def test_a_kept_room_keeps_what_was_answered(self, make: MakeProcess) -> None:
+        """The last member leaves meanwhile: whoever comes back finds the text so far in the log."""
+        one = await make(RoomBounds(keep_seconds=60.0))
+        await one.join("ada")
+        await one.ask("ada", "s1")
+        assert await one.leave("ada") == ["s1"]
+        assert await one.answer("s1") == 2
+        back = await one.join("ada")
+        assert [entry.role for entry in back.entries] == ["user", "assistant"]
+        assert back.open_asks == ()
+
     async def test_the_number_of_rooms_is_bounded(self, make: MakeProcess) -> None:
         """One too many is refused, unless it can take the place of an empty one."""
         one = await make(RoomBounds(rooms=2, keep_seconds=60.0))

@@ -229,6 +229,18 @@ async def test_closing_leaves_nobody_waiting(link: RedisLink, redis_url: str) ->
     await other.close()
 
 
+async def test_a_link_is_closed_while_it_heals(tmp_path: Path) -> None:
+    """Redis hangs, and it is being asked anew what it has: that is given up, and begun no more."""
+    with running_redis(tmp_path) as server:
+        server.freeze()
+        link = RedisLink.open(server.url)
+        with pytest.raises(StoreUnavailable):
+            await link.ping()
+        await eventually(lambda: link._learning is not None)
+        async with asyncio.timeout(2):
+            await link.close()
+
+
 async def test_nobody_there_is_told_at_once(tmp_path: Path) -> None:
     """A Redis that was never there is unavailable, and closing the link is quick."""
     link = RedisLink.open(f"unix://{tmp_path}/nobody.sock")

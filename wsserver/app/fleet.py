@@ -166,14 +166,26 @@ class FleetGateway:
         await self._reaper.keep()
 
     async def _end_led(self, stream_id: str) -> None:
-        """End what a gateway had accepted, and died before it could line it up."""
+        """End what a gateway had accepted, and died before it could line it up.
+
+        Raises:
+            StoreUnavailable: If it can't be told whether it had.
+        """
         commons = self._commons
         streams, store, endings = commons.streams, commons.store, commons.endings
+        opened = await streams.open(stream_id)
+        if opened is None:
+            return
+        record, _ = opened
+        try:
+            if record.is_ended or await self._ledger.is_in_line(record.model_id, stream_id):
+                return  # that it had is all that nobody was told: whoever makes it ends it
+        finally:
+            streams.release(stream_id)
         died = Ending.error(
             ErrorCode.INTERNAL_ERROR, "The server that accepted this died.", retryable=True
         )
-        if await streams.living([stream_id]):
-            await end_unclaimed(stream_id, died, streams=streams, store=store, endings=endings)
+        await end_unclaimed(stream_id, died, streams=streams, store=store, endings=endings)
 
     async def _tell(self, node: str, client_id: str, takes: int) -> None:
         """Tell another node that a client of its is here now; it finds out by itself, too."""

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis.link import RedisLink
+from wsserver.stores.redis.queue_keys import JOBS, queue_keys
 
 IDLE_MS = 86_400_000
 
@@ -77,6 +78,17 @@ class RedisLedger:
             self.remove(stream_id)
         missing = self._leads - found
         await asyncio.gather(*(self.add(stream_id) for stream_id in missing))
+
+    async def is_in_line(self, model_id: str, stream_id: str) -> bool:
+        """Whether an answer came to stand in its model's line after all, or is being made.
+
+        Its node may have died, or this part of Redis been away, before that was noted here.
+
+        Raises:
+            StoreUnavailable: If Redis is away.
+        """
+        jobs = queue_keys(model_id)[JOBS]
+        return bool(await self._link.command("HEXISTS", jobs, stream_id))
 
     def clearing(self, end: Callable[[str], Awaitable[None]]) -> Callable[[str], Awaitable[bool]]:
         """What clears a dead node's: each of its answers is ended. May be done twice."""

@@ -208,12 +208,10 @@ class RedisLink:
             self._learning = asyncio.get_running_loop().create_task(self._learn())
             self._learning.add_done_callback(_look_at)  # whoever wanted it may have gone
         learning = self._learning
-        try:
-            await asyncio.shield(learning)
-        except asyncio.CancelledError:
-            if learning.cancelled():  # not who asks: the link was closed
-                raise StoreUnavailable("Redis: closed") from None
-            raise
+        await asyncio.wait({learning})  # who waits no longer does not end it for the others
+        if learning.cancelled():
+            raise StoreUnavailable("Redis: closed")
+        learning.result()
 
     async def close(self) -> None:
         """End it. What is under way fails with `StoreUnavailable`."""
