@@ -118,6 +118,17 @@ class RoomBrokerContract:
         assert await one.broker.rooms(key("ada"), None, 10) == ([], False)
         assert (await one.join("bob")).epoch != first.epoch
 
+    async def test_a_kept_room_keeps_what_was_answered(self, make: MakeProcess) -> None:
+        """The last member leaves meanwhile: whoever comes back finds the text so far in the log."""
+        one = await make(RoomBounds(keep_seconds=60.0))
+        await one.join("ada")
+        await one.ask("ada", "s1")
+        assert await one.leave("ada") == ["s1"]
+        assert await one.answer("s1") == 2
+        back = await one.join("ada")
+        assert [entry.role for entry in back.entries] == ["user", "assistant"]
+        assert back.open_asks == ()
+
     async def test_the_number_of_rooms_is_bounded(self, make: MakeProcess) -> None:
         """One too many is refused, unless it can take the place of an empty one."""
         one = await make(RoomBounds(rooms=2, keep_seconds=60.0))
@@ -279,18 +290,27 @@ class RoomBrokerContract:
         assert [c.stream_id for c in one.heard(Withdrawn)] == ["s1"]
         assert (await two.join("cyd")).open_asks == ()
 
-    async def test_what_may_not_have_been_asked_is_logged_only_if_it_was(
+    async def test_no_answer_stands_there_without_a_question(
         self, one: Process, two: Process
     ) -> None:
-        """Its process died, perhaps before it asked: no entry stands there without a question."""
+        """Its process may have died before it asked."""
         await one.join("ada")
         await two.join("bob")
-        assert await two.answer("s1", if_asked=True) is None
-        assert await two.answer("s1", if_asked=True) is None
+        assert await two.answer("s1") is None
+        assert await two.answer("s1") is None
         await one.ask("ada", "s2")
-        assert await two.answer("s2", if_asked=True) == 2
-        assert await one.answer("s2", if_asked=True) == 2
+        assert await two.answer("s2") == 2
+        assert await one.answer("s2") == 2
         assert [c.entry.stream_id for c in one.heard(Logged)] == ["s2"]
+
+    async def test_an_answer_is_of_the_room_that_was_asked(self, one: Process) -> None:
+        """One of the same name that was made since has no question of it, and gets no answer."""
+        await one.join("ada")
+        await one.ask("ada", "s1")
+        await one.leave("ada")
+        await one.join("bob")
+        assert await one.answer("s1") is None
+        assert await one.say("bob", "hello") == 1
 
     async def test_an_asker_s_process_hears_until_the_answer(
         self, one: Process, two: Process

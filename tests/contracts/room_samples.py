@@ -62,7 +62,7 @@ class Process:
         said = draft(user, f"ask {stream_id}", stream_id)
         return await self.broker.ask("r", wanted, said, origin(user), **more)
 
-    async def answer(self, stream_id: str, *, if_asked: bool = False) -> int | None:
+    async def answer(self, stream_id: str) -> int | None:
         """Have an answer logged; returns its seq."""
         said = Draft(
             role="assistant",
@@ -72,7 +72,7 @@ class Process:
             text="answer",
             stream_id=stream_id,
         )
-        entry = await self.broker.answer("r", said, if_asked=if_asked)
+        entry = await self.broker.answer("r", said)
         return entry.seq if entry is not None else None
 
     async def set_role(self, user: str, role: Role, reach: Role = Role.OWNER) -> None:

@@ -6,10 +6,13 @@ import asyncio
 import signal
 
 import pytest
+from redis import Redis
 
 from tests.conftest import Connect, StartServer
+from tests.integration.test_fleet_batches import say_that_it_died
 from tests.integration.test_generating import counted
 from tests.support.redis import RedisProcess, redis_is_installed
+from tests.support.redis_gate import redis_gate
 from tests.support.server import ServerProcess
 from tests.support.waiting import eventually
 from tests.support.wire import Wire
@@ -121,3 +124,28 @@ async def test_nothing_is_made_for_the_clients_of_a_gateway_that_has_ended(
     await back.send(type="watch_stream", streamId=start["streamId"])
     end = await back.end_of(start["streamId"])
     assert (end["type"], end["reason"]) == ("stream_stopped", "disconnect")
+
+
+async def test_an_answer_that_is_being_made_outlives_who_lined_it_up(
+    redis: RedisProcess, start_server: StartServer, connect: Connect
+) -> None:
+    """The gateway dies before it has noted that the answer is in line: whoever clears what it left
+    lets the answer go on."""
+    staying = start_server("--redis-url", redis.url)
+    async with redis_gate(redis) as gate:
+        arguments = ("--set", "models.start=[]", "--redis-url", gate.url)
+        dying = await asyncio.to_thread(start_server, *arguments)
+        ada = await ada_on(connect, dying)
+        gate.shut_at("led/remove")
+        await ada.send(type="stream", requestId="r", prompt="go on", options={"maxTokens": 100_000})
+        await gate.shut.wait()
+        dying.kill()
+    with Redis.from_url(redis.url) as asked:
+        (led,) = asked.keys("wsserver:{n:*}:led")
+        (stream_id,) = (member.decode() for member in asked.smembers(led))
+        await say_that_it_died(redis)
+        await eventually(lambda: not asked.exists(led), 25)
+    back = await ada_on(connect, staying)
+    await back.send(type="watch_stream", streamId=stream_id)
+    await back.send(type="stop_stream", streamId=stream_id)
+    assert (await back.end_of(stream_id))["type"] == "stream_stopped"

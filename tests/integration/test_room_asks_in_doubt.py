@@ -103,9 +103,10 @@ async def test_an_ask_that_may_stand_is_answered(pair: Pair) -> None:
     pair.gate.shut_at("rooms/ask")
     await pair.ask()
     await pair.gate.shut.wait()
-    refused = await pair.bob.ask("room_message", roomId="r", text="is anybody there?")
-    assert refused["code"] == "store_unavailable"
-    assert pair.ada.of_type("stream_start", "stream_error", "error") == []
+    for wire in (pair.ada, pair.bob):
+        refused = await wire.ask("room_message", roomId="r", text="is anybody there?")
+        assert refused["code"] == "store_unavailable"
+    assert not any(frame.get("requestId") == "q" for frame in pair.ada.frames)
     pair.gate.go_on()
     start = await pair.ada.until("stream_start", requestId="q")
     for wire in (pair.ada, pair.bob, pair.cyd):
@@ -127,6 +128,23 @@ async def test_what_is_stopped_while_it_may_stand_ends_for_all(pair: Pair) -> No
     for wire in (pair.ada, pair.bob, pair.cyd):
         end = await wire.until("stream_stopped")
         assert (end["reason"], end["offset"], end["seq"]) == ("client", 0, 2)
+    assert [entry["role"] for entry in await pair.log()] == ["user", "assistant"]
+
+
+async def test_what_is_stopped_and_was_not_asked_is_nobody_else_s(pair: Pair) -> None:
+    """The step was lost with its connection, and its asker does not want it any more: the room is
+    not asked, and only its asker is told an end."""
+    pair.gate.shut_at("rooms/ask")
+    await pair.ask()
+    await pair.gate.shut.wait()
+    refused = await pair.bob.ask("room_message", roomId="r", text="is anybody there?")
+    assert refused["code"] == "store_unavailable"
+    await pair.ada.send(type="stop_stream", requestId="q")
+    pair.gate.open()
+    end = await pair.ada.until("stream_stopped", requestId="q")
+    assert (end["reason"], end.get("seq")) == ("client", None)
+    assert await pair.log() == []
+    assert pair.bob.of_type("stream_start") == []
 
 
 @pytest.mark.parametrize("step", ["rooms/ask", "queue/submit"])

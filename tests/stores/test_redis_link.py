@@ -13,7 +13,7 @@ from redis.crc import key_slot
 
 from tests.support.redis import RedisCluster, running_redis
 from tests.support.waiting import eventually
-from wsserver.core.sessions.store import StoreUnavailable
+from wsserver.core.sessions.store import StoreUnavailable, StoreUntouched
 from wsserver.stores.redis import RedisLink
 from wsserver.stores.redis.hosts import Hosts
 from wsserver.stores.redis.keys import owner_keys
@@ -229,6 +229,18 @@ async def test_closing_leaves_nobody_waiting(link: RedisLink, redis_url: str) ->
     await other.close()
 
 
+async def test_a_link_is_closed_while_it_heals(tmp_path: Path) -> None:
+    """Redis hangs, and it is being asked anew what it has: that is given up, and begun no more."""
+    with running_redis(tmp_path) as server:
+        server.freeze()
+        link = RedisLink.open(server.url)
+        with pytest.raises(StoreUnavailable):
+            await link.ping()
+        await eventually(lambda: link._learning is not None)
+        async with asyncio.timeout(2):
+            await link.close()
+
+
 async def test_nobody_there_is_told_at_once(tmp_path: Path) -> None:
     """A Redis that was never there is unavailable, and closing the link is quick."""
     link = RedisLink.open(f"unix://{tmp_path}/nobody.sock")
@@ -303,3 +315,21 @@ async def members(link: RedisLink, key: str) -> set[bytes]:
         return set(await link.command("SMEMBERS", key))
     except StoreUnavailable:
         return set()
+
+
+async def test_what_was_never_sent_has_not_been_done(tmp_path: Path) -> None:
+    """Whoever asks a Redis that is known to be away learns that nothing has happened; who had asked
+    it when it stopped answering does not learn whether it has."""
+    with running_redis(tmp_path) as redis:
+        link = RedisLink.open(redis.url)
+        assert await link.command("INCR", "n") == 1
+        redis.freeze()
+        with pytest.raises(StoreUnavailable) as asked:
+            await link.command("INCR", "n")
+        assert not isinstance(asked.value, StoreUntouched)
+        with pytest.raises(StoreUntouched):
+            await link.command("INCR", "m")
+        redis.thaw()
+        await eventually(lambda: link.is_up)
+        assert await link.command("INCR", "m") == 1
+        await link.close()

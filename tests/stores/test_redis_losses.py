@@ -10,7 +10,7 @@ import pytest
 from tests.contracts.stream_log import COMPLETE
 from tests.support.redis import running_redis
 from tests.support.redis_streams import RedisLogUnderTest, Writer, begun, is_quiet, shows
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, eventually_so
 from wsserver.core.engine import TokenLogprob
 from wsserver.core.streams import StreamRecord
 from wsserver.stores.redis import RedisLink, followed, stream_log
@@ -120,6 +120,34 @@ async def test_another_history_replaces_the_one_that_was_lost(log: RedisLogUnder
     assert cuts == [0]
     zombie.log.append("s", first, 8, " goes on", 1)
     await eventually(lambda: zombie.fenced == ["s"])
+
+
+@pytest.mark.parametrize("lost", ["end", "tail", "claim", "all"])
+async def test_a_lost_end_is_given_back(log: RedisLogUnderTest, lost: str) -> None:
+    """Its writer was told that it stands: it says it again when Redis comes back without."""
+    _, writer, fence = await begun(log)
+    writer.log.append("s", fence, 0, "all of it", 3)
+    meta, text, *_ = stream_keys("s")
+    await eventually_so(lambda: log.link.command("STRLEN", text))
+    fields = await log.link.command("HGETALL", meta)
+    writer.log.finish("s", fence, 9, COMPLETE)
+    await eventually(lambda: writer.finished == ["s"])
+    ended = await log.link.call("streams/read", stream_keys("s"), (0,))
+    await log.link.command("DEL", meta)
+    if lost == "claim":
+        fields |= {b"fence": b"0", b"claims": b"", b"writer": b"", b"state": b"queued"}
+    if lost != "all":
+        await log.link.command("HSET", meta, *(part for pair in fields.items() for part in pair))
+    if lost != "end":
+        await log.link.command("SET", text, "all")
+    for told in tuple(writer.log._link.on_up):
+        told()
+
+    async def has_ended() -> bool:
+        return bool(await log.link.command("HGET", meta, "state") == b"ended")
+
+    await eventually_so(has_ended)
+    assert await log.link.call("streams/read", stream_keys("s"), (0,)) == ended
 
 
 async def test_viewers_here_go_on_while_redis_is_away(

@@ -9,13 +9,17 @@ from typing import cast
 import pytest
 
 from tests.support.waiting import eventually
-from wsserver.core.clients import Attached, Client
+from wsserver.core.ask import Answer, Ask
+from wsserver.core.clients import MAX_TOKENS, Attached, Client, token_digest, token_for
 from wsserver.core.ids import new_id
 from wsserver.core.shared.clients import ClientState, Standing
 from wsserver.core.shared.places import FleetClients
+from wsserver.core.streams import StreamRecord
 from wsserver.stores.redis import RedisClients, RedisLink
+from wsserver.stores.redis import clients as redis_clients
 from wsserver.stores.redis.clients import _key
 from wsserver_protocol.errors import CloseCode, ErrorCode, WireError
+from wsserver_protocol.options import GenerationOptions
 
 WINDOW = 60.0
 
@@ -38,14 +42,21 @@ class Gateway:
         self.node = new_id("nod")
         self.told: list[tuple[str, str, int]] = []
         self.gone: list[Client] = []
+        self.clearing = asyncio.Event()  # it takes until this is set
+        self.clearing.set()
+        self.shared = RedisClients(link, self.node, WINDOW)
         self.clients = FleetClients(
-            RedisClients(link, self.node, WINDOW),
+            self.shared,
             WINDOW,
-            self.gone.append,
+            self._clear,
             node=self.node,
             on_moved=lambda client: None,
             tell=self._tell,
         )
+
+    async def _clear(self, client: Client) -> None:
+        self.gone.append(client)
+        await self.clearing.wait()
 
     async def _tell(self, node: str, client_id: str, takes: int) -> None:
         self.told.append((node, client_id, takes))
@@ -109,15 +120,16 @@ async def test_late_words_of_an_earlier_move_close_nobody(gateways: list[Gateway
     here, there = gateways
     client, token, older = await here.connect()
     before = ClientState.of(client)
-    _, token, _ = await there.resume(token)
-    await eventually(lambda: there.told == [(here.node, client.client_id, 1)])
+    visitor, token, _ = await there.resume(token)
+    first = visitor.takes
+    await eventually(lambda: there.told == [(here.node, client.client_id, first)])
     again, token, line = await here.resume(token)
     assert older.closed is CloseCode.RESUMED_ELSEWHERE
-    here.clients.moved(client.client_id, 1)
+    here.clients.moved(client.client_id, first)
     here.clients._stands(again, before, Standing.TAKEN)
     assert here.clients.get(client.client_id) is again
     assert line.closed is None
-    there.clients.moved(client.client_id, 2)
+    there.clients.moved(client.client_id, again.takes)
     assert len(there.clients) == 0
 
 
@@ -211,3 +223,91 @@ async def test_what_is_acknowledged_is_known_to_all(
     visitor.name = "Bea"
     with pytest.raises(WireError):
         await there.clients.known(visitor)
+
+
+async def test_who_was_taken_for_a_reply_that_never_came_is_not_kept_for_ever(
+    gateways: list[Gateway], link: RedisLink
+) -> None:
+    """Redis did it, and could not say so: the gateway that asked for it has a client whose window
+    it must end, with the work that the client had; unless it comes back there, or elsewhere."""
+    here, there = gateways
+    lost: list[tuple[Client, str]] = []
+    for name in ("gone", "back", "elsewhere"):
+        client, token, _ = await here.connect()
+        client.name = name
+        await here.clients.known(client)
+        await here.lose(client)
+        successor = token_for(client.client_id)
+        args = (there.node, token_digest(token), token_digest(successor), MAX_TOKENS)
+        await link.call("clients/take", [_key(client.client_id)], args)
+        there.shared._undo(client.client_id, successor)
+        lost.append((client, token))
+    await eventually(lambda: len(there.clients) == 3)
+    assert all(client.window is not None for client in there.clients)
+    back, _, _ = await there.resume(lost[1][1])
+    assert (back.name, back.window) == ("back", None)
+    assert (await here.resume(lost[2][1]))[0].name == "elsewhere"
+    for client in list(there.clients):
+        if client is not back:
+            there.clients.forget(client)
+    await eventually(lambda: len(there.clients) == 1)
+    await eventually(lambda: [client.name for client in there.gone] == ["gone"])
+    assert await link.command("EXISTS", _key(lost[2][0].client_id)) == 1
+
+
+async def test_who_comes_back_while_he_is_given_up_is_not_gone(
+    gateways: list[Gateway], link: RedisLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store was away when the windows ended. Back in time, to the same process or to another
+    one, a client has lost nothing; who comes back later is gone, once."""
+    monkeypatch.setattr(redis_clients, "PATIENCE_SECONDS", 1.0)
+    here, there = gateways
+    (same, token, _), (other, other_token, _), (late, late_token, _) = [
+        await here.connect() for _ in range(3)
+    ]
+    for client in (same, other, late):
+        await here.lose(client)
+    for callback in link.on_up:
+        callback()
+    for client in (same, other, late):
+        here.clients.forget(client)
+    assert (await here.resume(token))[0] is same
+    assert (await there.resume(other_token))[0].client_id == other.client_id
+    await eventually(lambda: len(here.clients) == 1)
+    await eventually(lambda: not here.clients._errands)
+    assert here.gone == [late]
+    assert await there.clients.recall(late_token) is None
+    assert same.window is None
+
+
+async def test_a_client_is_forgotten_when_what_it_left_is_cleared(
+    gateways: list[Gateway], link: RedisLink
+) -> None:
+    """Until then whoever reaps could go on with it, should this process die."""
+    here, _ = gateways
+    client, _, _ = await here.connect()
+    await here.lose(client)
+    here.clearing.clear()
+    here.clients.forget(client)
+    await eventually(lambda: here.gone == [client])
+    assert await link.command("HGET", _key(client.client_id), "gone") == b"1"
+    here.clearing.set()
+    await eventually(lambda: not here.clients._errands)
+    assert await link.command("EXISTS", _key(client.client_id)) == 0
+
+
+async def test_answers_have_their_askers_where_these_are(gateways: list[Gateway]) -> None:
+    """What a client asked for is wanted from where it is, away or not, until it is given up; what
+    goes on without it needs nobody to say so."""
+    here, there = gateways
+    client, token, _ = await here.connect()
+    stays = GenerationOptions(on_disconnect="detach")
+    for stream_id, options in (("a", GenerationOptions()), ("b", stays)):
+        ask = Ask(client.identity, client.client_id, options)
+        client.begin(Answer(StreamRecord(stream_id, "m", 0.0), ask))
+    assert list(here.clients.asked()) == ["a"]
+    await here.lose(client)
+    assert list(here.clients.asked()) == ["a"]
+    await there.resume(token)
+    here.clients.moved(client.client_id, client.takes + 1)
+    assert list(here.clients.asked()) == []

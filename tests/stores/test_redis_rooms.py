@@ -38,7 +38,7 @@ class TestRedisRooms(RoomBrokerContract, RoomRunningContract, PresenceContract):
     async def test_an_ask_that_comes_too_late_is_refused(self, one: Process, two: Process) -> None:
         """Its step was held up on a broken connection, and its answer was given up meanwhile."""
         await one.join("ada")
-        assert await two.answer("s1", if_asked=True) is None
+        assert await two.answer("s1") is None
         with pytest.raises(WireError) as refused:
             await one.ask("ada", "s1")
         assert refused.value.code is ErrorCode.OVERLOADED

@@ -64,6 +64,7 @@ class Invariants:
         self.sent_without_id = False
         self._ended: dict[str, Any] = {}  # requestId to the frame that ended it
         self._askers: dict[Any, str] = {}  # streamId to the requestId that its events carry
+        self._looks: set[str] = set()  # requestIds of `watch_stream`s
         self._frames = 0
 
     def sent(self, fields: dict[str, Any]) -> None:
@@ -77,6 +78,8 @@ class Invariants:
         stream_id = fields.get("streamId")
         if fields.get("type") == "watch_stream" and isinstance(stream_id, str):
             self._ended.pop(self._askers.get(stream_id, ""), None)  # its end comes once more
+            if isinstance(request_id, str):
+                self._looks.add(request_id)
 
     def received(self, frame: Any, size: int) -> None:
         """Check a frame that came in."""
@@ -112,6 +115,9 @@ class Invariants:
         own = self.sent_without_id and MADE_BY_SERVER.fullmatch(request_id)
         if request_id not in self.sent_ids and not own:
             raise Broken("a requestId that was never sent:", frame)
+        if frame["type"] == "stream_snapshot" and request_id in self._looks:
+            # It may have ended on its own while it was asked for.
+            self._ended.pop(self._askers.get(frame["streamId"], ""), None)
         if request_id in self._ended:
             raise Broken(f"after the end of {request_id} with {self._ended[request_id]}:", frame)
         if frame["type"] == "stream_start":
@@ -119,6 +125,8 @@ class Invariants:
         # A second request under the id of one that runs is refused; that one goes on.
         if frame["type"] in TERMINAL_EVENTS and frame.get("code") != "duplicate_request":
             self._ended[request_id] = frame
+            if "streamId" in frame:  # which had begun on an earlier connection, perhaps
+                self._askers.setdefault(frame["streamId"], request_id)
 
     def _check_stream(self, frame: dict[str, Any]) -> None:
         stream_id = frame.get("streamId")

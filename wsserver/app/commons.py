@@ -79,7 +79,11 @@ def open_commons(
     except ValueError as error:
         raise CannotStart(f"redis.url: {error}") from error
     nodes = RedisNodes(link, lifeline.node)
-    streams = RedisStreams(link, nodes.node_id, retention=config.streams.retention_seconds)
+    streams = RedisStreams(
+        *(link, nodes.node_id),
+        retention=config.streams.retention_seconds,
+        window=config.resume.window_seconds,
+    )
     limits = RedisLimits(link, limit_policy(config), lambda ids: streams.living(list(ids)))
     cache = RedisResponseCache(
         link,
@@ -114,12 +118,10 @@ def open_commons(
 
 async def _log_answer(broker: RoomBroker, answer: Answer) -> int | None:
     """Log it; wait for a store that is away, since the end itself can't be told before."""
-    # One that was never claimed may have been accepted by a process that died before it asked.
-    if_asked = answer.record.fence == 0
     room_id, draft = answer.ask.room_id or "", answer_draft(answer)
     while True:
         try:
-            entry = await broker.answer(room_id, draft, if_asked=if_asked)
+            entry = await broker.answer(room_id, draft)
         except WireError as error:
             if error.code is not ErrorCode.STORE_UNAVAILABLE:
                 raise

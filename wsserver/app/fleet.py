@@ -116,6 +116,7 @@ class FleetGateway:
             tasks=(
                 *(commons.nodes.keep, commons.queue.keep, commons.mourner.run),
                 *(self._keep_clients, self._order.keep, self._reap, self._answers.reap),
+                *(commons.streams.wants.keep, self._ledger.keep),
                 *(() if worker is None else worker.tasks),
             ),
         )
@@ -126,28 +127,31 @@ class FleetGateway:
         on_gone: Callable[[Client], None],
         on_moved: Callable[[Client], None],
     ) -> Clients:
+        async def clear(client: Client) -> None:
+            await self._answers.look_up_of(client)
+            work = tuple(client.answers)
+            on_gone(client)
+            await self._answers.orphans_told(work)
+
+        async def clear_stranger(state: ClientState) -> None:
+            client = state.revive()
+            client.stream_ids = state.streams
+            await clear(client)
+
         clients = self._clients = FleetClients(
             self._shared_clients,
             window,
-            on_gone,
+            clear,
             node=self._commons.nodes.node_id,
             on_moved=on_moved,
             tell=self._tell,
         )
         self._commons.nodes.on_lapsed = clients.doubt
-
-        async def clear(state: ClientState) -> None:
-            client = state.revive()
-            for stream_id in state.streams:
-                answer = await self._answers.look_up(stream_id)
-                if answer is not None and not answer.record.is_ended:
-                    client.begin(answer)
-            on_gone(client)
-
+        self._commons.streams.wants.asked_here = clients.asked
         self._reaper = Reaper(
             self._commons.nodes,
             [
-                clear_clients(self._shared_clients, window, clear),
+                clear_clients(self._shared_clients, window, clear_stranger),
                 self._ledger.clearing(self._end_led),
             ],
         )
@@ -162,14 +166,26 @@ class FleetGateway:
         await self._reaper.keep()
 
     async def _end_led(self, stream_id: str) -> None:
-        """End what a gateway had accepted, and died before it could line it up."""
+        """End what a gateway had accepted, and died before it could line it up.
+
+        Raises:
+            StoreUnavailable: If it can't be told whether it had.
+        """
         commons = self._commons
         streams, store, endings = commons.streams, commons.store, commons.endings
+        opened = await streams.open(stream_id)
+        if opened is None:
+            return
+        record, _ = opened
+        try:
+            if record.is_ended or await self._ledger.is_in_line(record.model_id, stream_id):
+                return  # that it had is all that nobody was told: whoever makes it ends it
+        finally:
+            streams.release(stream_id)
         died = Ending.error(
             ErrorCode.INTERNAL_ERROR, "The server that accepted this died.", retryable=True
         )
-        if await streams.living([stream_id]):
-            await end_unclaimed(stream_id, died, streams=streams, store=store, endings=endings)
+        await end_unclaimed(stream_id, died, streams=streams, store=store, endings=endings)
 
     async def _tell(self, node: str, client_id: str, takes: int) -> None:
         """Tell another node that a client of its is here now; it finds out by itself, too."""
@@ -183,6 +199,7 @@ class FleetGateway:
 
     def _doubted(self) -> None:
         """Messages may have been lost, or all that this Redis knew in its last second."""
+        self._ledger.doubt()
         if self._clients is not None:
             self._clients.doubt()
 

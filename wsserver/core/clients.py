@@ -74,7 +74,7 @@ class Client:
         self.identity = Identity.anonymous(self.client_id, address)
         self.name: str | None = None
         self.tokens: list[str] = []  # digests of the good ones: the one in use, its successors
-        self.takes = 0  # how often it has come back, where that is known to other processes, too
+        self.takes = 0  # when it last came back, where that is known to other processes, too
         self.has_moved = False  # another process has it: it sits nowhere here
         self.connection: Attached | None = None
         self.room_ids: list[str] = []  # in the order joined
@@ -129,7 +129,7 @@ class Clients:
     is_shared = False
     """Whether a client may come back to another process."""
 
-    def __init__(self, window: float, on_gone: Callable[[Client], None]) -> None:
+    def __init__(self, window: float, on_gone: Callable[[Client], object]) -> None:
         self._window = window
         self._on_gone = on_gone
         self._clients: dict[str, Client] = {}

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer
+from wsserver.core.errands import Errands
 from wsserver.core.room_context import RoomContexts
-from wsserver.core.rooms.broker import Opened
+from wsserver.core.rooms import refusals
 from wsserver.core.rooms.changes import Draft, OpenAsk, Origin
 from wsserver.core.rooms.service import Rooms
 from wsserver.core.streams import Ending, StreamRecord
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
 """Between two tries to log an ask or an answer while the store is away."""
+
+_AWAY = ErrorCode.STORE_UNAVAILABLE
 
 
 @dataclass(slots=True)
@@ -70,7 +72,7 @@ class RoomAsks:
         self._answers = answers
         self._contexts = contexts
         self._waiting: list[RoomAsk] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands("a step of an ask in a room has failed")
         rooms.telling.on_answered = self._answered
         rooms.telling.on_broken = self._broken
 
@@ -90,56 +92,76 @@ class RoomAsks:
                 return  # an earlier answer to the same request is shown in its place
             if is_wanted and not ask.is_over:
                 ask.is_tried = True
-                opened = await self._ask(ask)
-                answer.ask_seq = opened.seq or None
-                ask.is_open = True
-                if opened.ahead and ask.when_busy is not WhenBusy.PARALLEL:
-                    self._wait(ask, opened.ahead)
-        except WireError as error:
-            self._answers.refuse(answer, error)
+                await self._ask(ask)
+        except refusals.InDoubt:
+            # What its asker sends next to his rooms is not to wait for that.
+            self._errands.begin(self._ask_again(ask))
             return
-        except Exception:
-            log.exception("the ask of %s could not be put into its room", answer.stream_id)
-            self._answers.refuse(answer, _fault())
+        except Exception as error:
+            self._refuse(ask, error)
             return
-        finally:
-            ask.tried.set()
-        if not ask.ahead:
-            ask.turn.set()
-        self._answers.release(answer)
-        if ask.is_open:
-            self._spawn(self._lead(ask))
+        self._opened(ask)
         # What its asker sent next, to leave for one, comes after its start.
         await self._answers.start_told(answer)
 
-    async def _ask(self, ask: RoomAsk) -> Opened:
-        """Ask the room, until it is known whether the ask stands there.
-
-        The store was there a moment ago, for the answer. If it went away in this very step, the
-        members may be shown a question by now, whose asker can't be told that it was refused.
+    async def _ask(self, ask: RoomAsk) -> None:
+        """Ask the room.
 
         Raises:
-            WireError: As for `RoomBroker.ask`, but for ``store_unavailable``.
+            WireError: As for `RoomBroker.ask`.
         """
-        wanted = OpenAsk(
-            stream_id=ask.answer.stream_id,
-            client_id=ask.origin.client_id,
-            model_id=ask.answer.record.model_id,
+        opened = await self._broker.ask(
+            ask.room_id,
+            OpenAsk(
+                stream_id=ask.answer.stream_id,
+                client_id=ask.origin.client_id,
+                model_id=ask.answer.record.model_id,
+            ),
+            ask.draft,
+            ask.origin,
+            is_alone=ask.when_busy is WhenBusy.REJECT,
+            steers=ask.when_busy is WhenBusy.STEER,
         )
-        while True:
+        ask.answer.ask_seq = opened.seq or None
+        ask.is_open = True
+        if opened.ahead and ask.when_busy is not WhenBusy.PARALLEL:
+            self._wait(ask, opened.ahead)
+
+    async def _ask_again(self, ask: RoomAsk) -> None:
+        """Ask the room until it is known whether the ask stands there, or nobody wants it any more.
+
+        The store went away in the very step that asks. The members may be shown the question by
+        now, so that its asker can't be told that it was refused.
+        """
+        await asyncio.sleep(RETRY_SECONDS)
+        while ask.answer.record.cancel is None:
             try:
-                return await self._broker.ask(
-                    ask.room_id,
-                    wanted,
-                    ask.draft,
-                    ask.origin,
-                    is_alone=ask.when_busy is WhenBusy.REJECT,
-                    steers=ask.when_busy is WhenBusy.STEER,
-                )
-            except WireError as error:
-                if error.code is not ErrorCode.STORE_UNAVAILABLE:
-                    raise
+                await self._ask(ask)
+                break
+            except Exception as error:
+                if not (isinstance(error, WireError) and error.code is _AWAY):
+                    self._refuse(ask, error)
+                    return
             await asyncio.sleep(RETRY_SECONDS)
+        self._opened(ask)
+
+    def _opened(self, ask: RoomAsk) -> None:
+        """The ask stands, or is not wanted any more, and ends as whoever stopped it has said."""
+        ask.tried.set()
+        if not ask.ahead:
+            ask.turn.set()
+        self._answers.release(ask.answer)
+        if ask.is_open:
+            self._errands.begin(self._lead(ask))
+
+    def _refuse(self, ask: RoomAsk, error: Exception) -> None:
+        """The ask does not stand."""
+        ask.tried.set()
+        if not isinstance(error, WireError):
+            stream_id = ask.answer.stream_id
+            log.error("the ask of %s could not be put into its room", stream_id, exc_info=error)
+            error = _fault()
+        self._answers.refuse(ask.answer, error)
 
     async def _lead(self, ask: RoomAsk) -> None:
         """Give the answer its context and its place in line. Whatever prevents that ends it."""
@@ -202,7 +224,7 @@ class RoomAsks:
         except WireError as error:
             log.warning("an answer is put into its room's log later: %s", error.message)
             record.saved = False
-            self._spawn(self._close_later(ask))
+            self._errands.begin(self._close_later(ask))
             return
         record.seq = entry.seq if entry is not None else None
 
@@ -213,11 +235,6 @@ class RoomAsks:
             with suppress(WireError):
                 await self._broker.answer(ask.room_id, answer_draft(ask.answer))
                 return
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def answer_draft(answer: Answer) -> Draft:

@@ -25,7 +25,7 @@ know: whether someone is banned, whether there is room, how high the other one's
 The listener only updates memory and queues frames: it never blocks and never raises.
 
 Refusals are `WireError`\\ s with the words of `refusals`; of a store that is away,
-``store_unavailable``, with nothing changed (or, where that can't be known, with the change told).
+``store_unavailable`` with nothing changed, or, where that can't be known, `refusals.InDoubt`.
 """
 
 from __future__ import annotations
@@ -226,15 +226,14 @@ class RoomBroker(Protocol):
             WireError: ``not_in_room``; ``overloaded`` if it had to be alone.
         """
 
-    async def answer(
-        self, room_id: str, draft: Draft, *, if_asked: bool = False
-    ) -> RoomEntry | None:
+    async def answer(self, room_id: str, draft: Draft) -> RoomEntry | None:
         """Add an answer to the log and close its ask (``draft.stream_id``). Atomic. Tells `Logged`.
 
         Whoever ends the answer calls this, before its end is told, and again if it does not know
         whether it has: a stream has one answer, and the second call returns its entry. None if
-        the room has gone. With ``if_asked`` also if no ask of it stands: nothing is added then,
-        and one that is still on its way will be refused.
+        the room has gone, or no ask of it stands there: then nothing is added, and an ask that is
+        still on its way will be refused. The room may be another one of that name by now, or have
+        lost the ask; who came since would be shown an answer to nothing, or have a hole in the log.
         """
 
     async def withdraw(self, room_id: str, stream_id: str) -> None:

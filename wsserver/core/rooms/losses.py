@@ -50,7 +50,7 @@ class Losses:
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
-        # By room and client: user key, reason, and how often the client had come back.
+        # By room and client: user key, reason, and the client's last take.
         self._owed: dict[tuple[str, str], tuple[str, str, int]] = {}
         self._settling = asyncio.Lock()
 

@@ -40,6 +40,16 @@ def too_many_rooms() -> WireError:
     return WireError(ErrorCode.OVERLOADED, "This server holds no more rooms.", retry_after=1000)
 
 
+class InDoubt(WireError):
+    """``store_unavailable`` in the midst of a step: it may have taken place."""
+
+
+def in_doubt() -> InDoubt:
+    """What rooms are kept in has gone away while it was asked."""
+    away = store_away()
+    return InDoubt(away.code, away.message, retry_after=away.retry_after)
+
+
 def store_away() -> WireError:
     """What rooms are kept in can't be reached."""
     return WireError(

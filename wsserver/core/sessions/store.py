@@ -26,6 +26,10 @@ class StoreUnavailable(SessionError):
     """The store can't be reached or can't write. Whether the step took place is not known."""
 
 
+class StoreUntouched(StoreUnavailable):
+    """The store can't be reached, and was not asked: the step has not taken place."""
+
+
 class SessionNotFound(SessionError):
     """There is no such session, or it is someone else's."""
 

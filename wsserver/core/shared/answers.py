@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from functools import partial
 
 from wsserver.core.ask import Answer
+from wsserver.core.clients import Client
 from wsserver.core.jobs import SharedJobQueue
 from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.store import SessionStore, StoreUnavailable
@@ -72,6 +73,7 @@ class SharedAnswers(LedAnswers):
         )
         self._store = store
         self._tasks: set[asyncio.Task[None]] = set()
+        self._orphans: dict[str, asyncio.Event] = {}  # set once told, by streamId
         streams.on_cancelled = self._stopped_elsewhere
         streams.on_end = self._mirror_ended
         streams.on_gone = self.lost
@@ -114,6 +116,24 @@ class SharedAnswers(LedAnswers):
         self._ended[stream_id] = answer
         return answer
 
+    async def look_up_of(self, client: Client) -> None:
+        """Have a client know its answers that are not looked up yet.
+
+        Raises:
+            StoreUnavailable: If it can't be told; some of them may be.
+        """
+        for stream_id in client.stream_ids:
+            answer = await self.look_up(stream_id)
+            if answer is not None and not answer.record.is_ended:
+                client.begin(answer)
+        client.stream_ids = ()
+
+    async def orphans_told(self, stream_ids: Collection[str]) -> None:
+        """Wait until it is known of answers that were `orphaned`: what then runs on for nobody is
+        stopped by whoever makes it, whatever becomes of this process."""
+        for told in [self._orphans[s] for s in stream_ids if s in self._orphans]:
+            await told.wait()
+
     async def place(self, answer: Answer, offset: int) -> int:
         if answer.record.is_ended:
             return min(offset, len(answer.record.transcript))
@@ -144,7 +164,8 @@ class SharedAnswers(LedAnswers):
 
     def orphaned(self, answer: Answer) -> None:
         if not answer.survives_its_asker and not answer.record.is_ended:
-            self._spawn(self._tell_orphaned(answer))
+            told = self._orphans[answer.stream_id] = asyncio.Event()
+            self._spawn(self._tell_orphaned(answer, told))
 
     def end_early(self, answer: Answer, ending: Ending) -> bool:
         record = answer.record
@@ -262,7 +283,7 @@ class SharedAnswers(LedAnswers):
         if is_alone and not answer.survives_its_asker and not answer.record.watchers:
             self.stop(answer, StopReason.DISCONNECT, "server")
 
-    async def _tell_orphaned(self, answer: Answer) -> None:
+    async def _tell_orphaned(self, answer: Answer, told: asyncio.Event) -> None:
         stream_id = answer.stream_id
         led = self._led.get(stream_id)
         while led is not None and not led.is_created and stream_id in self._led:
@@ -273,9 +294,11 @@ class SharedAnswers(LedAnswers):
                     await self._streams.view(stream_id, has_viewers=True)
                 if await self._streams.asker_gone(stream_id) and not answer.record.watchers:
                     self.stop(answer, StopReason.DISCONNECT, "server")
-                return
+                break
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_EVERY)
+        self._orphans.pop(stream_id, None)
+        told.set()
 
     async def _end_here(self, stream_id: str, ending: Ending | None) -> None:
         await end_unclaimed(

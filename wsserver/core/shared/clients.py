@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
@@ -23,7 +23,7 @@ class ClientState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     sessions: tuple[str, ...] = ()
     streams: tuple[str, ...] = ()  # what it asked for and has not ended
     batches: tuple[str, ...] = ()
-    takes: int = 0  # how often it was taken: what is said of an earlier time does not count
+    takes: int = 0  # its last take: what is said of an earlier one does not count
 
     @classmethod
     def of(cls, client: Client) -> ClientState:
@@ -61,6 +61,7 @@ class Taken(NamedTuple):
     state: ClientState
     token: str  # for its next resume
     former: str | None  # the node where it was connected; None if it was away
+    before: int  # the take before
 
 
 class Standing(IntEnum):
@@ -75,10 +76,17 @@ class Standing(IntEnum):
 class SharedClients(Protocol):
     """The places of clients over the whole fleet. Each client is on one node at a time.
 
-    Each time that a client comes back it is *taken*, and these times are counted. A step that a
-    node asks for names the one that it knows of, and does nothing if there was another since, also
-    where the step comes late. All methods may raise `StoreUnavailable`.
+    Each time that a client comes back it is *taken*, and each take has a greater number than those
+    before, also than those that a store has lost. A step that a node asks for names the one that it
+    knows of, and does nothing if there was another since, also where the step comes late. All
+    methods may raise `StoreUnavailable`.
+
+    Attributes:
+        on_stranded: Called with a client that was taken, and away at once, since the store was away
+            before it could say so: it is this node's, which has to end its window.
     """
+
+    on_stranded: Callable[[ClientState], None]
 
     async def save(self, state: ClientState, *, is_connected: bool) -> Standing:
         """Write down how a client of this node stands.
@@ -91,9 +99,9 @@ class SharedClients(Protocol):
     async def take(self, token: str) -> Taken | None:
         """Use a resume token: the client is this node's from now on.
 
-        The rule of tokens is that of `core.clients`. None if the token is not good, or the
-        client's window is over. Should the store be away, and the client be this node's all the
-        same, its window begins.
+        The rule of tokens is that of `core.clients`. None if the token is not good, or the client
+        was given up. Should the store be away, and the client be this node's all the same, its
+        window begins, and `on_stranded` is called.
         """
         ...
 
@@ -107,6 +115,8 @@ class SharedClients(Protocol):
 
     async def gone(self, client_id: str, takes: int) -> ClientState | None:
         """The client's window is over: nobody takes it any more. None: another node has it.
+
+        If the store was away lately it waits for those who could not come back meanwhile.
 
         What it leaves is for the caller to clear, who then calls `forget`. If he dies before, it
         comes up again in `orphans`.
@@ -128,6 +138,8 @@ class SharedClients(Protocol):
 
     async def orphans(self, node_id: str, window: float) -> tuple[list[ClientState], int]:
         """Clients of a dead node; those connected there have ``window`` seconds from now on.
+
+        As in `gone`, nobody is given up because the store was away.
 
         Returns:
             Those whose window is over, as from `gone`; and how many may still come back.

@@ -72,7 +72,8 @@ class EnteringAnswers(Answers):
         # Waited for: an answer in the log that nobody is known to lead would stay there, queued.
         await (led.noting or self._ledger.add(answer.stream_id))
         try:
-            await self._streams.create(record, meta)
+            needs_asker = not answer.survives_its_asker
+            await self._streams.create(record, meta, needs_asker=needs_asker)
         except Barred:
             return False
         except StoreUnavailable:

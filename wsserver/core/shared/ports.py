@@ -42,8 +42,11 @@ class SharedStreams(Protocol):
     on_gone: StreamHook
     on_rewind: RewindHook
 
-    async def create(self, record: StreamRecord, meta: bytes) -> None:
+    async def create(self, record: StreamRecord, meta: bytes, *, needs_asker: bool = True) -> None:
         """Begin an answer in the log; ``record`` is its mirror from now on.
+
+        With ``needs_asker`` it is wanted as long as someone looks, or a process says that its
+        asker is there.
 
         Raises:
             Barred: If it must not come into the log any more.

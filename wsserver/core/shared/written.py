@@ -40,7 +40,7 @@ class WrittenClients(Clients):
     """
 
     def __init__(
-        self, shared: SharedClients, window: float, on_gone: Callable[[Client], None]
+        self, shared: SharedClients, window: float, on_gone: Callable[[Client], object]
     ) -> None:
         super().__init__(window, on_gone)
         self._shared = shared

@@ -141,6 +141,10 @@ class LogWriter:
         """All is written; end once the log has it."""
         self._ending = ending
 
+    def reopen(self) -> None:
+        """The log may have lost the end that it has taken: it is to be written again."""
+        self.is_over = self.is_fenced
+
     def next_operation(self) -> Operation | None:
         """What to send now; None if there is nothing. One at a time."""
         if self.is_over:

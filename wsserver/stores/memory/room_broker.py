@@ -165,17 +165,13 @@ class MemoryRoomBroker:
         self._shared.tell(room, Asked(ask=ask, entry=entry, steered=steered, origin=origin))
         return Opened(ask.seq, ahead)
 
-    async def answer(
-        self, room_id: str, draft: Draft, *, if_asked: bool = False
-    ) -> RoomEntry | None:
+    async def answer(self, room_id: str, draft: Draft) -> RoomEntry | None:
         room = self._shared.rooms.get(room_id)
         if room is None or draft.stream_id is None:
             return None
         listening = room.processes()
         if room.asks.pop(draft.stream_id, None) is None:
-            logged = room.answer_of(draft.stream_id)
-            if logged is not None or if_asked:  # steps take place in the order of their calls here
-                return logged
+            return room.answer_of(draft.stream_id)  # no ask is late: the process has its own order
         entry = room.append(draft, self._shared.clock())
         self._shared.tell(room, Logged(entry=entry), listening)
         return entry

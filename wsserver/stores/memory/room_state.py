@@ -198,12 +198,10 @@ class MemoryRooms:
 
     def emptied(self, room: RoomState) -> list[str]:
         """Nobody is there any more. Returns the streams that nobody is left for."""
-        orphans = list(room.asks)
-        room.asks.clear()
         room.emptied_at = self.clock()
         if not self.bounds.keep_seconds:
             del self.rooms[room.room_id]
-        return orphans
+        return list(room.asks)
 
     def sweep(self) -> None:
         """Drop what is past its time."""

@@ -6,11 +6,14 @@
 | ``wsserver:{n:<nodeId>}:clients`` | set | clientIds that are, or were once, on the node |
 
 A client's hash has ``state`` (`ClientState` as MessagePack), ``tokens`` (digests), ``node``,
-``takes`` (how often it was taken), ``away`` (the end of its window in ms of Redis' clock; empty
-while it is connected), ``said`` (when it was last said to be), ``former`` (where it was connected
-before the last take) and ``gone``. A resume token names its client, so nothing leads from tokens to
-clients. A node's set may hold too much and is compared with the clients; it never holds too little,
-since a client enters it before it becomes the node's.
+``takes`` (the number of its last take: a time in ms), ``before`` (that of the one before), ``away``
+(the end of its window in ms of Redis' clock; empty while it is connected), ``said`` (when it was
+last said to be), ``former`` (where it was connected before the last take), ``barred`` (successors
+of takes that shall not happen any more) and ``gone``. Until it is gone it may come back: its window
+is ended by the node that has it or, should that have died, by whoever reaps; by neither where Redis
+was away a moment ago. A resume token names its client, so nothing leads from tokens to clients. A
+node's set may hold too much and is compared with the clients; it never holds too little, since a
+client enters it before it becomes the node's.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -34,6 +37,10 @@ SET_MS = 7 * 86_400_000
 AT_ONCE = 200
 """Clients that are gone through in one step, so that thousands do not hold up everything else."""
 
+PATIENCE_SECONDS = 5.0
+"""After Redis was away nobody is given up for so long: who could not come back meanwhile does so
+first. It is more than the ``retryAfter`` that they were told."""
+
 CLIENT_ID = re.compile(r"cli_[0-9a-f]{24}")
 """What stands before the point of a token of ours; anything else is no key to look under."""
 
@@ -48,6 +55,9 @@ class RedisClients:
         link: The Redis.
         node_id: This node.
         window: Seconds for which a client's place is kept that a take has left here unknown.
+
+    Attributes:
+        on_stranded: Called with such a client, once it is known that it is here.
     """
 
     def __init__(self, link: RedisLink, node_id: str, window: float) -> None:
@@ -55,6 +65,9 @@ class RedisClients:
         self._node_id = node_id
         self._window_ms = round(window * 1000)
         self._takes: dict[str, int] = {}  # of the clients in this node's set
+        self._patient_until = 0.0
+        self.on_stranded: Callable[[ClientState], None] = _nothing
+        link.on_up.append(self._be_patient)
 
     async def save(self, state: ClientState, *, is_connected: bool) -> Standing:
         client_id, takes = state.client_id, state.takes
@@ -77,8 +90,7 @@ class RedisClients:
         try:
             reply = await self._link.call("clients/take", [key], args)
         except StoreUnavailable:
-            undo = (token_digest(successor), self._node_id, self._window_ms, MAX_TOKENS)
-            self._link.insist("clients/undo", [key], undo)
+            self._undo(client_id, successor)
             raise
         if reply is None:
             if not was_here:
@@ -86,7 +98,7 @@ class RedisClients:
             return None
         state = _state(reply)
         await self._enter(client_id, state.takes)  # it may have been found to have left meanwhile
-        return Taken(state, successor, reply[3].decode() or None)
+        return Taken(state, successor, reply[3].decode() or None, int(reply[4]))
 
     async def away(self, client_id: str, takes: int, window: float) -> None:
         args = (self._node_id, takes, round(window * 1000))
@@ -100,6 +112,7 @@ class RedisClients:
 
     async def gone(self, client_id: str, takes: int) -> ClientState | None:
         args = (self._node_id, takes)
+        await self._patience()
         reply = await self._link.call("clients/gone", [_key(client_id)], args)
         if reply is None:
             await self.left(client_id, takes)
@@ -129,6 +142,7 @@ class RedisClients:
         return found
 
     async def orphans(self, node_id: str, window: float) -> tuple[list[ClientState], int]:
+        await self._patience()
         # Whoever asks may have stood still since he saw that the node was dead.
         seen_dead = await self._link.call("nodes/over", NODES, (node_id,))
         if not seen_dead:
@@ -149,6 +163,21 @@ class RedisClients:
                 await self._link.command("SREM", _set_key(node_id), *strays)
         return gone, left
 
+    def _undo(self, client_id: str, successor: str) -> None:
+        args = (token_digest(successor), self._node_id, self._window_ms, MAX_TOKENS)
+        self._link.insist("clients/undo", [_key(client_id)], args, self._undone)
+
+    def _undone(self, reply: Sequence[bytes] | None) -> None:
+        if reply is not None:
+            self.on_stranded(_state(reply))
+
+    def _be_patient(self) -> None:
+        self._patient_until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+
+    async def _patience(self) -> None:
+        if (rest := self._patient_until - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(rest)
+
     async def _keep(self, state: ClientState) -> int:
         seen = hashlib.sha1(_encode(state), usedforsecurity=False).hexdigest()
         args = (self._node_id, state.takes, seen)
@@ -164,6 +193,10 @@ class RedisClients:
                 self._link.command("PEXPIRE", key, SET_MS),
             )
         self._takes[client_id] = max(takes, self._takes.get(client_id, 0))
+
+
+def _nothing(state: ClientState) -> None:
+    pass
 
 
 def _state(reply: Sequence[bytes]) -> ClientState:

@@ -18,6 +18,14 @@ TRY_EVERY = 0.5
 Call = Callable[[str, Sequence[str], Sequence[Argument]], Awaitable[Any]]
 
 
+Answered = Callable[[Any], None]
+"""Takes the reply of a step."""
+
+
+def unheard(reply: Any) -> None:
+    """Nobody wants the reply."""
+
+
 class Insistence:
     """Repeats steps, of those about the same thing only the newest.
 
@@ -34,17 +42,25 @@ class Insistence:
         """Try nothing any more."""
         self._is_over = True
 
-    async def run(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> None:
+    async def run(
+        self,
+        name: str,
+        keys: Sequence[str],
+        args: Sequence[Argument],
+        answered: Answered = unheard,
+    ) -> None:
         """Run a step, until it is done or another one has taken its place.
 
-        What it is about is its first key and its first argument.
+        What it is about is its first key and its first argument. ``answered`` is called with its
+        reply, if it comes to that.
         """
         subject, step = (keys[0], args[0]), object()
         self._newest[subject] = step
         try:
             while self._newest.get(subject) is step and not self._is_over:
                 try:
-                    await self._call(name, keys, args)
+                    reply = await self._call(name, keys, args)
+                    answered(reply)
                     return
                 except StoreUnavailable as error:
                     log.info("%s has not reached Redis yet: %s", name, error)

@@ -37,7 +37,15 @@ Shapes = Mapping[Any, Callable[[Any], Any]]
 
 
 class Lost(Exception):
-    """No connection can be made, it broke twice, or brought no answer in time."""
+    """No connection can be made, it broke twice, or brought no answer in time.
+
+    Attributes:
+        was_sent: It may have been done.
+    """
+
+    def __init__(self, reason: str, *, was_sent: bool = False) -> None:
+        super().__init__(reason)
+        self.was_sent = was_sent
 
 
 class Unreached(Lost):
@@ -47,7 +55,7 @@ class Unreached(Lost):
 class _Asked:
     """A command, and who gets its reply: a future, or a callback."""
 
-    __slots__ = ("answered", "command", "reply")
+    __slots__ = ("answered", "command", "reply", "was_sent")
 
     def __init__(
         self,
@@ -58,6 +66,7 @@ class _Asked:
         self.command = command
         self.reply = reply
         self.answered = answered
+        self.was_sent = False
 
     @property
     def is_wanted(self) -> bool:
@@ -171,7 +180,12 @@ class Lane:
         if self._pipe is None:
             self._work(self._open())
         else:
-            self._pipe.write([asked.command for asked in under_way])
+            self._send(self._pipe)
+
+    def _send(self, pipe: Pipe) -> None:
+        for asked in self._under_way:
+            asked.was_sent = True
+        pipe.write([asked.command for asked in self._under_way])
 
     async def _open(self) -> None:
         try:
@@ -183,13 +197,14 @@ class Lane:
             return
         self._working = None
         self._pipe = pipe
-        pipe.write([asked.command for asked in self._under_way])
+        self._send(pipe)
 
     def _hear(self, reply: Any) -> None:
         asked = self._under_way.popleft()
         if not isinstance(reply, Exception):
             asked.answer(self._shaped(asked.command[0], reply))
         elif not isinstance(reply, ResponseError):
+            asked.was_sent = False  # it says that it has not done it
             self._refused.append(asked)
             self._refusal = str(reply)
         elif self._follow is not None and isinstance(reply, (AskError, TryAgainError)):
@@ -293,7 +308,7 @@ class Lane:
             line.clear()
         self._broke = False
         for asked in failed:
-            asked.answer(kind(reason))
+            asked.answer(kind(reason, was_sent=asked.was_sent))
 
     def _tell(self, *, is_up: bool) -> None:
         if self.is_up is not is_up:

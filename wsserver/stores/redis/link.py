@@ -6,7 +6,8 @@ first use. What is asked while Redis is away fails within three seconds with `St
 the link finds out by itself when Redis is back.
 
 Two things hold for every step, and each script is written for them: it **may run twice** (the
-connection broke before its reply came), and after `StoreUnavailable` nobody knows whether it ran.
+connection broke before its reply came), and after `StoreUnavailable` nobody knows whether it ran,
+unless that is `StoreUntouched`.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from typing import Any
 from redis.exceptions import NoScriptError, ResponseError
 
 from wsserver.core.errands import Errands
-from wsserver.core.sessions.store import StoreUnavailable
+from wsserver.core.sessions.store import StoreUnavailable, StoreUntouched
 from wsserver.stores.redis.bells import Bells
 from wsserver.stores.redis.hosts import Hosts
-from wsserver.stores.redis.insistence import Insistence
+from wsserver.stores.redis.insistence import Answered, Insistence, unheard
 from wsserver.stores.redis.lane import Lane, Lost, Unreached
+from wsserver.stores.redis.outcomes import away, granted, refused
 from wsserver.stores.redis.pipe import Command, Value
 from wsserver.stores.redis.scripts import PUBLISH, Argument, command_of
 
@@ -87,7 +89,8 @@ class RedisLink:
             args: With `PUBLISH` as the last one if the script rings.
 
         Raises:
-            StoreUnavailable: If Redis can't be reached or refuses.
+            StoreUntouched: If Redis can't be reached or refuses, and has not done it.
+            StoreUnavailable: If that is not known.
         """
         await self._known()
         reply = await self._ask(self._step(name, keys, args), keys[0])
@@ -95,7 +98,7 @@ class RedisLink:
             # A Redis that has been restarted or has never seen it; it keeps the text from now on.
             text = command_of(name, keys, args, self._hosts.publish, as_text=True)
             reply = await self._ask(text, keys[0])
-        return _granted(reply)
+        return granted(reply)
 
     def post(
         self,
@@ -127,13 +130,16 @@ class RedisLink:
         """Run a step that nobody waits for, in this tick's writing. Failing is only logged."""
         self.post(name, keys, args, partial(_note_failure, name))
 
-    def insist(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> None:
+    def insist(
+        self, name: str, keys: Sequence[str], args: Sequence[Argument], answered: Answered = unheard
+    ) -> None:
         """Run a step that nobody waits for, and again until Redis has taken it.
 
         What it is about is its first key and its first argument: a later step about the same
-        takes its place, so that an older one never runs after it.
+        takes its place, so that an older one never runs after it. ``answered`` is called with the
+        reply of what has run, and must not raise.
         """
-        self._errands.begin(self._insistence.run(name, keys, args))
+        self._errands.begin(self._insistence.run(name, keys, args, answered))
 
     async def command(self, *command: Value) -> Any:
         """Run a plain command; its key, if it has one, is its second word.
@@ -145,7 +151,7 @@ class RedisLink:
             StoreUnavailable: As for `call`.
         """
         await self._known()
-        return _granted(await self._ask(command, command[1] if len(command) > 1 else None))
+        return granted(await self._ask(command, command[1] if len(command) > 1 else None))
 
     async def publish(self, channel: str, data: bytes) -> None:
         """Ring a channel's subscribers, in all processes.
@@ -202,12 +208,10 @@ class RedisLink:
             self._learning = asyncio.get_running_loop().create_task(self._learn())
             self._learning.add_done_callback(_look_at)  # whoever wanted it may have gone
         learning = self._learning
-        try:
-            await asyncio.shield(learning)
-        except asyncio.CancelledError:
-            if learning.cancelled():  # not who asks: the link was closed
-                raise StoreUnavailable("Redis: closed") from None
-            raise
+        await asyncio.wait({learning})  # who waits no longer does not end it for the others
+        if learning.cancelled():
+            raise StoreUnavailable("Redis: closed")
+        learning.result()
 
     async def close(self) -> None:
         """End it. What is under way fails with `StoreUnavailable`."""
@@ -235,8 +239,10 @@ class RedisLink:
     ) -> None:
         if isinstance(reply, NoScriptError):
             self._errands.begin(self._post(name, keys, args, answered))
-        elif isinstance(reply, Lost | ResponseError):
-            answered(StoreUnavailable(f"Redis: {reply}"))
+        elif isinstance(reply, Lost):
+            answered(away(reply))
+        elif isinstance(reply, ResponseError):
+            answered(refused(reply))
         else:
             answered(reply)
 
@@ -262,18 +268,20 @@ class RedisLink:
             await self._hosts.learn()
         except Lost as error:
             self._take_state(is_up=False)
-            raise StoreUnavailable(f"Redis: {error}") from error
+            raise StoreUntouched(f"Redis: {error}") from error
         finally:
             self._learning = None
 
     async def _ask(self, command: Command, key: Value | None) -> Any:
         """A command's reply, or the `ResponseError` that it is."""
+        was_sent = False
         try:
             lane = self._hosts.lane_of(key)
             was_up = lane.is_up
             try:
                 return await lane.ask(command)
-            except Unreached:
+            except Unreached as error:
+                was_sent = error.was_sent
                 # The first to find a host of a cluster gone: who was quiet while a replica took its
                 # place only has to learn of that. Later ones leave it to `_heal`.
                 if not was_up or self._hosts.is_alone:
@@ -284,13 +292,18 @@ class RedisLink:
                     raise
                 return await heir.ask(command)
         except Lost as error:
-            raise StoreUnavailable(f"Redis: {error}") from error
+            error.was_sent |= was_sent
+            raise away(error) from error
+        except StoreUnavailable as error:
+            if was_sent:  # and now nobody says where it is
+                raise StoreUnavailable(str(error)) from error
+            raise
 
     async def _ask_at(self, lane: Lane, command: Command) -> Any:
         try:
-            return _granted(await lane.ask(command))
+            return granted(await lane.ask(command))
         except Lost as error:
-            raise StoreUnavailable(f"Redis: {error}") from error
+            raise away(error) from error
 
     def _note(self) -> None:
         """A lane came up or went down."""
@@ -328,13 +341,6 @@ class RedisLink:
 def _note_failure(name: str, reply: Any) -> None:
     if isinstance(reply, StoreUnavailable):
         log.warning("%s did not reach Redis: %s", name, reply)
-
-
-def _granted(reply: Any) -> Any:
-    """The reply, if it is no refusal."""
-    if isinstance(reply, ResponseError):
-        raise StoreUnavailable(f"Redis: {reply}") from reply
-    return reply
 
 
 def _look_at(task: asyncio.Task[None]) -> None:

@@ -24,6 +24,9 @@ from wsserver.stores.redis.names import digest
 
 NAMES = ("waiting", "line", "owners", "active", "jobs", "notes", "leases", "counts")
 
+JOBS = NAMES.index("jobs")
+"""Holds all that waits or is claimed, until its end is settled."""
+
 
 def queue_keys(model_id: str) -> list[str]:
     """The keys of a model's queue, in the order of the scripts."""

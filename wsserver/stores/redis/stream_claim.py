@@ -71,7 +71,7 @@ async def ask_for_end(link: RedisLink, stream_id: str) -> None:
 
 def _writing(claimant: Claimant, reply: list[Any], now: float) -> Writing:
     """The writing that a claim began: ``reply`` is the script's, ``now`` loop time."""
-    (fence, claims, tokens, model, meta, attempts), text, logprobs = reply[1:]
+    (fence, claims, tokens, model, meta, attempts, lease), text, logprobs = reply[1:]
     record = StreamRecord(claimant.stream_id, model.decode(), now)
     record.transcript.restore(text.decode(), int(tokens))
     record.logprobs = list(logprobs_of(logprobs))
@@ -80,4 +80,5 @@ def _writing(claimant: Claimant, reply: list[Any], now: float) -> Writing:
     record.claimed_at = now
     record.take(StreamStep.RUN)
     writer = LogWriter(record.fence, text, int(tokens))
-    return Writing(record, writer, own=claimant.writer, claims=claims, meta=meta)
+    own = claimant.writer
+    return Writing(record, writer, own=own, claims=claims, meta=meta, lease=lease or b"")

@@ -21,7 +21,8 @@ All keys carry the answer's hash tag, ``{g:<streamId>}``, so that each step is a
 | ``ending`` | how it ended (MessagePack) |
 | ``model``, ``meta`` | its model, and what else its creator knew, opaque here |
 | ``attempts`` | claims that were given back |
-| ``gone`` | 1: its asker is gone for good |
+| ``lease`` | for how long (ms) its asker is believed to be there; absent: it goes on without |
+| ``asked`` | until when (ms) he is believed to be; 0: he is gone for good |
 | ``alive`` | when (ms) its keys' time is next prolonged |
 
 A living answer's keys last an hour from the last sign of life, prolonged at most once a minute; an

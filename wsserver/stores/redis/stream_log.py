@@ -8,7 +8,7 @@ it before. So whether a write was refused is known a little later: the next one 
 
 While Redis is away text is held back, and viewers in this process are rung past it; after
 `AWAY_SECONDS` or `MAX_UNSENT` bytes the answer's owner is told to end it. What Redis lost of an
-answer it gets back from here: a tail, its newest claims, all of it.
+answer it gets back from here: a tail, its newest claims, all of it, its end (`stream_ends`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from wsserver.core.streams.writer import Operation
 from wsserver.stores.redis.link import RedisLink
 from wsserver.stores.redis.listening import Hearing
 from wsserver.stores.redis.stream_claim import RETRY_SECONDS, ask_for_end, claim, give_back
+from wsserver.stores.redis.stream_ends import WrittenEnds
 from wsserver.stores.redis.stream_format import (
     Asked,
     Rung,
@@ -73,6 +74,7 @@ class RedisStreamLog:
         self._retention = kept_ms(retention)
         self._nearby = Nearby(near)
         self._writings: dict[str, Writing] = {}
+        self._ends = WrittenEnds(link, self._retention)
         self._tick = TextTick(self._flush)
         self._errands = Errands("a step of a stream log has failed")
         self.on_finished: Callable[[str], None] = lambda _: None
@@ -197,6 +199,7 @@ class RedisStreamLog:
         for writing in list(self._writings.values()):
             self._forget(writing)
         self._link.on_up.remove(self._look_at_all)
+        self._ends.close()
 
     @property
     def _is_busy(self) -> bool:
@@ -288,6 +291,7 @@ class RedisStreamLog:
                 self._fence_off(writing)
             else:
                 self._forget(writing)
+                self._ends.note(writing)
                 self.on_finished(record.stream_id)
             return False
         cancel = reply[2]

@@ -60,6 +60,7 @@ class Writing:
         "_claims",
         "_id",
         "_keys",
+        "_lease",
         "_meta",
         "_needs_all_keys",
         "_rung",
@@ -83,6 +84,7 @@ class Writing:
         own: str,
         claims: bytes,
         meta: bytes,
+        lease: bytes,
     ) -> None:
         self.record = record
         self.writer = writer
@@ -96,6 +98,7 @@ class Writing:
         self._needs_all_keys = False  # for the next append
         self._claims = claims
         self._meta = meta
+        self._lease = lease
         self._rung = len(record.transcript)  # bytes that mirrors here were rung for
 
     def leave(self) -> None:
@@ -178,7 +181,8 @@ class Writing:
         logprobs = [f"{end}|".encode() + pack_logprobs([(end, e)]) for end, e in record.logprobs]
         tokens = record.transcript.generated
         what = (writer.fence, self._id, self._claims, writer.text, tokens, record.model_id)
-        return self._call("restore", *what, self._meta, record.attempts, len(logprobs), *logprobs)
+        how = (self._meta, record.attempts, self._lease, len(logprobs))
+        return self._call("restore", *what, *how, *logprobs)
 
     def _text(self, rest: Append) -> tuple[Argument, ...]:
         logprobs = pack_logprobs(self._logprobs(rest.offset, rest.offset + len(rest.data)))

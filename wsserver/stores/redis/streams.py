@@ -1,10 +1,7 @@
 """The readers' side of answers on Redis: mirrors, one for each answer that is needed here.
 
 A mirror is kept true by its `Follower`: doorbells as they come, readings where one was missed, a
-watchdog for the last one. What is told to others (cancel, end, who looks) goes straight to the log.
-
-Whether someone looks at an answer is known for each node for `LOOKED_FOR` seconds and renewed while
-it is so: what a node that died had told is forgotten by itself.
+watchdog for the last one. What is told to others (cancel, end) goes straight to the log.
 """
 
 from __future__ import annotations
@@ -27,13 +24,11 @@ from wsserver.stores.redis.stream_format import (
     pack_ending,
     stream_keys,
 )
+from wsserver.stores.redis.stream_wants import ASKED_FOR, StreamWants
 from wsserver_protocol.lifecycle import StreamState
 
 KEPT_SECONDS = 30.0
 """For which a mirror stays that nobody here needs any more: they often come back."""
-
-LOOKED_FOR, LOOK_AGAIN = 45.0, 15.0
-"""Seconds for which the log believes a node that someone looks there, and between two renewals."""
 
 BARRED_MS = 86_400_000
 """For which an answer stays out of the log: no process that stood still for longer goes on."""
@@ -50,8 +45,10 @@ class RedisStreams:
         node: This process.
         retention: Seconds for which ended answers are kept.
         patience: Seconds without news of an answer after which it is read again.
+        window: Seconds for which a client's place is kept.
 
     Attributes:
+        wants: Whether anyone looks here, and whose askers are here.
         on_cancelled: See the port.
         on_end: See the port.
         on_gone: See the port.
@@ -59,15 +56,20 @@ class RedisStreams:
     """
 
     def __init__(
-        self, link: RedisLink, node: str, *, retention: float, patience: float = 3.0
+        self,
+        link: RedisLink,
+        node: str,
+        *,
+        retention: float,
+        patience: float = 3.0,
+        window: float = 0.0,
     ) -> None:
         self._link = link
-        self._node = node
+        self._lease = round((window + ASKED_FOR) * 1000)
+        self.wants = StreamWants(link, node)
         self._retention = kept_ms(retention)
         self._patience = patience
         self._followed: dict[str, Followed] = {}
-        self._viewed: set[str] = set()
-        self._renewing: asyncio.Task[None] | None = None
         self.on_cancelled: Callable[[StreamRecord], None] = lambda record: None
         self.on_end: Callable[[StreamRecord], None] = lambda record: None
         self.on_gone: Callable[[StreamRecord], None] = lambda record: None
@@ -77,7 +79,7 @@ class RedisStreams:
         """Mirrors that are here."""
         return len(self._followed)
 
-    async def create(self, record: StreamRecord, meta: bytes) -> None:
+    async def create(self, record: StreamRecord, meta: bytes, *, needs_asker: bool = True) -> None:
         """Begin an answer in the log; ``record`` is its mirror from now on.
 
         Raises:
@@ -86,7 +88,7 @@ class RedisStreams:
         """
         followed = self._add(record, meta)
         keys = beginning_keys(record.stream_id)
-        args = (record.model_id, meta, PUBLISH)
+        args = (record.model_id, meta, self._lease if needs_asker else "", PUBLISH)
         try:
             # Side by side: before this returns nobody knows the answer who could ring.
             _, reply = await hear_and_ask(
@@ -234,13 +236,7 @@ class RedisStreams:
         Raises:
             StoreUnavailable: If Redis is away. It is told again with the next renewal.
         """
-        if has_viewers:
-            self._viewed.add(stream_id)
-            if self._renewing is None:
-                self._renewing = asyncio.get_running_loop().create_task(self._renew())
-        else:
-            self._viewed.discard(stream_id)
-        return await self._view(stream_id, self._node, LOOKED_FOR if has_viewers else 0.0)
+        return await self.wants.view(stream_id, has_viewers=has_viewers)
 
     async def asker_gone(self, stream_id: str) -> bool:
         """Note that the asker is gone for good. Returns as `view`.
@@ -248,7 +244,7 @@ class RedisStreams:
         Raises:
             StoreUnavailable: If Redis is away.
         """
-        return await self._view(stream_id, "", 0.0, is_gone=True)
+        return await self.wants.asker_gone(stream_id)
 
     async def living(self, stream_ids: list[str]) -> set[str]:
         """Which of these answers have not ended.
@@ -271,9 +267,6 @@ class RedisStreams:
         """Let all mirrors go."""
         for followed in list(self._followed.values()):
             self._drop(followed)
-        if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.wait({self._renewing})
 
     def _add(self, record: StreamRecord, meta: bytes) -> Followed:
         followed = self._followed[record.stream_id] = Followed(
@@ -289,7 +282,7 @@ class RedisStreams:
         return followed
 
     def _ended(self, followed: Followed) -> None:
-        self._viewed.discard(followed.record.stream_id)
+        self.wants.drop(followed.record.stream_id)
         self.on_end(followed.record)
 
     def _keep(self, followed: Followed) -> None:
@@ -303,18 +296,4 @@ class RedisStreams:
         stream_id = followed.record.stream_id
         if self._followed.get(stream_id) is followed:
             del self._followed[stream_id]
-            self._viewed.discard(stream_id)
-
-    async def _view(
-        self, stream_id: str, node: str, seconds: float, *, is_gone: bool = False
-    ) -> bool:
-        args = (node, round(seconds * 1000), "1" if is_gone else "0")
-        return bool(await self._link.call("streams/view", stream_keys(stream_id), args))
-
-    async def _renew(self) -> None:
-        """Tell again who is looked at, all in one writing."""
-        while True:
-            await asyncio.sleep(LOOK_AGAIN)
-            for stream_id in self._viewed:
-                args = (self._node, round(LOOKED_FOR * 1000), "0")
-                self._link.tell("streams/view", stream_keys(stream_id), args)
+            self.wants.drop(stream_id)

@@ -175,12 +175,10 @@ class RedisRoomBroker(RoomReading):
         seq, ahead = granted.rest
         return Opened(seq, tuple(stream.decode() for stream in ahead))
 
-    async def answer(
-        self, room_id: str, draft: Draft, *, if_asked: bool = False
-    ) -> RoomEntry | None:
+    async def answer(self, room_id: str, draft: Draft) -> RoomEntry | None:
         if draft.stream_id is None:
             return None
-        args = (draft.stream_id, blob_of(new_id("msg"), draft), int(if_asked))
+        args = (draft.stream_id, blob_of(new_id("msg"), draft))
         granted = await self._step("answer", room_id, args)
         return None if granted is None else entry_of(granted.rest[0])
 
@@ -308,7 +306,7 @@ class RedisRoomBroker(RoomReading):
             try:
                 is_told = await feed.reach(granted)
             except StoreUnavailable:
-                raise refusals.store_away() from None
+                raise refusals.in_doubt() from None
         if not is_told:  # the room is entered anew here, but whoever asked for this waits for it
             for told in granted.news:
                 if told.change is not None and not isinstance(told.change, Moved):

@@ -33,7 +33,7 @@ class StoredMember(msgspec.Struct, frozen=True):
     name: str
     role: Role
     state: str  # JSON
-    seats: tuple[tuple[str, str, int], ...]  # clientId, node, how often it had come back
+    seats: tuple[tuple[str, str, int], ...]  # clientId, node, the client's last take
 
     def shown(self) -> Member:
         return Member(

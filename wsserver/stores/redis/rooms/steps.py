@@ -9,7 +9,7 @@ from wsserver.core.idempotency import duplicate_request
 from wsserver.core.ids import new_id
 from wsserver.core.rooms import refusals
 from wsserver.core.rooms.broker import BANS_KEPT, RoomBounds
-from wsserver.core.sessions.store import StoreUnavailable
+from wsserver.core.sessions.store import StoreUnavailable, StoreUntouched
 from wsserver.stores.redis.link import PUBLISH, Argument, RedisLink
 from wsserver.stores.redis.rooms.format import Granted, granted_of
 from wsserver.stores.redis.rooms.keys import channel, room_keys
@@ -107,12 +107,15 @@ class RoomSteps:
         """Run a script; None: there is no such room.
 
         Raises:
+            InDoubt: If Redis has gone away, and may have run it.
             WireError: If it is refused, or ``store_unavailable``.
         """
         try:
             reply = await self.run(name, room_id, args, op=op, known=known, keys=keys)
-        except StoreUnavailable:
+        except StoreUntouched:
             raise refusals.store_away() from None
+        except StoreUnavailable:
+            raise refusals.in_doubt() from None
         match reply[0]:
             case b"none":
                 return None

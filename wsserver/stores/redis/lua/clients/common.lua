@@ -13,9 +13,22 @@ local function field(name)
     return redis.call('HGET', CLIENT, name)
 end
 
-local function is_over()
-    local away = field('away')
-    return field('gone') == '1' or (away and away ~= '' and tonumber(away) <= now_ms())
+-- The digests that a field lists.
+local function digests(name)
+    local found = {}
+    for digest in string.gmatch(field(name) or '', '%S+') do
+        found[#found + 1] = digest
+    end
+    return found
+end
+
+local function is_among(found, digest)
+    for _, one in ipairs(found) do
+        if one == digest then
+            return true
+        end
+    end
+    return false
 end
 
 -- Whether the client is still where and as that take has left it. What a node says of an earlier one
@@ -34,9 +47,13 @@ local function leave(window_ms)
     redis.call('PEXPIRE', CLIENT, string.format('%.0f', window_ms + GRACE_MS))
 end
 
+local function as_it_stands()
+    return {field('state'), field('tokens'), field('takes')}
+end
+
 -- Nobody takes it any more; what it was is kept until it has been cleared.
 local function bury()
     redis.call('HSET', CLIENT, 'gone', '1')
     redis.call('PEXPIRE', CLIENT, GRACE_MS)
-    return {field('state'), field('tokens'), field('takes')}
+    return as_it_stands()
 end

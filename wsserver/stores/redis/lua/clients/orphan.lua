@@ -7,10 +7,11 @@ end
 if tonumber(field('said') or 0) > tonumber(ARGV[3]) then
     return 1 -- the node was only believed dead
 end
-if is_over() then
+local away = field('away')
+if field('gone') == '1' or (away ~= '' and tonumber(away) <= now_ms()) then
     return bury()
 end
-if field('away') == '' then
+if away == '' then
     leave(tonumber(ARGV[2]))
 end
 return 1

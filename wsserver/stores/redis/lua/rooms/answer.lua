@@ -1,6 +1,6 @@
--- Add an answer to the log and close its ask. Arguments: stream, entry, whether only if it was asked.
--- Done once for each stream.
-local stream, blob, if_asked = ARGV[6], ARGV[7], ARGV[8] == '1'
+-- Add an answer to the log and close its ask, if that stands. Arguments: stream, entry. Done once for
+-- each stream.
+local stream, blob = ARGV[6], ARGV[7]
 
 local function note(number)
     if redis.call('ZADD', ANSWERS, number, stream) == 1 and redis.call('ZCARD', ANSWERS) == 1 then
@@ -19,7 +19,7 @@ elseif logged then
     local item = redis.call('LINDEX', LOG, logged - seq() - 1)
     return ok(item or numbered(logged, blob)) -- it may have gone from the log, and keeps its place
 end
-if redis.call('HDEL', ASKS, stream) == 0 and if_asked then
+if redis.call('HDEL', ASKS, stream) == 0 then
     note(NEVER)
     return {'none'}
 end

@@ -192,7 +192,6 @@ local function remove(user, member, reason, origin)
         for index, ask in ipairs(open_asks()) do
             orphans[index] = ask.stream
         end
-        redis.call('DEL', ASKS)
         redis.call('HSET', META, 'emptied', whole(NOW))
     end
     return orphans

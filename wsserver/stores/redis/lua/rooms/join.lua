@@ -2,7 +2,7 @@
 -- is new, invite, epoch and whether a room may be made, the seq that the client has and its epoch
 -- (empty: of whichever), origin, members shown, bytes and entries of a page; then, of a member whose
 -- room has been lost, the role that it had and the settings: pairs of names and values as JSON; and
--- how often the client had come back by then.
+-- the client's last take.
 local user, user_id, name, client, node = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local state, is_renamed, invite = ARGV[11], ARGV[12] == '1', ARGV[13]
 local epoch, may_make, has, has_epoch = ARGV[14], ARGV[15] == '1', tonumber(ARGV[16]), ARGV[17]

@@ -1,6 +1,6 @@
--- Take a seat away. Arguments: user, client, reason, origin, how often the client had come back by
--- then (empty: whatever it did since). Returns the streams that nobody is left
--- for, and what became of the room.
+-- Take a seat away. Arguments: user, client, reason, origin, the last take of the client that is known
+-- (empty: whatever it did since). Returns the streams that nobody is left for, and what became of the
+-- room.
 local user, client, reason, origin = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local takes = tonumber(ARGV[10])
 

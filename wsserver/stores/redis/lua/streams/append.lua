@@ -13,8 +13,11 @@ local wish = 0
 if VIEWERS then
     keep_alive()
     wish = is_orphan()
-elseif at[5] == '1' or now_ms() >= tonumber(at[6] or 0) then
-    wish = 2
+else
+    local now = now_ms()
+    if now >= tonumber(at[5] or now + 1) or now >= tonumber(at[6] or 0) then
+        wish = 2
+    end
 end
 if length and wish == 0 and not at[4] then
     return length

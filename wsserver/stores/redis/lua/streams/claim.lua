@@ -15,7 +15,7 @@ end
 keep_alive()
 return {
     'ok',
-    redis.call('HMGET', META, 'fence', 'claims', 'tokens', 'model', 'meta', 'attempts'),
+    redis.call('HMGET', META, 'fence', 'claims', 'tokens', 'model', 'meta', 'attempts', 'lease'),
     redis.call('GET', TEXT) or '',
     redis.call('LRANGE', LOGPROBS, 0, -1),
 }

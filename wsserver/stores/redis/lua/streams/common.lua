@@ -42,7 +42,15 @@ end
 
 -- What a writer must know, in one asking: each append needs all of it.
 local function standing()
-    return redis.call('HMGET', META, 'fence', 'writer', 'state', 'cancel', 'gone', 'alive')
+    return redis.call('HMGET', META, 'fence', 'writer', 'state', 'cancel', 'asked', 'alive')
+end
+
+-- Its asker is there: known for a while, if the answer does not go on without him.
+local function is_asked()
+    local lease = field('lease')
+    if lease then
+        redis.call('HSET', META, 'asked', string.format('%.0f', now_ms() + tonumber(lease)))
+    end
 end
 
 -- Nothing if this writer may write, else the reason why it may not.
@@ -58,9 +66,11 @@ local function refusal(at, fence, writer)
     end
 end
 
--- An asker who is gone, and nobody who looks in a process that lives.
+-- An asker who is gone, or of whom no process has said for long that he is there; and nobody who
+-- looks in a process that lives.
 local function is_orphan()
-    if field('gone') ~= '1' then
+    local asked = field('asked')
+    if not asked or tonumber(asked) > now_ms() then
         return 0
     end
     redis.call('ZREMRANGEBYSCORE', VIEWERS, '-inf', now_ms())

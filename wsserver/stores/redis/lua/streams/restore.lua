@@ -1,5 +1,6 @@
--- ARGV: 1 fence, 2 writer, 3 claims, 4 text, 5 tokens, 6 model, 7 meta, 8 attempts,
--- 9 number of log probabilities, then these, last publish.
+-- ARGV: 1 fence, 2 writer, 3 claims, 4 text, 5 tokens, 6 model, 7 meta, 8 attempts, 9 for how long
+-- its asker is believed to be there (as at its creation), 10 number of log probabilities, then
+-- these, last publish.
 -- A writer gives back what was lost here: the answer, or its claim. Only where nobody has claimed
 -- since: the claims that are left must be the first ones of its own.
 local fence, writer, claims = ARGV[1], ARGV[2], ARGV[3]
@@ -17,8 +18,12 @@ redis.call('HSET', META, 'fence', fence, 'claims', claims, 'writer', writer, 'st
 redis.call('HSET', META, 'tokens', ARGV[5], 'model', ARGV[6], 'meta', ARGV[7], 'attempts', ARGV[8])
 redis.call('SET', TEXT, ARGV[4])
 redis.call('DEL', LOGPROBS)
-for index = 10, 9 + tonumber(ARGV[9]) do
+for index = 11, 10 + tonumber(ARGV[10]) do
     redis.call('RPUSH', LOGPROBS, ARGV[index])
+end
+if not left[1] and ARGV[9] ~= '' then
+    redis.call('HSET', META, 'lease', ARGV[9])
+    is_asked()
 end
 keep_for(LIVING_TTL)
 ring(CHANNEL, 'R|')

@@ -1,5 +1,6 @@
--- ARGV: 1 node ('': nobody's), 2 milliseconds for which it looks (0: no more), 3 '1' if the asker
--- is gone. Returns whether nobody looks any more and the asker is gone.
+-- ARGV: 1 node ('': nobody's), 2 milliseconds for which it looks (0: no more), 3 the asker: '1' is
+-- there, '0' is gone for good, '' nothing is said. Returns whether nobody looks any more and the
+-- asker is gone.
 local state = field('state')
 if not state then
     return 0
@@ -13,8 +14,10 @@ if ARGV[1] ~= '' then
         redis.call('PEXPIRE', VIEWERS, ttl)
     end
 end
-if ARGV[3] == '1' then
-    redis.call('HSET', META, 'gone', '1')
+if ARGV[3] == '0' then
+    redis.call('HSET', META, 'asked', '0')
+elseif ARGV[3] == '1' and field('asked') ~= '0' then
+    is_asked()
 end
 if state ~= 'ended' then
     keep_alive()
