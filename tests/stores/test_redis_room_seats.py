@@ -15,12 +15,16 @@ from tests.support.redis_rooms import Fleet, redis_rooms
 from tests.support.seats import make_client, rooms_over
 from tests.support.waiting import eventually, eventually_so
 from wsserver.core.rooms import RoomBounds, losses
-from wsserver.core.rooms.changes import Left
+from wsserver.core.rooms.changes import Broken, Draft, Left, Withdrawn
 from wsserver.stores.redis.rooms.keys import room_keys
 from wsserver_protocol import events
 from wsserver_protocol.errors import ErrorCode, WireError
 
 GRACE = 30.0
+
+ANSWER = Draft(
+    role="assistant", client_id="server", user_id="m", name="m", text="answer", stream_id="s1"
+)
 
 
 @pytest.fixture
@@ -56,6 +60,69 @@ async def test_a_lost_second_seat_is_taken_again(fleet: Fleet, redis: RedisProce
     await eventually(lambda: any(isinstance(e, events.RoomJoined) for e in tab_seat.events))
     (member,) = (await other.join("ada")).members
     assert set(member.client_ids) == {"ada-1", tab.client_id}
+
+
+async def test_a_lost_answer_closes_its_ask_again(fleet: Fleet, redis: RedisProcess) -> None:
+    """Redis lost that an answer was logged: who logged it does so again, under another epoch, as
+    nobody is shown its new place. Its ask holds nobody up."""
+    one, worker = process(fleet), fleet.broker(RoomBounds())
+    await one.join("ada")
+    await one.ask("ada", "s1")
+    before = await _kept(fleet)
+    logged = await worker.answer("r", ANSWER)
+    await _bring_back(fleet, before)
+    other = process(fleet)
+    await other.join("bob")
+    await eventually(lambda: bool(one.heard(Broken)))  # it was told what is no more
+    missing = await one.join("ada")
+    assert [ask.stream_id for ask in missing.open_asks] == ["s1"]
+    one.told.clear()
+    _come_back(fleet)
+
+    async def is_closed() -> bool:
+        return not await fleet.links[0].command("HLEN", room_keys("r")[8])
+
+    await eventually_so(is_closed)
+    await eventually(lambda: bool(one.heard(Broken)))
+    again = await one.join("ada")
+    assert again.open_asks == ()
+    assert again.epoch != missing.epoch
+    assert [entry.message_id for entry in again.entries][1:] == [logged and logged.message_id]
+    _come_back(fleet)
+    assert await one.say("ada", "next") == 3
+
+
+async def test_an_ask_that_nobody_answers_any_more_is_closed(
+    fleet: Fleet, redis: RedisProcess
+) -> None:
+    """Redis lost that it was answered, and who had logged that has died: the asker's process finds
+    it, and gives whoever may still log it the time to do so."""
+    one = process(fleet)
+    await one.join("ada")
+    await one.presence.renew()
+    for stream_id in ("lost", "living"):
+        await one.ask("ada", stream_id)
+    fleet.living.add("living")
+    assert await one.presence.lapsed() == []
+    redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
+    looks = 0
+
+    async def is_closed() -> bool:
+        nonlocal looks
+        looks += bool(one.presence._ended)  # type: ignore[attr-defined]  # Redis' presence
+        assert await one.presence.lapsed() == []
+        return one.heard(Withdrawn) != []
+
+    await eventually_so(is_closed)
+    assert looks == 1
+    assert [change.stream_id for change in one.heard(Withdrawn)] == ["lost"]
+    assert [ask.stream_id for ask in (await one.join("bob")).open_asks] == ["living"]
+
+
+def _come_back(fleet: Fleet) -> None:
+    """The process that logs answers takes note that Redis is back."""
+    for told in tuple(fleet.links[1].on_up):
+        told()
 
 
 async def test_who_moves_while_it_enters_sits_nowhere(

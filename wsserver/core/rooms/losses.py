@@ -103,6 +103,8 @@ class Losses:
     async def _enter(self, client: Client, room: Room, known: Known) -> None:
         if room.clients.get(client.client_id) is not client:
             return  # it left meanwhile, or was taken to another process
+        if client.client_id not in room.entering:
+            return  # it came back meanwhile, and was shown the room then
         try:
             room, joined = await self._rooms.enter(
                 client, room.room_id, position=NOWHERE, known=known
