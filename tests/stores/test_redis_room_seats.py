@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,6 +171,34 @@ async def test_who_moves_keeps_the_seat_that_it_takes_up(
     await rooms.sweep()
     assert other.heard(Left) == []
     assert (await other.join("cyd")).participants == 2
+
+
+async def test_who_moved_once_and_leaves_later_has_left(
+    fleet: Fleet, redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is owed for a client's last stay is not forgotten for an earlier one."""
+    monkeypatch.setattr(losses, "TAKEN_UP_WITHIN", 0.5)
+    rooms, other = rooms_over(fleet.broker()), process(fleet)
+    await other.join("cyd")
+    before, _ = make_client("ada")
+    await rooms.join(before, "r")
+    rooms.vacate(before)
+    is_due = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.5, is_due.set)
+    after, _ = make_client("ada")
+    after.client_id, after.takes = before.client_id, 2
+    room, _ = await rooms.join(after, "r")
+    redis.stop()
+    await rooms.leave(after, room, "left")
+    await is_due.wait()  # by now the first stay is owed, too
+    redis.start()
+
+    async def has_left() -> bool:
+        with suppress(WireError):
+            await rooms.sweep()
+        return [left.user_id for left in other.heard(Left)] == ["ada"]
+
+    await eventually_so(has_left)
 
 
 async def _kept(fleet: Fleet) -> dict[str, bytes | None]:
