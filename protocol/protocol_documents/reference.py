@@ -76,7 +76,8 @@ def _rows(struct: Struct) -> Iterator[str]:
 def _kind(info: inspect.Type) -> str:
     match info:
         case inspect.StructType():
-            return f"[{info.cls.__name__}](#{info.cls.__name__.lower()})"
+            tag = info.cls.__struct_config__.tag  # a message's heading is its type
+            return f"[{info.cls.__name__}](#{tag or info.cls.__name__.lower()})"
         case inspect.VarTupleType() if isinstance(info.item_type, inspect.StructType):
             return f"{describe_type(info)}: {_kind(info.item_type)}"
         case inspect.UnionType():

@@ -12,7 +12,7 @@ import uvloop
 from redis.crc import key_slot
 
 from tests.support.redis import RedisCluster, running_redis
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, eventually_so
 from wsserver.core.sessions.store import StoreUnavailable, StoreUntouched
 from wsserver.stores.redis import RedisLink
 from wsserver.stores.redis.hosts import Hosts
@@ -239,6 +239,32 @@ async def test_a_link_is_closed_while_it_heals(tmp_path: Path) -> None:
         await eventually(lambda: link._learning is not None)
         async with asyncio.timeout(2):
             await link.close()
+
+
+async def test_a_link_that_closes_opens_nothing_more(redis_url: str) -> None:
+    """It is closed in the very moment in which it has learnt what Redis is: who has waited for that
+    is told that it is closed, and no connection is left."""
+    link, other = RedisLink.open(redis_url), RedisLink.open(redis_url)
+    await other.ping()
+
+    async def clients() -> int:
+        return sum(found.count(b"id=") for found in await other.everywhere("CLIENT", "LIST"))
+
+    async def are_as_before() -> bool:
+        return await clients() == before
+
+    async def close() -> None:
+        await link.learn()
+        await link.close()
+
+    before = await clients()
+    closing = asyncio.create_task(close())
+    asked = [asyncio.create_task(link.command("GET", f"k{n}")) for n in range(20)]
+    replies = await asyncio.gather(closing, *asked, link.ping(), return_exceptions=True)
+    assert replies[0] is None
+    assert {type(reply) for reply in replies[1:]} <= {StoreUntouched}
+    await eventually_so(are_as_before)
+    await other.close()
 
 
 async def test_nobody_there_is_told_at_once(tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ class Hosts:
         self._shapes = dict(Redis(protocol=2).response_callbacks)
         self._cluster: RedisCluster | None = None
         self._lanes: dict[str, Lane] = {}
+        self._is_closed = False
         self.is_known = False
         self.is_sharded = False
 
@@ -139,6 +140,8 @@ class Hosts:
             await self._lanes.pop(name).close()
 
     async def close(self) -> None:
+        """End it; no lane is opened any more. Nobody may be learning."""
+        self._is_closed = True
         for lane in self._lanes.values():
             await lane.close()
         if self._cluster is not None:
@@ -168,15 +171,14 @@ class Hosts:
             cluster = RedisCluster.from_url(self._url, **_settings(), reinitialize_steps=0)
         except RedisClusterException as error:  # a socket, or another database than the first
             raise Lost(str(error)) from error
-        former, self._cluster = self._cluster, cluster
         try:
             await _in_time(cluster.initialize())
         except BaseException:
-            former, self._cluster = cluster, former
+            await _close(cluster)
             raise
-        finally:
-            if former is not None:
-                await _close(former)
+        former, self._cluster = self._cluster, cluster
+        if former is not None:
+            await _close(former)
 
     def _names(self) -> list[str]:
         if self._cluster is None:
@@ -204,6 +206,8 @@ class Hosts:
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)
         if lane is None:
+            if self._is_closed:
+                raise Lost("closed")
             follow = None if name == ALONE else partial(self._follow, name)
             connect = partial(self.connection, name)
             lane = self._lanes[name] = Lane(connect, follow, self._shapes, self._on_change)

@@ -203,7 +203,7 @@ class RedisLink:
             StoreUnavailable: If nobody answers.
         """
         if self._is_closed:
-            raise StoreUnavailable("Redis: closed")
+            raise StoreUntouched("Redis: closed")
         if self._learning is None:
             self._learning = asyncio.get_running_loop().create_task(self._learn())
             self._learning.add_done_callback(_look_at)  # whoever wanted it may have gone
@@ -221,9 +221,9 @@ class RedisLink:
         tasks = {task for task in (self._learning, self._healing) if task is not None}
         for task in tasks:
             task.cancel()
-        await self._hosts.close()
-        if tasks:
+        if tasks:  # they would open again what is closed
             await asyncio.wait(tasks)
+        await self._hosts.close()
         await self._errands.ended()
 
     def _step(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> Command:
@@ -262,6 +262,8 @@ class RedisLink:
     async def _known(self) -> None:
         if not self._hosts.is_known:
             await self.learn()
+        if self._is_closed:
+            raise StoreUntouched("Redis: closed")
 
     async def _learn(self) -> None:
         try:
@@ -307,7 +309,8 @@ class RedisLink:
 
     def _note(self) -> None:
         """A lane came up or went down."""
-        self._take_state(is_up=all(lane.is_up for lane in self._hosts.lanes))
+        if not self._is_closed:
+            self._take_state(is_up=all(lane.is_up for lane in self._hosts.lanes))
 
     def _take_state(self, *, is_up: bool) -> None:
         if self._is_closed:
