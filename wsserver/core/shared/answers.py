@@ -87,11 +87,7 @@ class SharedAnswers(LedAnswers):
             raise store_away() from None
 
     async def look_up(self, stream_id: str) -> Answer | None:
-        """As `find`, for who asks on nobody's behalf.
-
-        Raises:
-            StoreUnavailable: If it can't be told.
-        """
+        """As `find`, for who asks on nobody's behalf. Raises `StoreUnavailable`."""
         known = self.retained(stream_id)
         if known is not None:
             return known
@@ -272,6 +268,17 @@ class SharedAnswers(LedAnswers):
             record.end_here(ending, asyncio.get_running_loop().time())
             self._mirror_ended(record)
             record.wake()
+
+    async def _end_in_doubt(self, record: StreamRecord, ending: Ending) -> None:
+        record.cancel = ending  # first: a worker that begins it has more text than is written here
+        await self._ask_for_end(record, ending)
+        while not record.is_ended:
+            try:
+                if not await self._ledger.is_in_line(record.model_id, record.stream_id):
+                    await self._end_here(record.stream_id, None)
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_EVERY)
 
     async def _tell_viewers(self, answer: Answer) -> None:
         """Tell the others whether anyone looks here; end what nobody is left for."""

@@ -20,7 +20,7 @@ from wsserver.core.shared.endings import RETRY_EVERY, Endings
 from wsserver.core.shared.led import Led
 from wsserver.core.shared.meta import pack
 from wsserver.core.shared.ports import Barred, Ledger, SharedStreams
-from wsserver.core.streams import Ending
+from wsserver.core.streams import Ending, StreamRecord
 
 
 class EnteringAnswers(Answers):
@@ -152,6 +152,9 @@ class EnteringAnswers(Answers):
             self._over(answer, how)
             self._streams.release(answer.stream_id)
             return
+        if led.is_created and led.may_be_in_line:
+            await self._end_in_doubt(record, how)
+            return
         if led.is_created:
             await self._end_here(answer.stream_id, how)
             return
@@ -168,6 +171,10 @@ class EnteringAnswers(Answers):
         answer.record.end_here(ending, asyncio.get_running_loop().time())
         self._has_ended(answer)
         answer.record.wake()
+
+    @abstractmethod
+    async def _end_in_doubt(self, record: StreamRecord, ending: Ending) -> None:
+        """End an answer in the log of which nobody knows whether it is in line."""
 
     @abstractmethod
     async def _end_here(self, stream_id: str, ending: Ending | None) -> None:
