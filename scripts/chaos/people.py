@@ -74,8 +74,8 @@ class Person:
         while self._work:
             await asyncio.wait(self._work)
         for device in self.devices:
-            for view in device.screen.views.values():
-                await view.over.wait()
+            while still := device.screen.open:  # a room may show it another one meanwhile
+                await still[0].over.wait()
 
     async def close(self) -> None:
         for device in self.devices:

@@ -12,6 +12,7 @@ from tests.support.waiting import eventually
 from wsserver.core.ask import Answer, Ask
 from wsserver.core.clients import MAX_TOKENS, Attached, Client, token_digest, token_for
 from wsserver.core.ids import new_id
+from wsserver.core.shared import written
 from wsserver.core.shared.clients import ClientState, Standing
 from wsserver.core.shared.places import FleetClients
 from wsserver.core.streams import StreamRecord
@@ -193,6 +194,25 @@ async def test_a_store_that_has_lost_a_client_is_told_of_it(
     keeping.cancel()
     assert left > 3_600_000 + 50_000
     assert (await there.resume(other_token))[0].client_id == away.client_id
+
+
+async def test_nobody_is_unknown_before_all_were_said_to_be_there(
+    gateways: list[Gateway], link: RedisLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis has lost who is where. Who comes to another gateway before his own has said that he is
+    there is to come again; who is in none is unknown in the end."""
+    here, there = gateways
+    client, token, _ = await here.connect()
+    await link.command("DEL", _key(client.client_id))
+    there.clients.doubt()
+    with pytest.raises(WireError) as refused:
+        await there.clients.recall(token)
+    assert refused.value.code is ErrorCode.STORE_UNAVAILABLE
+    await here.clients._say_again()
+    await here.clients.known(client)
+    visitor, token, _ = await there.resume(token)
+    monkeypatch.setattr(written, "SAID_WITHIN", 0.0)
+    assert await there.clients.recall(token_for(visitor.client_id)) is None
 
 
 async def test_a_resume_that_was_overtaken_may_be_tried_again(gateways: list[Gateway]) -> None:

@@ -126,6 +126,27 @@ async def test_who_asks_while_the_room_is_entered_anew_is_answered(
         assert kinds <= {events.RoomJoined, events.RoomPresence}
 
 
+async def test_who_comes_back_meanwhile_is_shown_the_room_once(
+    fleet: Fleet, redis: RedisProcess
+) -> None:
+    """A client that enters the room again by itself, before it could be entered anew, is not shown
+    it for a second time."""
+    rooms = rooms_over(fleet.broker())
+    ada, ada_seat = make_client("ada")
+    room, _ = await rooms.join(ada, "r")
+    gate = asyncio.Event()
+    ada.lane.begin(gate.wait)
+    redis.ask("DEL", *room_keys("r"))
+    redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
+    await eventually(lambda: bool(room.entering))
+    _, again = await rooms.join(ada, "r")
+    assert not room.entering
+    gate.set()
+    await eventually(lambda: ada.lane.is_idle)
+    assert _of(ada_seat, events.RoomJoined) == []
+    assert (await rooms.join(ada, "r"))[1].epoch == again.epoch
+
+
 async def test_a_lost_end_names_the_log_anew(fleet: Fleet, redis: RedisProcess) -> None:
     """Redis forgets what it told and goes on: nobody keeps an entry that is none, under a seq that
     is now another's."""

@@ -62,7 +62,9 @@ class Losses:
 
     def owe(self, room_id: str, client_id: str, user_key: str, reason: str, takes: int) -> None:
         """A client's place is to be given up when the store is back."""
-        self._owed[room_id, client_id] = (user_key, reason, takes)
+        owed = self._owed.get((room_id, client_id))
+        if owed is None or owed[-1] <= takes:  # else it was here again since
+            self._owed[room_id, client_id] = (user_key, reason, takes)
 
     def left_behind(self, seat: Seat, room_id: str) -> None:
         """A client has moved to another process, which may not know of this seat."""
@@ -103,6 +105,8 @@ class Losses:
     async def _enter(self, client: Client, room: Room, known: Known) -> None:
         if room.clients.get(client.client_id) is not client:
             return  # it left meanwhile, or was taken to another process
+        if client.client_id not in room.entering:
+            return  # it came back meanwhile, and was shown the room then
         try:
             room, joined = await self._rooms.enter(
                 client, room.room_id, position=NOWHERE, known=known

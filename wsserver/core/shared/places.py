@@ -98,6 +98,8 @@ class FleetClients(WrittenClients):
                 taken = await self._shared.take(token)
         except StoreUnavailable:
             raise store_away() from None
+        if taken is None and self._is_in_doubt:
+            raise store_away()  # its node may be about to say again that it is there
         if taken is None:
             self._forget_token(token)
             return None

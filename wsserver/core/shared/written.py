@@ -8,6 +8,7 @@ learns of it later.
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
 
@@ -28,6 +29,10 @@ SAY_EVERY = 3600.0
 
 SAY_AT_MOST_EVERY = 5.0
 """Seconds between two times that there was reason to: each costs a call for each client."""
+
+SAID_WITHIN = SAY_AT_MOST_EVERY + WRITTEN_WITHIN
+"""Seconds after a doubt in which every node should have said who is there. Who is unknown before
+may be one of whom the store was told, and has forgotten."""
 
 
 class WrittenClients(Clients):
@@ -50,6 +55,7 @@ class WrittenClients(Clients):
         self._is_away = False  # the store, when it was last written
         self._writing: asyncio.Task[None] | None = None
         self._doubts = asyncio.Event()
+        self._doubted_at = -math.inf
         self._errands = Errands("a client's place could not be kept")
 
     def touched(self, client: Client) -> None:
@@ -69,7 +75,13 @@ class WrittenClients(Clients):
     def doubt(self) -> None:
         """This process was believed dead, or the store has lost what it knew, or its words were
         lost on the way: say soon who is here."""
+        self._doubted_at = asyncio.get_running_loop().time()
         self._doubts.set()
+
+    @property
+    def _is_in_doubt(self) -> bool:
+        """Whether the store may not know yet who is where."""
+        return asyncio.get_running_loop().time() - self._doubted_at < SAID_WITHIN
 
     async def keep(self) -> None:
         """Say for ever who is here: after each doubt, and every `SAY_EVERY` seconds."""

@@ -54,8 +54,7 @@ class RedisLink:
         self._healing: asyncio.Task[None] | None = None
         self._errands = Errands("a step that nobody waits for has failed")
         self._insistence = Insistence(self.call)
-        self._is_up = True
-        self._is_closed = False
+        self._is_up, self._is_closed = True, False
         self.on_up: list[Callable[[], None]] = []
         self.on_down: list[Callable[[], None]] = []
         self.bells = Bells(self._hosts, self.command, self.learn)

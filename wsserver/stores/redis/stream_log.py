@@ -27,7 +27,7 @@ from wsserver.core.streams.writer import Operation
 from wsserver.stores.redis.link import RedisLink
 from wsserver.stores.redis.listening import Hearing
 from wsserver.stores.redis.stream_claim import RETRY_SECONDS, ask_for_end, claim, give_back
-from wsserver.stores.redis.stream_ends import WrittenEnds
+from wsserver.stores.redis.stream_ends import written_ends
 from wsserver.stores.redis.stream_format import (
     Asked,
     Rung,
@@ -74,7 +74,7 @@ class RedisStreamLog:
         self._retention = kept_ms(retention)
         self._nearby = Nearby(near)
         self._writings: dict[str, Writing] = {}
-        self._ends = WrittenEnds(link, self._retention)
+        self._ends = written_ends(link, self._retention)
         self._tick = TextTick(self._flush)
         self._errands = Errands("a step of a stream log has failed")
         self.on_finished: Callable[[str], None] = lambda _: None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsserver.core.ask import Claim
 from wsserver.core.ids import new_id, new_token
@@ -27,6 +27,7 @@ from wsserver.core.rooms.broker import (
 )
 from wsserver.core.rooms.changes import Change, Draft, OpenAsk, Origin
 from wsserver.core.sessions.store import StoreUnavailable
+from wsserver.stores.redis.lately import Lately
 from wsserver.stores.redis.link import Argument, RedisLink
 from wsserver.stores.redis.rooms.entering import entrance, joined
 from wsserver.stores.redis.rooms.feed import Feed
@@ -49,6 +50,14 @@ from wsserver_protocol.fields import Role
 from wsserver_protocol.requests import RoomSettings
 
 
+class _Answered(NamedTuple):
+    """An answer that was logged."""
+
+    room_id: str
+    stream_id: str
+    entry: bytes
+
+
 class RedisRoomBroker(RoomReading):
     """Rooms as one process sees them.
 
@@ -66,6 +75,7 @@ class RedisRoomBroker(RoomReading):
         self._repeat_ms = round(bounds.repeat_seconds * 1000)
         super().__init__(link, RoomSteps(link, bounds, clock), bounds)
         self._listener: Listener = _nobody
+        self._answered = Lately(link, self._answer_again)
         self._feeds = Feeds(link, self._steps, node, self._tell)
 
     def listen(self, listener: Listener) -> None:
@@ -179,8 +189,16 @@ class RedisRoomBroker(RoomReading):
         if draft.stream_id is None:
             return None
         args = (draft.stream_id, blob_of(new_id("msg"), draft))
-        granted = await self._step("answer", room_id, args)
-        return None if granted is None else entry_of(granted.rest[0])
+        granted = await self._step("answer", room_id, (*args, ""))
+        if granted is None:
+            return None
+        self._answered.note(_Answered(room_id, *args))
+        return entry_of(granted.rest[0])
+
+    async def _answer_again(self, answered: _Answered) -> None:
+        """Redis may have lost an answer: its ask would stay open, and hold others up."""
+        args = (answered.stream_id, answered.entry, new_id("ep"))
+        await self._steps.step("answer", answered.room_id, args)
 
     async def withdraw(self, room_id: str, stream_id: str) -> None:
         await self._step("withdraw", room_id, (stream_id,))
@@ -255,6 +273,7 @@ class RedisRoomBroker(RoomReading):
 
     async def close(self) -> None:
         """Hear nothing more. Seats stay until others take them away."""
+        self._answered.close()
         await self._feeds.close()
 
     # Steps -------------------------------------------------------------------------------------

@@ -4,8 +4,9 @@ A lease lies with those of all others; what a node has is found by its set of ro
 looks for nodes that are long dead, and takes their seats away: twice does no harm, since a seat can
 be taken away only once. A node whose rooms have been gone through is forgotten.
 
-A Redis that has lost what it was told last may have seats again that were given up. Nobody would
-ever take those of a living process away: so each process looks through its own when Redis is back.
+A Redis that has lost what it was told last may have seats again that were given up, and asks that
+were answered. Nobody would ever take those of a living process away: so each process looks through
+its own when Redis is back.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class RedisPresence:
         self._living = living
         self._refresh_at = 0.0
         self._may_have_ghosts = self._hears = False
+        self._ended: set[tuple[str, str]] = set()  # asks of rooms, as of the last look
 
     def _doubt(self) -> None:
         self._may_have_ghosts = True
@@ -108,15 +110,31 @@ class RedisPresence:
         """Seats of this process in which nobody sits, as far as is known here."""
         node, found = self._broker.node, list[Lapsed]()
         are_entering = False
+        asked: list[tuple[str, str]] = []
         for room in await self._rooms_of(node):
-            seats, _ = await self._broker.held(room, node)
+            seats, streams = await self._broker.held(room, node)
+            asked += [(room, stream) for stream in streams]
             sitting = self._broker.sitting(room)
             if sitting is None:
                 are_entering = True  # someone may be among those who sit there
             else:
                 found += [Lapsed(room, *seat) for seat in seats if seat[1] not in sitting]
-        self._may_have_ghosts = bool(found) or are_entering  # until a look finds none
+        has_ended = await self._close(asked)
+        self._may_have_ghosts = bool(found) or are_entering or has_ended  # until a look finds none
         return found
+
+    async def _close(self, asked: list[tuple[str, str]]) -> bool:
+        """Close asks of this process that nobody will answer. Whether there are any.
+
+        Whoever ends an answer logs it first; or, where Redis was away then, soon. So they count
+        from the second look on.
+        """
+        living = await self._living([stream for _, stream in asked]) if asked else set()
+        ended = {ask for ask in asked if ask[1] not in living}
+        for room, stream_id in ended & self._ended:
+            await self._broker.withdraw(room, stream_id)
+        self._ended = ended
+        return bool(ended)
 
     async def _rooms_of(self, node: str) -> list[str]:
         return [room.decode() for room in await self._link.command("SMEMBERS", node_key(node))]

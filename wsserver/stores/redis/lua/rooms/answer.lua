@@ -1,6 +1,6 @@
--- Add an answer to the log and close its ask, if that stands. Arguments: stream, entry. Done once for
--- each stream.
-local stream, blob = ARGV[6], ARGV[7]
+-- Add an answer to the log and close its ask, if that stands. Arguments: stream, entry, and, where it
+-- was added before, the epoch that the log has if that was lost. Done once for each stream.
+local stream, blob, renewed = ARGV[6], ARGV[7], ARGV[8]
 
 local function note(number)
     if redis.call('ZADD', ANSWERS, number, stream) == 1 and redis.call('ZCARD', ANSWERS) == 1 then
@@ -22,6 +22,11 @@ end
 if redis.call('HDEL', ASKS, stream) == 0 then
     note(NEVER)
     return {'none'}
+end
+if renewed ~= '' then
+    -- Nobody is shown the place that it has now: its end was told.
+    EPOCH = renewed
+    redis.call('HSET', META, 'ep', EPOCH)
 end
 local item, number = append(blob)
 note(number)
