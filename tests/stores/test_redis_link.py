@@ -13,7 +13,7 @@ from redis.crc import key_slot
 
 from tests.support.redis import RedisCluster, running_redis
 from tests.support.waiting import eventually
-from wsserver.core.sessions.store import StoreUnavailable, StoreUntouched
+from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis import RedisLink
 from wsserver.stores.redis.hosts import Hosts
 from wsserver.stores.redis.keys import owner_keys
