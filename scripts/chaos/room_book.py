@@ -16,6 +16,10 @@ from typing import Any
 
 Frame = dict[str, Any]
 
+MENDED_WITHIN = 65.0
+"""Seconds after a loss in which a room may be shown anew, and again: each process finds out itself,
+at the next change or when it looks after a minute. What is so in the end is not excused by this."""
+
 COMPARED = ("role", "messageId", "text", "userId", "clientId", "name", "streamId", "timestamp")
 
 RULES = ("queue", "steer", "parallel", "reject")
@@ -92,10 +96,14 @@ class RoomBook:
         self.entries_compared = 0
         self._logs: dict[str, tuple[str, str]] = {}  # roomId and epoch by streamId
         self._wrong = wrong
-        self.has_lost = has_lost
+        self._has_lost = has_lost
         self._window = window
         self._stays: dict[str, list[Stay]] = defaultdict(list)
         self._kicks: dict[tuple[str, str], list[Kick]] = defaultdict(list)
+
+    def has_lost(self, since: float) -> bool:
+        """Whether what was so at some time may be otherwise now, since Redis has lost data."""
+        return self._has_lost(since - MENDED_WITHIN)
 
     def rule(self, room_id: str) -> str:
         """The ``whenBusy`` that a room is given by whoever makes it."""

@@ -122,6 +122,19 @@ async def test_an_empty_redis_believes_nobody_for_ever(
     assert await log.link.command("HGET", META, "lease") == b"500"
 
 
+async def test_a_restored_answer_s_asker_is_to_be_named_soon(log: RedisLogUnderTest) -> None:
+    """Redis is there: who has the asker can say so. Then he is believed to be there as before."""
+    _, writer, fence = await begun(log)
+    whole = await asked_until(log.link)
+    for key in stream_keys("s"):
+        await log.link.command("DEL", key)
+    writer.log.append("s", fence, 0, "x", 1)
+    await eventually_so(lambda: log.link.command("HGET", META, "asked"))
+    assert whole - 80_000 < await asked_until(log.link) < whole - 60_000
+    await log.link.call("streams/view", stream_keys("s"), ("", 0, "1"))
+    assert await asked_until(log.link) >= whole
+
+
 async def test_that_an_asker_is_gone_is_told_again(
     log: RedisLogUnderTest, hasty: RedisStreams
 ) -> None:

@@ -45,11 +45,11 @@ local function standing()
     return redis.call('HMGET', META, 'fence', 'writer', 'state', 'cancel', 'asked', 'alive')
 end
 
--- Its asker is there: known for a while, if the answer does not go on without him.
-local function is_asked()
-    local lease = field('lease')
+-- Its asker is there: believed for so long at most, if the answer does not go on without him.
+local function believe(most)
+    local lease = tonumber(field('lease') or nil)
     if lease then
-        redis.call('HSET', META, 'asked', string.format('%.0f', now_ms() + tonumber(lease)))
+        redis.call('HSET', META, 'asked', string.format('%.0f', now_ms() + math.min(lease, most)))
     end
 end
 

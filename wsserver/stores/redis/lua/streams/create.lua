@@ -8,7 +8,7 @@ if redis.call('EXISTS', META) == 0 then
     redis.call('HSET', META, 'model', ARGV[1], 'meta', ARGV[2], 'attempts', 0)
     if ARGV[3] ~= '' then
         redis.call('HSET', META, 'lease', ARGV[3])
-        is_asked()
+        believe(math.huge)
     end
     keep_alive()
 end

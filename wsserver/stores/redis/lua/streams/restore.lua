@@ -3,6 +3,7 @@
 -- these, last publish.
 -- A writer gives back what was lost here: the answer, or its claim. Only where nobody has claimed
 -- since: the claims that are left must be the first ones of its own.
+local RESTORED_FOR = 45000 -- an asker: who has him says so three times meanwhile
 local fence, writer, claims = ARGV[1], ARGV[2], ARGV[3]
 local left = redis.call('HMGET', META, 'fence', 'claims', 'state', 'writer')
 if left[1] then
@@ -23,7 +24,7 @@ for index = 11, 10 + tonumber(ARGV[10]) do
 end
 if not left[1] and ARGV[9] ~= '' then
     redis.call('HSET', META, 'lease', ARGV[9])
-    is_asked()
+    believe(RESTORED_FOR)
 end
 keep_for(LIVING_TTL)
 ring(CHANNEL, 'R|')

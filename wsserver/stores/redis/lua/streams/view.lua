@@ -17,7 +17,7 @@ end
 if ARGV[3] == '0' then
     redis.call('HSET', META, 'asked', '0')
 elseif ARGV[3] == '1' and field('asked') ~= '0' then
-    is_asked()
+    believe(math.huge)
 end
 if state ~= 'ended' then
     keep_alive()
