@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Coroutine
 
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer
+from wsserver.core.errands import Errands
 from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.admission import LOOK_EVERY, Admission
@@ -53,6 +53,7 @@ class EnteringAnswers(Answers):
         self._endings = endings
         self._ledger = ledger
         self._led: dict[str, Led] = {}
+        self._errands = Errands("a step of an answer has failed")
 
     def _note(self, led: Led) -> None:
         """Begin to make known that this process leads an answer, while it is being admitted."""
@@ -179,10 +180,6 @@ class EnteringAnswers(Answers):
     @abstractmethod
     async def _end_here(self, stream_id: str, ending: Ending | None) -> None:
         """End an answer in the log that no writer holds."""
-
-    @abstractmethod
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Run a step that takes its time."""
 
 
 def _look_at(task: asyncio.Task[None]) -> None:
