@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
 from tests.stores.queue_stage import MakeQueue, claimed, expire, keys_left, record, told
 from tests.support.jobs import make_job
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, eventually_so
 from wsserver.core.jobs import QueueFull
 from wsserver.stores.redis import RedisLink
+from wsserver.stores.redis.queue_keys import queue_keys
 
 
 async def test_a_job_is_claimed_once_and_whole(process: MakeQueue) -> None:
@@ -121,6 +123,29 @@ async def test_renewed_leases_last(process: MakeQueue, link: RedisLink) -> None:
     await worker.renew()
     await worker.reap("m")
     assert await worker.depth("m") == 0
+
+
+async def test_what_is_held_is_said_at_once_when_redis_is_back(
+    process: MakeQueue, link: RedisLink
+) -> None:
+    """It may have lost all of it, and whoever holds it may die before it would be said again."""
+    worker = process()
+    await worker.submit(make_job("s"), slots=0)
+    await claimed(worker)
+    for key in await keys_left(link):
+        await link.command("DEL", key)
+    keeping = asyncio.create_task(worker.keep())
+    await asyncio.sleep(0)  # it has begun to wait
+    for came_up in tuple(worker._link.on_up):
+        came_up()
+
+    async def is_leased() -> bool:
+        return await link.command("ZSCORE", queue_keys("m")[6], "s") is not None
+
+    await eventually_so(is_leased, 3.0)
+    keeping.cancel()
+    with suppress(asyncio.CancelledError):
+        await keeping
 
 
 async def test_a_free_slot_is_not_the_end(process: MakeQueue, link: RedisLink) -> None:

@@ -13,6 +13,7 @@ import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,19 +24,16 @@ from wsserver.core.jobs import Job, QueueFull
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.streams import StreamRecord
 from wsserver.stores.redis.link import PUBLISH, Argument, RedisLink
-from wsserver.stores.redis.listening import Listening
 from wsserver.stores.redis.names import digest
 from wsserver.stores.redis.places import Places
 from wsserver.stores.redis.queue_keys import claims_of, queue_bell, queue_keys
+from wsserver.stores.redis.work_bell import WorkBell
 
 LEASE_SECONDS, RENEW_SECONDS = 15.0, 5.0
 """For how long a silent process is believed alive, and how often one that lives says so."""
 
 MAX_CLAIMS = 3
 """Of one job by runners that died: a job that kills its worker must not kill them all."""
-
-WATCH_SECONDS = 2.0
-"""After which a free slot asks for work anyway: a bell may have been lost."""
 
 RETRY_SECONDS = 1.0
 """After which free slots ask again when Redis was away."""
@@ -89,7 +87,8 @@ class RedisJobQueue:
         self._steps: dict[str, _Step] = {}  # by streamId: a later one includes the one before
         self._sending: asyncio.Task[None] | None = None
         self._charges: defaultdict[str, defaultdict[str, float]] = defaultdict(_no_charges)
-        self._bells: dict[str, _WorkBell] = {}
+        self._bells: dict[str, WorkBell] = {}
+        self._is_back = asyncio.Event()
         self._places = Places(link, lambda record: self.on_lost(record))
         self.on_lost: Callable[[StreamRecord], None] = _ignore
         link.on_up.append(self._came_up)
@@ -99,7 +98,7 @@ class RedisJobQueue:
     def subscribe(self, model_id: str, bell: Callable[[], None]) -> Callable[[], None]:
         known = self._bells.get(model_id)
         if known is None:
-            known = self._bells[model_id] = _WorkBell(self._link, model_id)
+            known = self._bells[model_id] = WorkBell(self._link, model_id)
         known.listeners.append(bell)
 
         def unsubscribe() -> None:
@@ -176,9 +175,15 @@ class RedisJobQueue:
         await asyncio.gather(*asked)
 
     async def keep(self) -> None:
-        """Renew the leases for ever."""
+        """Renew the leases for ever; at once when Redis is back, which may have lost them all.
+
+        Should this process die before, nobody would know of what it had claimed.
+        """
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RENEW_SECONDS):
+                    await self._is_back.wait()
+            self._is_back.clear()
             try:
                 await self.renew()
             except StoreUnavailable as error:
@@ -294,36 +299,13 @@ class RedisJobQueue:
             bell.ring_in(RETRY_SECONDS)
 
     def _came_up(self) -> None:
+        self._is_back.set()
         self._send_soon()
         for bell in self._bells.values():
             bell.ring()
 
     def _call(self, script: str, model_id: str, *args: str | bytes | int | float) -> Any:
         return self._link.call(*_step(script, model_id, *args))
-
-
-class _WorkBell:
-    """Who is to be told of one model's work in this process."""
-
-    def __init__(self, link: RedisLink, model_id: str) -> None:
-        self.listeners: list[Callable[[], None]] = []
-        self._timer: asyncio.TimerHandle | None = None
-        channel = f"{queue_bell(model_id)}:work"
-        self._listening = Listening(link.bells, channel, self.ring, every=WATCH_SECONDS)
-
-    def ring(self) -> None:
-        for listener in self.listeners:
-            listener()
-
-    def ring_in(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.ring)
-
-    def close(self) -> None:
-        self._listening.close()
-        if self._timer is not None:
-            self._timer.cancel()
 
 
 def _step(
