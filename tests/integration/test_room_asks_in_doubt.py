@@ -37,11 +37,15 @@ class Pair:
     bob: Wire
     cyd: Wire
 
-    async def ask(self) -> None:
+    async def ask(self, **options: int) -> None:
         """Ada asks the model."""
-        await self.ada.send(
-            type="stream", requestId="q", roomId="r", prompt="why", options={"maxTokens": 5}
-        )
+        options = {"maxTokens": 5, **options}
+        await self.ada.send(type="stream", requestId="q", roomId="r", prompt="?", options=options)
+
+    async def begin(self) -> None:
+        """One question and its answer: Redis knows all the scripts from then on."""
+        start = await self.cyd.stream(roomId="r", options={"maxTokens": 1})
+        await asyncio.gather(*(w.end_of(start["streamId"]) for w in (self.ada, self.bob, self.cyd)))
 
     async def log(self) -> list[Frame]:
         """The room's log, as cyd's gateway hands it out."""
@@ -97,21 +101,24 @@ async def test_what_can_t_be_begun_is_not_asked(step: str, pair: Pair) -> None:
         assert (end["type"], end["seq"]) == ("stream_complete", 3)
 
 
-async def test_an_ask_that_may_stand_is_answered(pair: Pair) -> None:
+@pytest.mark.parametrize("stands", [False, True])
+async def test_an_ask_that_may_stand_is_answered(pair: Pair, *, stands: bool) -> None:
     """Redis goes away in the step that asks the room: the asker is told nothing before it is known
     whether it was done; when Redis is back everyone sees the same question and its answer."""
-    pair.gate.shut_at("rooms/ask")
+    await pair.begin()
+    (pair.gate.shut_after if stands else pair.gate.shut_at)("rooms/ask")
     await pair.ask()
     await pair.gate.shut.wait()
     for wire in (pair.ada, pair.bob):
         refused = await wire.ask("room_message", roomId="r", text="is anybody there?")
         assert refused["code"] == "store_unavailable"
     assert not any(frame.get("requestId") == "q" for frame in pair.ada.frames)
-    pair.gate.go_on()
+    assert len(await pair.log()) == 2 + stands
+    pair.gate.open()
     start = await pair.ada.until("stream_start", requestId="q")
     for wire in (pair.ada, pair.bob, pair.cyd):
         end = await wire.end_of(start["streamId"])
-        assert [shown["seq"] for shown in wire.of_type("stream_start")] == [start["seq"]]
+        assert [shown["seq"] for shown in wire.of_type("stream_start")] == [1, start["seq"]]
         assert (end["type"], end["seq"]) == ("stream_complete", start["seq"] + 1)
         assert wire.copy(start["streamId"]).text == counted(5)
     asked = [entry for entry in await pair.log() if entry.get("streamId") == start["streamId"]]
@@ -145,6 +152,26 @@ async def test_what_is_stopped_and_was_not_asked_is_nobody_else_s(pair: Pair) ->
     assert (end["reason"], end.get("seq")) == ("client", None)
     assert await pair.log() == []
     assert pair.bob.of_type("stream_start") == []
+
+
+async def test_what_may_be_in_line_ends_with_the_same_text_for_all(pair: Pair) -> None:
+    """Redis takes the step that puts it in line, and can't say so: what a worker has made of it
+    until its gateway can end it is what the room's log has, too."""
+    await pair.begin()
+    pair.gate.shut_after("queue/submit")
+    await pair.ask(maxTokens=10_000)
+    await pair.gate.shut.wait()
+    refused = await pair.bob.ask("room_message", roomId="r", text="is anybody there?")
+    assert refused["code"] == "store_unavailable"
+    pair.gate.open()
+    start = pair.cyd.of_type("stream_start")[-1]
+    ends = [await wire.end_of(start["streamId"]) for wire in (pair.ada, pair.bob, pair.cyd)]
+    _, _, question, answer = await pair.log()
+    assert question["streamId"] == answer["streamId"] == start["streamId"]
+    for end in ends:
+        assert (end["code"], end["seq"]) == ("store_unavailable", answer["seq"])
+        assert len(answer["text"].encode()) == end["offset"] > 0
+        assert pair.cyd.copy(start["streamId"]).text == answer["text"]
 
 
 @pytest.mark.parametrize("step", ["rooms/ask", "queue/submit"])

@@ -1,8 +1,9 @@
 """A gate between one process and its Redis, which shuts at a chosen step of that process.
 
-What came before the step has gone through; the step and all that follows has not, on any of the
-process' connections. So a test can end the process, or let it believe Redis away, at exactly this
-moment. Nothing of what Redis does is imitated.
+What came before the step has gone through; all that follows has not, on any of the process'
+connections, and nor has the step, unless it is let through without its reply. So a test can end
+the process, or let it believe Redis away, at exactly this moment. Nothing of what Redis does is
+imitated.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class RedisGate:
     def __init__(self, redis: RedisProcess) -> None:
         self._path = redis.url.removeprefix("unix://")
         self._shuts_at: bytes | None = None
+        self._lets_through = False
         self._ways: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._serving = 0
@@ -35,6 +37,11 @@ class RedisGate:
         """Shut as soon as the process asks for a step: ``area/name`` of the scripts."""
         self._shuts_at = script(step).digest.encode()
 
+    def shut_after(self, step: str) -> None:
+        """As `shut_at`, but the step itself takes place: what does not come back is its reply."""
+        self._lets_through = True
+        self.shut_at(step)
+
     def shut_now(self) -> None:
         """Shut, whatever the process asks for."""
         self._opened.clear()
@@ -42,7 +49,7 @@ class RedisGate:
 
     def go_on(self) -> None:
         """Let through what was held back, and what comes from now on."""
-        self._shuts_at = None
+        self._shuts_at, self._lets_through = None, False
         self.shut.clear()
         self._opened.set()
 
@@ -90,6 +97,9 @@ class RedisGate:
         with suppress(ConnectionError):
             while data := await reader.read(CHUNK):
                 if is_asked and self._shuts_at is not None and self._shuts_at in last + data:
+                    if self._lets_through and not self.shut.is_set():
+                        writer.write(data)
+                        data = b""
                     self.shut_now()
                 last = data[-len(self._shuts_at or b"") :]
                 if self.shut.is_set():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 
@@ -72,7 +72,6 @@ class SharedAnswers(LedAnswers):
             max_wait=max_wait,
         )
         self._store = store
-        self._tasks: set[asyncio.Task[None]] = set()
         self._orphans: dict[str, asyncio.Event] = {}  # set once told, by streamId
         streams.on_cancelled = self._stopped_elsewhere
         streams.on_end = self._mirror_ended
@@ -87,11 +86,7 @@ class SharedAnswers(LedAnswers):
             raise store_away() from None
 
     async def look_up(self, stream_id: str) -> Answer | None:
-        """As `find`, for who asks on nobody's behalf.
-
-        Raises:
-            StoreUnavailable: If it can't be told.
-        """
+        """As `find`, for who asks on nobody's behalf. Raises `StoreUnavailable`."""
         known = self.retained(stream_id)
         if known is not None:
             return known
@@ -156,16 +151,16 @@ class SharedAnswers(LedAnswers):
         record = answer.record
         is_first = len(record.watchers) <= 1 and not record.is_ended
         if is_first and answer.stream_id not in self._led:  # before, nobody else knows of it
-            self._spawn(self._tell_viewers(answer))
+            self._errands.begin(self._tell_viewers(answer))
 
     def unfollowed(self, answer: Answer) -> None:
         if not answer.record.watchers and not answer.record.is_ended:
-            self._spawn(self._tell_viewers(answer))
+            self._errands.begin(self._tell_viewers(answer))
 
     def orphaned(self, answer: Answer) -> None:
         if not answer.survives_its_asker and not answer.record.is_ended:
             told = self._orphans[answer.stream_id] = asyncio.Event()
-            self._spawn(self._tell_orphaned(answer, told))
+            self._errands.begin(self._tell_orphaned(answer, told))
 
     def end_early(self, answer: Answer, ending: Ending) -> bool:
         record = answer.record
@@ -177,7 +172,7 @@ class SharedAnswers(LedAnswers):
             led.step()
         else:
             self._stop_here(answer.stream_id, ending)
-            self._spawn(self._ask_for_end(record, ending))
+            self._errands.begin(self._ask_for_end(record, ending))
         return True
 
     async def end_waiting(self, model_id: str, ending: Ending) -> None:
@@ -216,11 +211,10 @@ class SharedAnswers(LedAnswers):
 
     def lost(self, record: StreamRecord) -> None:
         """The store has lost an answer that waits: nobody else will end it."""
-        self._spawn(self._end_lost(record))
+        self._errands.begin(self._end_lost(record))
 
     async def closed(self) -> None:
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._errands.ended()
         await self._endings.settled()
 
     async def _ask_for_end(self, record: StreamRecord, ending: Ending) -> None:
@@ -253,7 +247,7 @@ class SharedAnswers(LedAnswers):
         """The store may have lost what it was asked: its writer goes on then, and nobody else asks
         again, since all who look at the answer here know that it is asked to end."""
         if not record.is_ended and self._streams.get(record.stream_id) is record:
-            self._spawn(self._ask_for_end(record, ending))
+            self._errands.begin(self._ask_for_end(record, ending))
 
     async def _end_lost(self, record: StreamRecord, *, only_if_gone: bool = False) -> None:
         ending = record.cancel or Ending.error(
@@ -272,6 +266,17 @@ class SharedAnswers(LedAnswers):
             record.end_here(ending, asyncio.get_running_loop().time())
             self._mirror_ended(record)
             record.wake()
+
+    async def _end_in_doubt(self, record: StreamRecord, ending: Ending) -> None:
+        record.cancel = ending  # first: a worker that begins it has more text than is written here
+        await self._ask_for_end(record, ending)
+        while not record.is_ended:
+            try:
+                if not await self._ledger.is_in_line(record.model_id, record.stream_id):
+                    await self._end_here(record.stream_id, None)
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_EVERY)
 
     async def _tell_viewers(self, answer: Answer) -> None:
         """Tell the others whether anyone looks here; end what nobody is left for."""
@@ -326,16 +331,6 @@ class SharedAnswers(LedAnswers):
             answer.shared_frames.clear()  # their text is not the answer's any more
         for watcher in tuple(record.watchers):
             watcher.rewound(offset)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._reap)
-
-    def _reap(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a step of an answer failed", exc_info=task.exception())
 
 
 def _set(event: asyncio.Event, _: Answer) -> None:

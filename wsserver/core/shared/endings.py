@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from wsserver.core.ask import Answer
 from wsserver.core.cache import keepable
+from wsserver.core.errands import Errands
 from wsserver.core.results import ending_word
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.ports import SharedCache, SharedLimits
@@ -45,7 +46,7 @@ class Endings:
         self._cache = cache
         self._telemetry = telemetry
         self._log_answer = log_answer
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands("an answer could not be settled")
 
     async def log_in_room(self, answer: Answer) -> None:
         """Give an answer of a room its entry; a store that is away leaves it without."""
@@ -61,14 +62,11 @@ class Endings:
         """Charge what was used, keep what may be given again, give the place back."""
         record = answer.record
         self._telemetry.stream_ended(record.model_id, ending_word(ending))
-        task = asyncio.get_running_loop().create_task(self._settle(answer, ending))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._errands.begin(self._settle(answer, ending))
 
     async def settled(self) -> None:
         """Wait until all that was settled is written."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._errands.ended()
 
     async def _settle(self, answer: Answer, ending: Ending) -> None:
         record, key = answer.record, answer.ask.owner.limit_key

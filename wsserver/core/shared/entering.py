@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Coroutine
 
 from wsserver.core.answers import Answers
 from wsserver.core.ask import Answer
+from wsserver.core.errands import Errands
 from wsserver.core.models import ModelDirectory
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.core.shared.admission import LOOK_EVERY, Admission
@@ -20,7 +20,7 @@ from wsserver.core.shared.endings import RETRY_EVERY, Endings
 from wsserver.core.shared.led import Led
 from wsserver.core.shared.meta import pack
 from wsserver.core.shared.ports import Barred, Ledger, SharedStreams
-from wsserver.core.streams import Ending
+from wsserver.core.streams import Ending, StreamRecord
 
 
 class EnteringAnswers(Answers):
@@ -53,6 +53,7 @@ class EnteringAnswers(Answers):
         self._endings = endings
         self._ledger = ledger
         self._led: dict[str, Led] = {}
+        self._errands = Errands("a step of an answer has failed")
 
     def _note(self, led: Led) -> None:
         """Begin to make known that this process leads an answer, while it is being admitted."""
@@ -152,6 +153,9 @@ class EnteringAnswers(Answers):
             self._over(answer, how)
             self._streams.release(answer.stream_id)
             return
+        if led.is_created and led.may_be_in_line:
+            await self._end_in_doubt(record, how)
+            return
         if led.is_created:
             await self._end_here(answer.stream_id, how)
             return
@@ -170,12 +174,12 @@ class EnteringAnswers(Answers):
         answer.record.wake()
 
     @abstractmethod
-    async def _end_here(self, stream_id: str, ending: Ending | None) -> None:
-        """End an answer in the log that no writer holds."""
+    async def _end_in_doubt(self, record: StreamRecord, ending: Ending) -> None:
+        """End an answer in the log of which nobody knows whether it is in line."""
 
     @abstractmethod
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Run a step that takes its time."""
+    async def _end_here(self, stream_id: str, ending: Ending | None) -> None:
+        """End an answer in the log that no writer holds."""
 
 
 def _look_at(task: asyncio.Task[None]) -> None:

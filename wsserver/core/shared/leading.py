@@ -161,7 +161,7 @@ class LedAnswers(EnteringAnswers):
             return  # withdrawn: it was refused at once
         if led.answer.holds <= 1:
             led.placed.set()
-        self._spawn(self._lead(led))
+        self._errands.begin(self._lead(led))
 
     async def _lead(self, led: Led) -> None:
         answer, record = led.answer, led.answer.record
@@ -178,15 +178,15 @@ class LedAnswers(EnteringAnswers):
             led.step()
         # Not where this process ends before: then whoever clears what it leaves ends the answer.
         if led.may_be_created:
-            self._spawn(self._end_there(led))
+            self._errands.begin(self._end_there(led))
         else:
             self._ledger.remove(answer.stream_id)
         if record.watchers and not record.is_ended:
-            self._spawn(self._tell_viewers(answer))
+            self._errands.begin(self._tell_viewers(answer))
         if led.is_in_line and record.cancel is not None:
             # Asked for while the last step was on its way.
             self._stop_here(answer.stream_id, record.cancel)
-            self._spawn(self._ask_for_end(record, record.cancel))
+            self._errands.begin(self._ask_for_end(record, record.cancel))
 
     async def _go(self, led: Led) -> None:
         answer, record = led.answer, led.answer.record

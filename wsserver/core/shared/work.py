@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from wsserver.core.ask import Answer
+from wsserver.core.errands import Errands
 from wsserver.core.jobs import Job
 from wsserver.core.sessions.store import SessionStore, StoreUnavailable
 from wsserver.core.shared.endings import RETRY_EVERY, Endings
@@ -71,7 +72,7 @@ class WorkerAnswers:
         self._endings = endings
         self._stop = stop
         self._kept: dict[str, _Kept] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands("the end of a worker's answer could not be written")
 
     @property
     def active(self) -> int:
@@ -99,7 +100,7 @@ class WorkerAnswers:
 
     def refused(self, job: Job) -> None:
         """Its claim was refused. If that was a cancel whose author is gone, end it for him."""
-        self._spawn(self._end_cancelled(job))
+        self._errands.begin(self._end_cancelled(job))
 
     def close(self, record: StreamRecord, fence: int, ending: Ending) -> None:
         """Its engine is done with it: store what is kept of it, then write the end."""
@@ -108,7 +109,7 @@ class WorkerAnswers:
             return
         if kept.deadline is not None:
             kept.deadline.cancel()
-        self._spawn(self._close(kept, fence, ending))
+        self._errands.begin(self._close(kept, fence, ending))
 
     def stop(self, stream_id: str, ending: Ending) -> bool:
         """End an answer that runs here. False if none does."""
@@ -143,8 +144,7 @@ class WorkerAnswers:
 
     async def closed(self) -> None:
         """Wait until every end that is under way is written."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._errands.ended()
         await self._endings.settled()
 
     async def _close(self, kept: _Kept, fence: int, ending: Ending) -> None:
@@ -187,11 +187,6 @@ class WorkerAnswers:
             kept.keeping.give_up()
         if kept.deadline is not None:
             kept.deadline.cancel()
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 async def end_unclaimed(

@@ -208,8 +208,8 @@ class RedisLink:
             self._learning.add_done_callback(_look_at)  # whoever wanted it may have gone
         learning = self._learning
         await asyncio.wait({learning})  # who waits no longer does not end it for the others
-        if learning.cancelled():
-            raise StoreUnavailable("Redis: closed")
+        if self._is_closed or learning.cancelled():
+            raise StoreUntouched("Redis: closed")
         learning.result()
 
     async def close(self) -> None:
@@ -259,10 +259,8 @@ class RedisLink:
         answered(reply)
 
     async def _known(self) -> None:
-        if not self._hosts.is_known:
+        if self._is_closed or not self._hosts.is_known:
             await self.learn()
-        if self._is_closed:
-            raise StoreUntouched("Redis: closed")
 
     async def _learn(self) -> None:
         try:
