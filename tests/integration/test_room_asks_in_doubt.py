@@ -125,6 +125,29 @@ async def test_an_ask_that_may_stand_is_answered(pair: Pair, *, stands: bool) ->
     assert [entry["role"] for entry in asked] == ["user", "assistant"]
 
 
+async def test_an_ask_in_doubt_is_refused_where_its_room_is_lost(
+    pair: Pair, redis: RedisProcess
+) -> None:
+    """Redis has forgotten the room meanwhile: the new one has no such question, and takes it."""
+    await pair.begin()
+    pair.gate.shut_after("rooms/ask")
+    await pair.ask()
+    await pair.gate.shut.wait()
+    refused = await pair.bob.ask("room_message", roomId="r", text="is anybody there?")
+    assert refused["code"] == "store_unavailable"
+    redis.ask("FLUSHALL")
+    pair.gate.open()
+    refused = await pair.ada.until("stream_error", requestId="q")
+    assert refused["code"] == "store_unavailable"
+    wires = (pair.ada, pair.bob, pair.cyd)
+    await eventually(lambda: all(len(wire.of_type("room_joined")) == 2 for wire in wires))
+    await pair.ask()
+    start = await pair.ada.until("stream_start", requestId="q")
+    for wire in (pair.ada, pair.bob, pair.cyd):
+        end = await wire.end_of(start["streamId"])
+        assert (end["type"], end["seq"]) == ("stream_complete", start["seq"] + 1)
+
+
 async def test_what_is_stopped_while_it_may_stand_ends_for_all(pair: Pair) -> None:
     """Its asker stops it before anyone knows whether the room has it: all see it stopped."""
     pair.gate.shut_at("rooms/ask")

@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5
 """Between two tries to log an ask or an answer while the store is away."""
 
-_AWAY = ErrorCode.STORE_UNAVAILABLE
-
 
 @dataclass(slots=True)
 class RoomAsk:
@@ -72,6 +70,7 @@ class RoomAsks:
         self._answers = answers
         self._contexts = contexts
         self._waiting: list[RoomAsk] = []
+        self._in_doubt: list[RoomAsk] = []
         self._errands = Errands("a step of an ask in a room has failed")
         rooms.telling.on_answered = self._answered
         rooms.telling.on_broken = self._broken
@@ -133,17 +132,31 @@ class RoomAsks:
         The store went away in the very step that asks. The members may be shown the question by
         now, so that its asker can't be told that it was refused.
         """
+        self._in_doubt.append(ask)
+        try:
+            await self._try_again(ask)
+        except Exception as error:
+            self._refuse(ask, error)
+        else:
+            self._opened(ask)
+        finally:
+            if ask in self._in_doubt:
+                self._in_doubt.remove(ask)
+
+    async def _try_again(self, ask: RoomAsk) -> None:
         await asyncio.sleep(RETRY_SECONDS)
         while ask.answer.record.cancel is None:
+            if ask not in self._in_doubt:
+                # The store has lost what it was told last. Asked again it would stand elsewhere, and
+                # who was shown its stream where it stood before would not learn of that.
+                raise refusals.store_away()
             try:
                 await self._ask(ask)
-                break
-            except Exception as error:
-                if not (isinstance(error, WireError) and error.code is _AWAY):
-                    self._refuse(ask, error)
-                    return
+                return
+            except WireError as error:
+                if error.code is not ErrorCode.STORE_UNAVAILABLE:
+                    raise
             await asyncio.sleep(RETRY_SECONDS)
-        self._opened(ask)
 
     def _opened(self, ask: RoomAsk) -> None:
         """The ask stands, or is not wanted any more, and ends as whoever stopped it has said."""
@@ -200,6 +213,7 @@ class RoomAsks:
 
     def _broken(self, room_id: str) -> None:
         """Nobody tells of the room's answers any more: who waits for some goes on without."""
+        self._in_doubt = [ask for ask in self._in_doubt if ask.room_id != room_id]
         for ask in [ask for ask in self._waiting if ask.room_id == room_id]:
             ask.ahead.clear()
             self._no_longer_waits(ask)
