@@ -48,3 +48,18 @@ async def test_others_know_who_leads(link: RedisLink) -> None:
     assert not await ledgers[1].is_led_elsewhere("other")
     await nodes[0].leave()
     assert not await ledgers[1].is_led_elsewhere("led")
+
+
+async def test_what_is_noted_too_late_is_struck_again(link: RedisLink) -> None:
+    """A note that was under way when its answer was led no longer may come after what struck it."""
+    ledger = RedisLedger(link, "nod_1")
+    for stream_id in ("led", "over"):
+        await ledger.add(stream_id)
+    ledger.remove("over")
+
+    async def holds() -> bool:
+        return set(await link.command("SMEMBERS", KEY)) == {b"led"}
+
+    await eventually_so(holds)
+    await ledger._note("over")
+    await eventually_so(holds)
