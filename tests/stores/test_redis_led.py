@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from tests.support.waiting import eventually_so
-from wsserver.stores.redis import RedisLink
+from wsserver.stores.redis import RedisLink, RedisNodes
 from wsserver.stores.redis.led import RedisLedger
 
 KEY = "wsserver:{n:nod_1}:led"
@@ -33,6 +33,21 @@ async def test_a_node_says_again_what_it_leads(link: RedisLink) -> None:
     keeping.cancel()
     with suppress(asyncio.CancelledError):
         await keeping
+
+
+async def test_others_know_who_leads(link: RedisLink) -> None:
+    """While he lives; what a node leads itself it knows without asking."""
+    nodes, ledgers = [], []
+    for _ in range(2):
+        nodes.append(RedisNodes(link))
+        await nodes[-1].beat()
+        ledgers.append(RedisLedger(link, nodes[-1].node_id))
+    await ledgers[0].add("led")
+    assert not await ledgers[0].is_led_elsewhere("led")
+    assert await ledgers[1].is_led_elsewhere("led")
+    assert not await ledgers[1].is_led_elsewhere("other")
+    await nodes[0].leave()
+    assert not await ledgers[1].is_led_elsewhere("led")
 
 
 async def test_what_is_noted_too_late_is_struck_again(link: RedisLink) -> None:

@@ -73,7 +73,8 @@ async def test_a_lost_maker_is_noticed(
     process: MakeQueue, link: RedisLink, monkeypatch: pytest.MonkeyPatch, is_stopped: bool
 ) -> None:
     """Redis forgot who makes an answer, and he has died: who lined it up notices, and who only
-    looks at it. One that somebody says he makes is not lost, nor what is in no line yet."""
+    looks at it. One that somebody says he makes is not lost. Of what is in no line yet it is for
+    others to say whether somebody leads it."""
     monkeypatch.setattr(places, "WATCH_SECONDS", 0.1)
     monkeypatch.setattr(places, "UNMADE_SECONDS", 0.5)
     gateway, visited, dead, worker = process(), process(), process(), process()
@@ -91,8 +92,12 @@ async def test_a_lost_maker_is_noticed(
     visited.watch(record(make_job("led")))
     await link.command("DEL", *queue_keys("m"))
     await worker.renew()
-    await eventually(lambda: len(lost) == 2)
-    assert {(queue, name) for queue, name in lost} == {(gateway, "orphan"), (visited, "orphan")}
+    await eventually(lambda: len(lost) == 3)
+    assert {(queue, name) for queue, name in lost} == {
+        (gateway, "orphan"),
+        (visited, "orphan"),
+        (visited, "led"),
+    }
 
 
 async def test_redis_that_is_away_stops_no_runner(tmp_path: Path) -> None:

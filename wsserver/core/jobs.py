@@ -162,7 +162,8 @@ class SharedJobQueue(WorkQueue, Protocol):
         job if that gets lost."""
 
     def watch(self, record: StreamRecord) -> None:
-        """Miss the job of a record that another process has lined up, once it has been claimed."""
+        """Until it has ended, miss the job of a record that another process has lined up or leads
+        into line: that it has none yet is told as a loss, too."""
 
     def settled(self, stream_id: str) -> None:
         """The answer's end is written for good: its lease, and all that is kept of it, ends."""

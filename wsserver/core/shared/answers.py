@@ -24,7 +24,7 @@ from wsserver.core.shared.leading import LedAnswers
 from wsserver.core.shared.led import store_away
 from wsserver.core.shared.meta import answer_of, unpack
 from wsserver.core.shared.ports import Ledger, SharedCache, SharedStreams
-from wsserver.core.shared.waiting import REAP_EVERY, given_up, reaped
+from wsserver.core.shared.waiting import REAP_EVERY, given_up, is_led, reaped
 from wsserver.core.shared.work import end_unclaimed
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.errors import ErrorCode
@@ -77,7 +77,7 @@ class SharedAnswers(LedAnswers):
         streams.on_end = self._mirror_ended
         streams.on_gone = self.lost
         streams.on_rewind = self._mirror_rewound
-        queue.on_lost = self.lost
+        queue.on_lost = self._missed
 
     async def find(self, stream_id: str) -> Answer | None:
         try:
@@ -213,6 +213,16 @@ class SharedAnswers(LedAnswers):
     def lost(self, record: StreamRecord) -> None:
         """The store has lost an answer that waits: nobody else will end it."""
         self._errands.begin(self._end_lost(record))
+
+    def _missed(self, record: StreamRecord) -> None:
+        self._errands.begin(self._end_missed(record))
+
+    async def _end_missed(self, record: StreamRecord) -> None:
+        """End what no queue knows, unless somebody leads it into one."""
+        if record.stream_id in self._led or await is_led(self._ledger, record.stream_id):
+            self._queue.watch(record)
+        else:
+            await self._end_lost(record)
 
     async def closed(self) -> None:
         await self._errands.ended()

@@ -235,6 +235,14 @@ class Ledger(Protocol):
     def remove(self, stream_id: str) -> None:
         """It does so no longer: the answer is in line, or over. Never waits."""
 
+    async def is_led_elsewhere(self, stream_id: str) -> bool:
+        """Whether another process, which lives, leads an answer.
+
+        Raises:
+            StoreUnavailable: If that can't be told.
+        """
+        ...
+
     async def is_in_line(self, model_id: str, stream_id: str) -> bool:
         """Whether an answer stands in its model's line, or is being made.
 

@@ -12,7 +12,7 @@ from wsserver.core.models.announcements import AnnouncedWorker
 from wsserver.core.models.registry import ModelRegistry
 from wsserver.core.sessions.store import SessionStore, StoreUnavailable
 from wsserver.core.shared.endings import Endings
-from wsserver.core.shared.ports import SharedStreams
+from wsserver.core.shared.ports import Ledger, SharedStreams
 from wsserver.core.shared.work import end_unclaimed
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.errors import ErrorCode
@@ -143,6 +143,14 @@ class SharedWaiting:
             endings=self._endings,
         )
         self._queue.settled(job.stream_id)
+
+
+async def is_led(ledger: Ledger, stream_id: str) -> bool:
+    """Whether another process leads an answer into line, for all that can be told now."""
+    try:
+        return await ledger.is_led_elsewhere(stream_id)
+    except StoreUnavailable:
+        return True
 
 
 async def reaped(queue: SharedJobQueue, model_ids: Sequence[str]) -> list[Job]:

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis.link import RedisLink
+from wsserver.stores.redis.nodes import KEYS as NODES
 from wsserver.stores.redis.queue_keys import JOBS, queue_keys
 
 IDLE_MS = 86_400_000
@@ -98,6 +99,17 @@ class RedisLedger:
         """
         jobs = queue_keys(model_id)[JOBS]
         return bool(await self._link.command("HEXISTS", jobs, stream_id))
+
+    async def is_led_elsewhere(self, stream_id: str) -> bool:
+        """Whether another process, which lives, leads an answer into line.
+
+        Raises:
+            StoreUnavailable: If Redis is away.
+        """
+        alive, _ = await self._link.call("nodes/list", NODES)
+        others = [_key(node.decode()) for node in alive if node.decode() != self._node]
+        asked = (self._link.command("SISMEMBER", key, stream_id) for key in others)
+        return any(await asyncio.gather(*asked))
 
     def clearing(self, end: Callable[[str], Awaitable[None]]) -> Callable[[str], Awaitable[bool]]:
         """What clears a dead node's: each of its answers is ended. May be done twice."""

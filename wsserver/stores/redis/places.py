@@ -30,8 +30,9 @@ LOST_SECONDS = 5.0
 """How long a job must be in nobody's keeping to count as lost: its end may be on the way here."""
 
 UNMADE_SECONDS = 20.0
-"""The same for one that is being made, or that was asked to end. Whoever makes it says so again
-soon after Redis has forgotten it, or has not been heard of for longer than a lease."""
+"""The same for one that is being made, that was asked to end, or that others have lined up. Whoever
+has it says so again soon after Redis has forgotten it, or was not heard of for longer than a lease.
+"""
 
 OWNER, RANK, ARRIVAL = 32, 10, 16
 RANK_OF_ZERO = 10**9
@@ -58,7 +59,8 @@ class Places:
         self._line(record.model_id).add(record, is_in_line=True)
 
     def watch(self, record: StreamRecord) -> None:
-        """Miss a maker of this record from now on, until it has ended; another one follows it."""
+        """Miss the job of this record from now on, until it has ended. Another process has lined it
+        up, or still leads it into line: whoever is told that it is lost asks for that."""
         self._line(record.model_id).add(record, is_in_line=False)
 
     def close(self) -> None:
@@ -139,7 +141,8 @@ class _Line:
             record
             for record in self._records.values()
             if record.state is StreamState.RUNNING
-            or (record.cancel is not None and record.stream_id in self._in_line)
+            or record.cancel is not None
+            or record.stream_id not in self._in_line
         ]
 
     def _begin_look(self) -> None:
@@ -187,7 +190,8 @@ class _Line:
 
     def _patience(self, record: StreamRecord) -> float:
         is_waiting = record.state in WAITING_STATES and not record.cancel
-        return LOST_SECONDS if is_waiting else UNMADE_SECONDS
+        is_ours = record.stream_id in self._in_line
+        return LOST_SECONDS if is_waiting and is_ours else UNMADE_SECONDS
 
 
 def _order(reply: list[Any]) -> list[str]:
