@@ -75,3 +75,20 @@ async def test_a_store_that_is_away_does_not_end_the_looking() -> None:
     elsewhere.is_away, elsewhere.answer = False, made()
     await until(lambda: bool(shown))
     assert shown == [elsewhere.answer]
+
+
+@virtual
+async def test_who_wants_what_is_gone_learns_that() -> None:
+    """A store may have lost it. Who does not want it any more is not told."""
+    elsewhere, other, missed = Elsewhere(), Elsewhere(), list[str]()
+    elsewhere.answers().when_found(
+        "str_1", lambda answer: None, while_=lambda: True, missed=lambda: missed.append("wanted")
+    )
+    other.answers().when_found(
+        "str_1",
+        lambda answer: None,
+        while_=lambda: other.looks < 3,
+        missed=lambda: missed.append("unwanted"),
+    )
+    await pass_time(60)
+    assert missed == ["wanted"]

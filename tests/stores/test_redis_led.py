@@ -33,3 +33,18 @@ async def test_a_node_says_again_what_it_leads(link: RedisLink) -> None:
     keeping.cancel()
     with suppress(asyncio.CancelledError):
         await keeping
+
+
+async def test_what_is_noted_too_late_is_struck_again(link: RedisLink) -> None:
+    """A note that was under way when its answer was led no longer may come after what struck it."""
+    ledger = RedisLedger(link, "nod_1")
+    for stream_id in ("led", "over"):
+        await ledger.add(stream_id)
+    ledger.remove("over")
+
+    async def holds() -> bool:
+        return set(await link.command("SMEMBERS", KEY)) == {b"led"}
+
+    await eventually_so(holds)
+    await ledger._note("over")
+    await eventually_so(holds)

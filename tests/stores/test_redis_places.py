@@ -115,6 +115,20 @@ async def test_who_comes_back_is_not_given_up_by_an_old_window(gateways: list[Ga
     assert again.window is None
 
 
+async def test_a_node_hears_that_its_client_has_come_back_elsewhere(
+    gateways: list[Gateway],
+) -> None:
+    """Also of one that was away: it sits in its rooms no more, and is not entered anew there should
+    Redis lose them."""
+    here, there = gateways
+    client, token, _ = await here.connect()
+    await here.lose(client)
+    visitor, _, _ = await there.resume(token)
+    await eventually(lambda: there.told == [(here.node, client.client_id, visitor.takes)])
+    here.clients.moved(client.client_id, visitor.takes)
+    assert here.clients.get(client.client_id) is None
+
+
 async def test_late_words_of_an_earlier_move_close_nobody(gateways: list[Gateway]) -> None:
     """It went there and came back; only now it is heard here that it went, by a bell, or by the
     reply to what was written before."""

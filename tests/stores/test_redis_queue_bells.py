@@ -12,9 +12,10 @@ from tests.support.jobs import make_job
 from tests.support.redis import running_redis
 from tests.support.waiting import eventually
 from wsserver.core.sessions.store import StoreUnavailable
-from wsserver.core.streams import StreamRecord
-from wsserver.stores.redis import RedisJobQueue, RedisLink
+from wsserver.core.streams import Ending, StreamRecord
+from wsserver.stores.redis import RedisJobQueue, RedisLink, places
 from wsserver.stores.redis.queue_keys import queue_keys
+from wsserver_protocol.lifecycle import StopReason, StreamState
 
 
 async def test_free_slots_are_told_of_work(process: MakeQueue) -> None:
@@ -65,6 +66,33 @@ async def test_a_lost_queue_is_noticed(
     await expire(link, "runs")
     await other.reap("m")
     assert await claimed(other) == "runs"
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+async def test_a_lost_maker_is_noticed(
+    process: MakeQueue, link: RedisLink, monkeypatch: pytest.MonkeyPatch, is_stopped: bool
+) -> None:
+    """Redis forgot who makes an answer, and he has died: who lined it up notices, and who only
+    looks at it. One that somebody says he makes is not lost, nor what is in no line yet."""
+    monkeypatch.setattr(places, "WATCH_SECONDS", 0.1)
+    monkeypatch.setattr(places, "UNMADE_SECONDS", 0.5)
+    gateway, visited, dead, worker = process(), process(), process(), process()
+    lost: list[tuple[RedisJobQueue, str]] = []
+    for queue in (gateway, visited):
+        queue.on_lost = lambda record, queue=queue: lost.append((queue, record.stream_id))  # type: ignore[misc]
+    for name, maker in (("orphan", dead), ("made", worker)):
+        await gateway.submit(make_job(name), slots=0)
+        assert await claimed(maker) == name
+        for follow in (gateway.follow, visited.watch):
+            answer = record(make_job(name))
+            answer.state = StreamState.RUNNING
+            answer.cancel = Ending.stopped(StopReason.CLIENT, "a") if is_stopped else None
+            follow(answer)
+    visited.watch(record(make_job("led")))
+    await link.command("DEL", *queue_keys("m"))
+    await worker.renew()
+    await eventually(lambda: len(lost) == 2)
+    assert {(queue, name) for queue, name in lost} == {(gateway, "orphan"), (visited, "orphan")}
 
 
 async def test_redis_that_is_away_stops_no_runner(tmp_path: Path) -> None:

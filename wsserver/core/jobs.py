@@ -158,7 +158,11 @@ class SharedJobQueue(WorkQueue, Protocol):
         ...
 
     def follow(self, record: StreamRecord) -> None:
-        """Keep the record's ``queue_position`` current, until it has ended."""
+        """Until it has ended, keep the ``queue_position`` of a record in line current, and miss its
+        job if that gets lost."""
+
+    def watch(self, record: StreamRecord) -> None:
+        """Miss the job of a record that another process has lined up, once it has been claimed."""
 
     def settled(self, stream_id: str) -> None:
         """The answer's end is written for good: its lease, and all that is kept of it, ends."""

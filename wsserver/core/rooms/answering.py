@@ -54,6 +54,7 @@ class RoomAnswers:
         *,
         while_: Callable[[], bool],
         is_open: Callable[[], bool] = lambda: False,
+        missed: Callable[[], object] = lambda: None,
     ) -> None:
         """Act on an answer: now if it is known here, else once it is.
 
@@ -62,12 +63,14 @@ class RoomAnswers:
             act: What to do.
             while_: Whether it is still wanted.
             is_open: Whether it is still to be made, so that it will be there for certain.
+            missed: Called if it is still wanted, and nobody makes it any more.
         """
         answer = self.find(stream_id)
         if answer is not None:
             act(answer)
         elif self._fetch is not None:
-            self._errands.begin(self._look(stream_id, self._fetch, act, while_, is_open))
+            looking = self._look(stream_id, self._fetch, act, while_, is_open, missed)
+            self._errands.begin(looking)
 
     def stop(self, stream_id: str, reason: StopReason, by: str) -> None:
         """Stop an answer, wherever it is."""
@@ -85,6 +88,7 @@ class RoomAnswers:
         act: Callable[[Answer], object],
         is_wanted: Callable[[], bool],
         is_open: Callable[[], bool],
+        missed: Callable[[], object],
     ) -> None:
         pause, looks = FIRST_LOOK, LOOKS
         while looks and is_wanted():
@@ -100,3 +104,6 @@ class RoomAnswers:
                 looks -= not is_open()
             await asyncio.sleep(pause)  # nothing tells when it is there
             pause = min(2 * pause, LAST_LOOK)
+        if is_wanted():
+            log.warning("the answer %s of a room is gone", stream_id)
+            missed()

@@ -276,6 +276,7 @@ class Rooms:
                 connection.join_stream,
                 while_=lambda: client.connection is connection and client.client_id in room.clients,
                 is_open=partial(room.is_asked, stream_id),
+                missed=partial(self._losses.broken, room),
             )
 
     # Talking -----------------------------------------------------------------------------------

@@ -129,6 +129,7 @@ class Telling:
             show,
             while_=lambda: any(there()),
             is_open=lambda: room.is_asked(ask.stream_id),
+            missed=lambda: self._broken(room),  # its events would have shown what the log has
         )
 
     def _stated(self, room: Room, change: Stated) -> None:

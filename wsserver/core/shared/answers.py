@@ -103,6 +103,7 @@ class SharedAnswers(LedAnswers):
             record.learn(record.ending.facts)
         if not record.is_ended:
             self._answers[stream_id] = answer
+            self._queue.watch(record)
             return answer
         self._streams.release(stream_id)
         now = asyncio.get_running_loop().time()

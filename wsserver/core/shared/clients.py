@@ -60,7 +60,7 @@ class Taken(NamedTuple):
 
     state: ClientState
     token: str  # for its next resume
-    former: str | None  # the node where it was connected; None if it was away
+    former: str  # the node that had it, with its connection or away
     before: int  # the take before
 
 

@@ -115,7 +115,7 @@ class FleetClients(WrittenClients):
             self.await_return(client)
         self._successors.setdefault(token, []).append(taken.token)
         client.stream_ids = state.streams
-        if taken.former is not None and taken.former != self._node:
+        if taken.former != self._node:
             self._errands.begin(self._tell(taken.former, state.client_id, state.takes))
         return client
 

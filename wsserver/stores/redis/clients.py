@@ -8,7 +8,7 @@
 A client's hash has ``state`` (`ClientState` as MessagePack), ``tokens`` (digests), ``node``,
 ``takes`` (the number of its last take: a time in ms), ``before`` (that of the one before), ``away``
 (the end of its window in ms of Redis' clock; empty while it is connected), ``said`` (when it was
-last said to be), ``former`` (where it was connected before the last take), ``barred`` (successors
+last said to be), ``former`` (the node that had it before the last take), ``barred`` (successors
 of takes that shall not happen any more) and ``gone``. Until it is gone it may come back: its window
 is ended by the node that has it or, should that have died, by whoever reaps; by neither where Redis
 was away a moment ago. A resume token names its client, so nothing leads from tokens to clients. A
@@ -98,7 +98,7 @@ class RedisClients:
             return None
         state = _state(reply)
         await self._enter(client_id, state.takes)  # it may have been found to have left meanwhile
-        return Taken(state, successor, reply[3].decode() or None, int(reply[4]))
+        return Taken(state, successor, reply[3].decode(), int(reply[4]))
 
     async def away(self, client_id: str, takes: int, window: float) -> None:
         args = (self._node_id, takes, round(window * 1000))

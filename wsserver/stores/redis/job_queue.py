@@ -220,6 +220,9 @@ class RedisJobQueue:
     def follow(self, record: StreamRecord) -> None:
         self._places.follow(record)
 
+    def watch(self, record: StreamRecord) -> None:
+        self._places.watch(record)
+
     async def close(self) -> None:
         """Say what is still to be said, and listen no more."""
         self._link.on_up.remove(self._came_up)

@@ -48,12 +48,12 @@ class RedisLedger:
             StoreUnavailable: If Redis is away.
         """
         self._leads.add(stream_id)
-        await self._link.call("led/add", [_key(self._node)], (stream_id, IDLE_MS))
+        await self._note(stream_id)
 
     def remove(self, stream_id: str) -> None:
         """It does so no longer: the answer is in line, or over."""
         self._leads.discard(stream_id)
-        self._link.insist("led/remove", [_key(self._node)], (stream_id,))
+        self._strike(stream_id)
 
     def doubt(self) -> None:
         """Redis may have lost what this node leads, or that it does so no longer."""
@@ -75,9 +75,18 @@ class RedisLedger:
         key = _key(self._node)
         found = {member.decode() for member in await self._link.command("SMEMBERS", key)}
         for stream_id in found - self._leads:
-            self.remove(stream_id)
-        missing = self._leads - found
-        await asyncio.gather(*(self.add(stream_id) for stream_id in missing))
+            self._strike(stream_id)
+        await asyncio.gather(*(self._note(stream_id) for stream_id in self._leads - found))
+
+    async def _note(self, stream_id: str) -> None:
+        try:
+            await self._link.call("led/add", [_key(self._node)], (stream_id, IDLE_MS))
+        finally:
+            if stream_id not in self._leads:  # what struck it may have gone before
+                self._strike(stream_id)
+
+    def _strike(self, stream_id: str) -> None:
+        self._link.insist("led/remove", [_key(self._node)], (stream_id,))
 
     async def is_in_line(self, model_id: str, stream_id: str) -> bool:
         """Whether an answer came to stand in its model's line after all, or is being made.

@@ -1,7 +1,6 @@
 -- ARGV: 1 node, 2 digest of the token, 3 digest of its successor, 4 most tokens
--- Returns state, digests of the good tokens, the number of this take, the node where the client was
--- connected (''), and the number of the take before. When its window ends is for whoever gives it up
--- to say.
+-- Returns state, digests of the good tokens, the number of this take, the node that had the client,
+-- and the number of the take before. When its window ends is for whoever gives it up to say.
 local tokens = digests('tokens')
 if field('gone') == '1' or not is_among(tokens, ARGV[2]) or is_among(digests('barred'), ARGV[3]) then
     return false
@@ -14,8 +13,7 @@ if not is_among(tokens, ARGV[3]) then -- else it is the same step again: its rep
     if #tokens > tonumber(ARGV[4]) then
         table.remove(tokens, 2)
     end
-    local former = field('away') == '' and field('node') or ''
-    redis.call('HSET', CLIENT, 'former', former, 'tokens', table.concat(tokens, ' '))
+    redis.call('HSET', CLIENT, 'former', field('node'), 'tokens', table.concat(tokens, ' '))
     -- Greater than that of any take before, of those as well that this Redis has lost.
     local before = field('takes')
     local number = math.max(tonumber(before) + 1, now_ms())

@@ -244,3 +244,14 @@ local function place_of(stream, note)
     end
     return place + math.max(0, standing - EXACT)
 end
+
+-- Which of some arguments, each a streamId, nothing is known of.
+local function unknown_of(first, last)
+    local unknown = {}
+    for index = first, last do
+        if redis.call('HEXISTS', NOTES, ARGV[index]) == 0 then
+            unknown[#unknown + 1] = ARGV[index]
+        end
+    end
+    return unknown
+end
