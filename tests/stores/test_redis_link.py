@@ -141,6 +141,35 @@ async def test_a_cluster_costs_two_connections_a_host(redis_cluster: RedisCluste
     await link.close()
 
 
+def test_who_stood_still_reads_before_it_despairs(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that stands still for longer than Redis may take gets the reply that has come
+    meanwhile, also on the loop of the server, which looks at its clock before its sockets."""
+    monkeypatch.setattr("wsserver.stores.redis.lane.ANSWER_SECONDS", 0.4)
+
+    def stand_still(_: object) -> None:
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            pass
+
+    async def ask() -> object:
+        link, other = RedisLink.open(redis_url), RedisLink.open(redis_url)
+        await asyncio.gather(link.command("SET", "k", 1), other.ping())
+        await other.everywhere("CLIENT", "PAUSE", 200, "WRITE")
+        asked = asyncio.ensure_future(link.command("INCR", "k"))
+        lane = link._hosts.lane_of("k")
+        await eventually(lambda: bool(lane._under_way))
+        other._hosts.lane_of("k").post(("PING",), stand_still)
+        try:
+            return await asked
+        finally:
+            await link.close()
+            await other.close()
+
+    assert uvloop.run(ask()) == 2
+
+
 async def test_a_link_tells_that_redis_went_and_came(tmp_path: Path) -> None:
     """Away: refused at once, and told. Back: found out without being asked."""
     with running_redis(tmp_path) as server:

@@ -26,6 +26,10 @@ ANSWER_SECONDS = 2.0
 """For an answer, a new connection included; half of it for what is asked again. A step takes well
 under a millisecond; a Redis that takes longer is away."""
 
+STOOD_STILL = 0.2
+"""Seconds by which the look at that time limit is late where it was not Redis that stood still, but
+this process: uvloop rings timers before it reads the replies that have come meanwhile."""
+
 MAX_WAITING = 20_000
 """Commands at once, sent and unsent: past that the process asks more than Redis can do."""
 
@@ -122,6 +126,7 @@ class Lane:
         self._working: asyncio.Task[None] | None = None  # connects, or follows what has moved
         self._writing: asyncio.Handle | None = None
         self._limit = self._due = 0.0  # of what is under way
+        self._is_excused = False  # the limit counts anew, since this process stood still
         self._watchdog: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -279,6 +284,7 @@ class Lane:
         loop = asyncio.get_running_loop()
         self._limit = ANSWER_SECONDS / 2 if self._broke else ANSWER_SECONDS
         self._due = loop.time() + self._limit
+        self._is_excused = False
         if self._watchdog is None:
             self._watchdog = loop.call_at(self._due, self._look)
 
@@ -287,7 +293,11 @@ class Lane:
         loop = asyncio.get_running_loop()
         if not self._under_way:
             return
-        if loop.time() < self._due:
+        now = loop.time()
+        if now - self._due > STOOD_STILL and not self._is_excused:
+            self._is_excused = True
+            self._due = now + self._limit
+        if now < self._due:
             self._watchdog = loop.call_at(self._due, self._look)
             return
         self._break_off()
