@@ -147,8 +147,8 @@ class RoomAsks:
         await asyncio.sleep(RETRY_SECONDS)
         while ask.answer.record.cancel is None:
             if ask not in self._in_doubt:
-                # The store has lost what it was told last. Asked again it would stand elsewhere, and
-                # who was shown its stream where it stood before would not learn of that.
+                # The store has lost what it was told last. Asked again it would stand elsewhere,
+                # and whoever was shown its stream where it stood before would not learn of it.
                 raise refusals.store_away()
             try:
                 await self._ask(ask)
