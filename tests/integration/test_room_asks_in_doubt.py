@@ -222,3 +222,29 @@ async def says(wire: Wire, text: str) -> bool:
     """Whether the room takes what is said."""
     reply = await wire.ask_until("room_message", roomId="r", text=text)
     return bool(reply["type"] == "room_message")
+
+
+async def test_a_question_in_line_ends_once_its_gateway_was_believed_dead(
+    pair: Pair, redis: RedisProcess, connect: Connect
+) -> None:
+    """It waits for another answer of the room, and others end it: its gateway, which lives, leads
+    it no more, and takes the next one."""
+    first = await pair.cyd.stream(roomId="r", options={"maxTokens": 100_000})
+    await pair.ada.until("stream_start", streamId=first["streamId"])
+    await pair.ask()
+    waiting = await pair.ada.until("stream_start", requestId="q")
+    node = redis.ask("HGET", f"wsserver:{{c:{pair.ada.connected['clientId']}}}", "node").split()[1]
+    led = f"wsserver:{{n:{node}}}:led"
+    assert redis.ask("SISMEMBER", led, waiting["streamId"]) == ":1\r\n"
+    pair.gate.shut_now()
+    redis.ask("ZADD", "wsserver:{nodes}:leases", "1", node)
+    end = await pair.cyd.until("stream_error", streamId=waiting["streamId"], seconds=30)
+    assert end["code"] == "internal_error"
+    pair.gate.open()
+    end = await pair.ada.until("stream_error", requestId="q")
+    assert end["code"] == "internal_error"
+    await eventually_so(lambda: says(pair.ada, "still here"))
+    await pair.cyd.send(type="stop_stream", streamId=first["streamId"])
+    again = await pair.ada.stream(roomId="r", options={"maxTokens": 5})
+    assert (await pair.ada.end_of(again["streamId"]))["type"] == "stream_complete"
+    await eventually(lambda: redis.ask("EXISTS", led) == ":0\r\n")

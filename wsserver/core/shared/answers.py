@@ -335,6 +335,8 @@ class SharedAnswers(LedAnswers):
         self._has_ended(answer)
         self._admission.settle(answer)
         self._streams.release(record.stream_id)
+        if (led := self._led.get(record.stream_id)) is not None:
+            led.step()
 
     def _mirror_rewound(self, record: StreamRecord, offset: int) -> None:
         answer = self.retained(record.stream_id)

@@ -211,13 +211,15 @@ class LedAnswers(EnteringAnswers):
         if answer.ask.room_id is not None and not await self._create(led):
             await self._follow_another(led)
             return
-        while not led.placed.is_set() and (record.cancel is None or self._is_being_kept(led)):
+        while self._waits_for_its_place(led):
             led.noting = None  # by then it may be believed dead, and what it led cleared: once more
             try:
                 async with asyncio.timeout(HOLD_EVERY):
                     await led.changed.wait()
             except TimeoutError:
                 await self._admission.hold(answer)
+        if record.is_ended:
+            return  # others have ended it: this process was believed dead
         if record.cancel is not None and (answer.is_refused or not led.placed.is_set()):
             await self._give_up(led, record.cancel)
             return
@@ -232,16 +234,21 @@ class LedAnswers(EnteringAnswers):
         # Its context is being made: that may take a while. In a room it has begun for the others.
         if led.job is None or answer.ask.room_id is not None:
             super().release(answer)
-        while led.job is None and record.cancel is None:
+        while led.job is None and record.cancel is None and not record.is_ended:
             await led.changed.wait()
+        if record.is_ended:
+            return
         if record.cancel is not None or led.job is None:
             await self._give_up(led, record.cancel or Ending.failed(store_away()))
             return
         await self._line_up(led, led.job)
 
-    def _is_being_kept(self, led: Led) -> bool:
+    def _waits_for_its_place(self, led: Led) -> bool:
         """Whether its place is being found, which it gets however soon it is stopped."""
-        return led.answer.holds > 1 and not led.answer.is_refused
+        answer, record = led.answer, led.answer.record
+        if led.placed.is_set() or record.is_ended:
+            return False
+        return record.cancel is None or (answer.holds > 1 and not answer.is_refused)
 
     async def _line_up(self, led: Led, job: Job) -> None:
         """Put an answer in its model's line, or in a fallback's if that is full.
