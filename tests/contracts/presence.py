@@ -47,7 +47,7 @@ class PresenceContract:
         assert set(lapsed) == {Lapsed("r", key("bob"), f"bob-{tab}") for tab in "12"}
         assert set(await one.presence.lapsed()) == set(lapsed)
         for seat in [*lapsed, *lapsed]:
-            await one.broker.leave(*seat, "timeout")
+            await one.lapse(seat)
         (left,) = one.heard(Left)
         assert (left.user_id, left.reason, left.participants) == ("bob", "timeout", 1)
         assert await one.presence.lapsed() == []

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from wsserver.core.rooms.broker import Joined, Opened, RoomBounds, RoomBroker, Seat
 from wsserver.core.rooms.changes import Change, Draft, OpenAsk, Origin
-from wsserver.core.rooms.presence import Presence
+from wsserver.core.rooms.presence import Lapsed, Presence
 from wsserver_protocol.fields import Role
 
 Kind = TypeVar("Kind")
@@ -74,6 +74,11 @@ class Process:
         )
         entry = await self.broker.answer("r", said)
         return entry.seq if entry is not None else None
+
+    async def lapse(self, lapsed: Lapsed) -> None:
+        """Take a seat away that nobody holds."""
+        room_id, user_key, client_id, takes = lapsed
+        await self.broker.leave(room_id, user_key, client_id, "timeout", takes)
 
     async def set_role(self, user: str, role: Role, reach: Role = Role.OWNER) -> None:
         """Have ada give a user a role."""

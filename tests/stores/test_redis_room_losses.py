@@ -249,7 +249,7 @@ async def test_a_seat_that_redis_remembers_again_is_taken_away(
             ghosts = await _when_back(one.presence.lapsed)
     (ghost,) = ghosts
     assert ghost == Lapsed("r", key("bob"), "bob-1")
-    await one.broker.leave(*ghost, "timeout")
+    await one.lapse(ghost)
     assert [left.user_id for left in one.heard(Left)] == ["bob"]
     assert await one.presence.lapsed() == []
 
@@ -270,7 +270,7 @@ async def test_a_dead_process_leaves_no_ask_open(redis: RedisProcess) -> None:
         for each in (one, two):
             await each.presence.renew()
             for lapsed in await each.presence.lapsed():
-                await each.broker.leave(*lapsed, "timeout")
+                await each.lapse(lapsed)
         await eventually(lambda: len(one.heard(Withdrawn)) == 1)
         assert [change.stream_id for change in one.heard(Withdrawn)] == ["lost"]
         assert [change.user_id for change in one.heard(Left)] == ["bob"]

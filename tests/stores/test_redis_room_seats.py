@@ -215,3 +215,19 @@ async def _bring_back(fleet: Fleet, kept: dict[str, bytes | None]) -> None:
             await asking.command("DEL", name)
         else:
             await asking.command("RESTORE", name, 0, value, "REPLACE")
+
+
+async def test_a_seat_that_moved_since_it_was_found_empty_stays(fleet: Fleet) -> None:
+    """A process finds a seat of its own in which nobody sits, since its client is on the way to
+    another one; by the time it takes the seat away, that is the other one's."""
+    here, there = fleet.broker(), process(fleet)
+    rooms, other = rooms_over(here), fleet.broker()
+    await there.join("bob")
+    await here.join("r", seat("ada"))
+    (left,), _ = await here.held("r", here.node)
+    await other.join("r", replace(seat("ada"), takes=1))
+    await rooms.lapse(left)
+    assert {member.user_id for member in (await there.join("bob")).members} == {"ada", "bob"}
+    (taken,), _ = await other.held("r", other.node)
+    await rooms.lapse(taken)
+    await eventually(lambda: [left.user_id for left in there.heard(Left)] == ["ada"])

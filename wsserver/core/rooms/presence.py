@@ -32,6 +32,7 @@ class Lapsed(NamedTuple):
     room_id: str
     user_key: str
     client_id: str
+    takes: int = 0  # of the client when it took the seat; it may have taken it again since
 
 
 class Presence(Protocol):

@@ -210,7 +210,8 @@ class Rooms:
         room = self._rooms.get(seat.room_id)
         if room is not None and seat.client_id in room.clients:
             return
-        await self.give_up(*seat, "timeout")
+        # Its client may have taken it again since it was found to be nobody's.
+        await self.give_up(seat.room_id, seat.user_key, seat.client_id, "timeout", seat.takes)
 
     async def sweep(self) -> None:
         """Give up what is owed, and have the store drop what is past its time.

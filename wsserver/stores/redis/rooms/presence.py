@@ -118,7 +118,7 @@ class RedisPresence:
             if sitting is None:
                 are_entering = True  # someone may be among those who sit there
             else:
-                found += [Lapsed(room, *seat) for seat in seats if seat[1] not in sitting]
+                found += [seat for seat in seats if seat.client_id not in sitting]
         has_ended = await self._close(asked)
         self._may_have_ghosts = bool(found) or are_entering or has_ended  # until a look finds none
         return found
@@ -154,7 +154,7 @@ class RedisPresence:
                     await self._broker.withdraw(room, stream_id)
                 if not seats and not set(asks) & living:
                     gone.append(room)
-                found += [Lapsed(room, user, client) for user, client in seats]
+                found += seats
             if gone:
                 await self._link.command("SREM", node_key(node), *gone)
         return found

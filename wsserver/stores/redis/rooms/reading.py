@@ -10,6 +10,7 @@ import msgspec
 from wsserver.core.rooms import refusals
 from wsserver.core.rooms.broker import RoomBounds
 from wsserver.core.rooms.log import REPLAY_BYTES, page
+from wsserver.core.rooms.presence import Lapsed
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis.link import Argument, RedisLink
 from wsserver.stores.redis.rooms.format import entry_of
@@ -100,8 +101,8 @@ class RoomReading:
         self._index.drop(gone)
         return found
 
-    async def held(self, room_id: str, node: str) -> tuple[list[tuple[str, str]], list[str]]:
-        """A node's seats in a room, as user keys and clientIds, and the streams of its open asks.
+    async def held(self, room_id: str, node: str) -> tuple[list[Lapsed], list[str]]:
+        """A node's seats in a room, as if nobody held them, and the streams of its open asks.
 
         Raises:
             WireError: ``store_unavailable``.
@@ -110,7 +111,8 @@ class RoomReading:
         if granted is None:
             return [], []
         seats, streams = ([part.decode() for part in parts] for parts in granted.rest)
-        return list(zip(seats[::2], seats[1::2], strict=True)), streams
+        held = zip(seats[::3], seats[1::3], seats[2::3], strict=True)
+        return [Lapsed(room_id, user, client, int(takes)) for user, client, takes in held], streams
 
     async def sweep(self) -> None:
         try:

@@ -1,4 +1,5 @@
--- What a node has in the room. Arguments: node. Returns users and clients in turn, and streams.
+-- What a node has in the room. Arguments: node. Returns users, clients and these' takes in
+-- turn, and streams.
 local node = ARGV[6]
 
 if not EPOCH then
@@ -10,6 +11,7 @@ for _, user in ipairs(redis.call('ZRANGE', ORDER, 0, -1)) do
         if seat[2] == node then
             seats[#seats + 1] = user
             seats[#seats + 1] = seat[1]
+            seats[#seats + 1] = whole(seat[3])
         end
     end
 end
