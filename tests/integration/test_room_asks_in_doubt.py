@@ -248,3 +248,20 @@ async def test_a_question_in_line_ends_once_its_gateway_was_believed_dead(
     again = await pair.ada.stream(roomId="r", options={"maxTokens": 5})
     assert (await pair.ada.end_of(again["streamId"]))["type"] == "stream_complete"
     await eventually(lambda: redis.ask("EXISTS", led) == ":0\r\n")
+
+
+async def test_a_question_whose_answer_redis_has_lost_holds_nobody_up(
+    pair: Pair, redis: RedisProcess
+) -> None:
+    """Its answer's part of Redis was emptied, and its room's was not: it ends, for who comes later,
+    too, and what is asked then is answered."""
+    first = await pair.cyd.stream(roomId="r", options={"maxTokens": 100_000})
+    await pair.ada.until("stream_start", streamId=first["streamId"])
+    await pair.ask()
+    waiting = await pair.ada.until("stream_start", requestId="q")
+    redis.ask("DEL", *(f"wsserver:{{g:{waiting['streamId']}}}:{letter}" for letter in "mtpv"))
+    end = await pair.ada.until("stream_error", requestId="q", seconds=30)
+    assert end["code"] == "store_unavailable"
+    await pair.cyd.send(type="stop_stream", streamId=first["streamId"])
+    third = await pair.bob.stream(roomId="r", options={"maxTokens": 5})
+    assert (await pair.bob.end_of(third["streamId"]))["type"] == "stream_complete"

@@ -1,8 +1,7 @@
 """A room's answers as a process finds them: some are made elsewhere, and not known here yet.
 
-A room tells of an ask before its answer can be found everywhere, so who needs one that is not here
-looks for it, and again, for as long as the ask is open, and a while longer: a short answer may be
-in the room's log before anyone elsewhere has found it, and is to be shown all the same.
+The store has an answer before the room has its ask. So who needs one that is not here looks for it,
+again while the store is away, and finds it: unless the store has lost it.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ FIRST_LOOK, LAST_LOOK = 0.05, 1.0
 """Seconds between looks, doubling from first to last."""
 
 LOOKS = 12
-"""Looks for an answer that nobody makes any more, some eight seconds, until it is taken to be
-gone."""
+"""Looks for an answer that is not there, some eight seconds, until it is taken to be lost."""
 
 
 class RoomAnswers:
@@ -53,7 +51,6 @@ class RoomAnswers:
         act: Callable[[Answer], object],
         *,
         while_: Callable[[], bool],
-        is_open: Callable[[], bool] = lambda: False,
         missed: Callable[[], object] = lambda: None,
     ) -> None:
         """Act on an answer: now if it is known here, else once it is.
@@ -62,15 +59,13 @@ class RoomAnswers:
             stream_id: Whose.
             act: What to do.
             while_: Whether it is still wanted.
-            is_open: Whether it is still to be made, so that it will be there for certain.
-            missed: Called if it is still wanted, and nobody makes it any more.
+            missed: Called if it is still wanted, and the store does not have it.
         """
         answer = self.find(stream_id)
         if answer is not None:
             act(answer)
         elif self._fetch is not None:
-            looking = self._look(stream_id, self._fetch, act, while_, is_open, missed)
-            self._errands.begin(looking)
+            self._errands.begin(self._look(stream_id, self._fetch, act, while_, missed))
 
     def stop(self, stream_id: str, reason: StopReason, by: str) -> None:
         """Stop an answer, wherever it is."""
@@ -87,7 +82,6 @@ class RoomAnswers:
         fetch: Callable[[str], Awaitable[Answer | None]],
         act: Callable[[Answer], object],
         is_wanted: Callable[[], bool],
-        is_open: Callable[[], bool],
         missed: Callable[[], object],
     ) -> None:
         pause, looks = FIRST_LOOK, LOOKS
@@ -101,7 +95,7 @@ class RoomAnswers:
                     if is_wanted():
                         act(answer)
                     return
-                looks -= not is_open()
+                looks -= 1
             await asyncio.sleep(pause)  # nothing tells when it is there
             pause = min(2 * pause, LAST_LOOK)
         if is_wanted():

@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from wsserver.core.clients import Client
+from wsserver.core.errands import Errands
 from wsserver.core.rooms import shown
 from wsserver.core.rooms.broker import Known, Position, Seat
 from wsserver.core.rooms.room import Room
@@ -53,12 +54,20 @@ class Losses:
         # By room and client: user key, reason, and the client's last take.
         self._owed: dict[tuple[str, str], tuple[str, str, int]] = {}
         self._settling = asyncio.Lock()
+        self._errands = Errands("what a store has lost could not be made good")
 
     def broken(self, room: Room) -> None:
         """Nothing more is told of a room: all who sit here enter anew."""
         room.entering.update(room.clients)
         for client in list(room.clients.values()):
             self._begin(client, room, Known(role=room.role_of(client), settings=room.settings))
+
+    def missed(self, room: Room, stream_id: str) -> None:
+        """The store has lost an answer, whose events would have shown what the room's log has: all
+        who sit here enter anew. Nobody is to wait behind its question."""
+        if room.is_asked(stream_id):
+            self._errands.begin(self._withdraw(room.room_id, stream_id))
+        self.broken(room)
 
     def owe(self, room_id: str, client_id: str, user_key: str, reason: str, takes: int) -> None:
         """A client's place is to be given up when the store is back."""
@@ -98,6 +107,16 @@ class Losses:
                     user_key, reason, takes = self._owed[key]
                     await self._rooms.give_up(room_id, user_key, client_id, reason, takes)
                     del self._owed[key]
+
+    async def _withdraw(self, room_id: str, stream_id: str) -> None:
+        while True:
+            try:
+                await self._rooms.broker.withdraw(room_id, stream_id)
+            except WireError as error:
+                log.info("a lost question is withdrawn later: %s", error.message)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
     def _begin(self, client: Client, room: Room, known: Known) -> None:
         client.lane.begin(lambda: self._enter(client, room, known))

@@ -51,7 +51,10 @@ class Rooms:
         self._rooms: dict[str, Room] = {}
         self._losses = Losses(self)
         self.telling = Telling(
-            self._rooms, answers, unseat=self._unseat, broken=self._losses.broken
+            *(self._rooms, answers),
+            unseat=self._unseat,
+            broken=self._losses.broken,
+            missed=self._losses.missed,
         )
         broker.listen(self.telling.told)
 
@@ -276,8 +279,7 @@ class Rooms:
                 stream_id,
                 connection.join_stream,
                 while_=lambda: client.connection is connection and client.client_id in room.clients,
-                is_open=partial(room.is_asked, stream_id),
-                missed=partial(self._losses.broken, room),
+                missed=partial(self._losses.missed, room, stream_id),
             )
 
     # Talking -----------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ class Telling:
         answers: Finds and stops the answers of rooms.
         unseat: Called for a client that was thrown out.
         broken: Called for a room of which nothing more will be told.
+        missed: Called for a room of which an answer can't be shown, as the store has lost it.
 
     Attributes:
         on_answered: Called with each stream that has its entry now, or will never have one.
@@ -48,11 +49,13 @@ class Telling:
         *,
         unseat: Callable[[Client, Room], None],
         broken: Callable[[Room], None],
+        missed: Callable[[Room, str], None],
     ) -> None:
         self._rooms = rooms
         self._answers = answers
         self._unseat = unseat
         self._broken = broken
+        self._missed = missed
         self.on_answered: Callable[[str], object] = lambda stream_id: None
         self.on_broken: Callable[[str], object] = lambda room_id: None
 
@@ -128,8 +131,7 @@ class Telling:
             ask.stream_id,
             show,
             while_=lambda: any(there()),
-            is_open=lambda: room.is_asked(ask.stream_id),
-            missed=lambda: self._broken(room),  # its events would have shown what the log has
+            missed=lambda: self._missed(room, ask.stream_id),
         )
 
     def _stated(self, room: Room, change: Stated) -> None:

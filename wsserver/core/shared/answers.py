@@ -73,8 +73,7 @@ class SharedAnswers(LedAnswers):
         )
         self._store = store
         self._orphans: dict[str, asyncio.Event] = {}  # set once told, by streamId
-        streams.on_cancelled = self._stopped_elsewhere
-        streams.on_end = self._mirror_ended
+        streams.on_cancelled, streams.on_end = self._stopped_elsewhere, self._mirror_ended
         streams.on_gone = self.lost
         streams.on_rewind = self._mirror_rewound
         queue.on_lost = self._missed
@@ -125,8 +124,7 @@ class SharedAnswers(LedAnswers):
         client.stream_ids = ()
 
     async def orphans_told(self, stream_ids: Collection[str]) -> None:
-        """Wait until it is known of answers that were `orphaned`: what then runs on for nobody is
-        stopped by whoever makes it, whatever becomes of this process."""
+        """Wait until it is known of answers that were `orphaned`: then any process stops them."""
         for told in [self._orphans[s] for s in stream_ids if s in self._orphans]:
             await told.wait()
 
@@ -215,10 +213,10 @@ class SharedAnswers(LedAnswers):
         self._errands.begin(self._end_lost(record))
 
     def _missed(self, record: StreamRecord) -> None:
+        """End what no queue knows, unless somebody leads it into one."""
         self._errands.begin(self._end_missed(record))
 
     async def _end_missed(self, record: StreamRecord) -> None:
-        """End what no queue knows, unless somebody leads it into one."""
         if record.stream_id in self._led or await is_led(self._ledger, record.stream_id):
             self._queue.watch(record)
         else:
@@ -274,6 +272,8 @@ class SharedAnswers(LedAnswers):
                 await self._end_here(record.stream_id, ending)
             if is_known:
                 return
+            if (answer := self._answers.get(record.stream_id)) is not None:
+                await self._endings.log_in_room(answer)  # its ask may not be lost
             record.end_here(ending, asyncio.get_running_loop().time())
             self._mirror_ended(record)
             record.wake()
