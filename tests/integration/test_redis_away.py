@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.conftest import Connect, StartServer
 from tests.integration.test_generating import counted
-from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.redis import RedisProcess
 from tests.support.server import ServerProcess
 from tests.support.waiting import eventually
 
 SOURCE = "synthetic:?tps=50&ttft_ms=0&slots=1"
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    """A Redis of the test's own."""
-    if not redis_is_installed():
-        pytest.skip("redis-server is not installed (package redis-server)")
-    with running_redis(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.conftest import Connect, StartServer
 from tests.integration.session_steps import sign_in
 from tests.integration.test_generating import counted
 from tests.integration.test_rooms import join
-from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.redis import RedisProcess
 from tests.support.server import ServerProcess
 from tests.support.waiting import eventually
 from tests.support.wire import Frame, Wire
 
 MODEL = ("--model", "m=synthetic:?tps=100&ttft_ms=0&slots=8")
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    """A Redis of the test's own."""
-    if not redis_is_installed():
-        pytest.skip("redis-server is not installed (package redis-server)")
-    with running_redis(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

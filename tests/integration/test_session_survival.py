@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import StartServer
 from tests.integration.session_steps import history, open_session, poll, said, say, sign_in, stop
-from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.redis import RedisProcess, redis_is_installed
 from tests.support.server import differs_over_redis
 from tests.support.wire import wired
 
@@ -21,13 +20,6 @@ SLOW_ENOUGH = ("--model", "synthetic:?tps=50&ttft_ms=0")
 needs_redis = pytest.mark.skipif(
     not redis_is_installed(), reason="redis-server is not installed (package redis-server)"
 )
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    """A Redis of the test's own, to be stopped and started."""
-    with running_redis(tmp_path) as server:
-        yield server
 
 
 a_file_of_ones_own = differs_over_redis("its sessions are in that Redis, not in a file")

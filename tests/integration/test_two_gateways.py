@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from tests.conftest import Connect, StartServer
 from tests.integration.test_generating import counted
-from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.redis import RedisProcess
 from tests.support.server import ServerProcess
 from tests.support.waiting import eventually
 from tests.support.wire import Frame, Wire
@@ -18,15 +17,6 @@ from tests.support.wire import Frame, Wire
 StartPair = Callable[..., tuple[ServerProcess, ServerProcess]]
 
 MODEL = ("--model", "m=synthetic:?tps=100&ttft_ms=0&slots=8")
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    """A Redis of the test's own."""
-    if not redis_is_installed():
-        pytest.skip("redis-server is not installed (package redis-server)")
-    with running_redis(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,15 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProc
     if not redis_is_installed():
         pytest.skip("redis-server is not installed (package redis-server)")
     with running_redis(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisProcess]:
+    """A server of the test's own, which it may kill."""
+    if not redis_is_installed():
+        pytest.skip("redis-server is not installed (package redis-server)")
+    with running_redis(tmp_path) as running:
         yield running
 
 

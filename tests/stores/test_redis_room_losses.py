@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import pytest
 
 from tests.contracts.room_samples import Process, RoomClock, key, origin, seat
-from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.redis import RedisProcess
 from tests.support.redis_rooms import Fleet, redis_rooms
 from tests.support.seats import Seat, make_client, rooms_over
 from tests.support.waiting import eventually
@@ -27,15 +26,6 @@ GRACE = 30.0
 
 Kind = TypeVar("Kind")
 Result = TypeVar("Result")
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    """A Redis that a test may kill."""
-    if not redis_is_installed():
-        pytest.skip("redis-server is not installed (package redis-server)")
-    with running_redis(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

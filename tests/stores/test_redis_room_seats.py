@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.contracts.room_samples import Process, seat
-from tests.support.redis import RedisProcess, redis_is_installed, running_redis
+from tests.support.redis import RedisProcess
 from tests.support.redis_rooms import Fleet, redis_rooms
 from tests.support.seats import make_client, rooms_over
 from tests.support.waiting import eventually, eventually_so
@@ -26,15 +25,6 @@ GRACE = 30.0
 ANSWER = Draft(
     role="assistant", client_id="server", user_id="m", name="m", text="answer", stream_id="s1"
 )
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    """A Redis that a test may stop."""
-    if not redis_is_installed():
-        pytest.skip("redis-server is not installed (package redis-server)")
-    with running_redis(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture
