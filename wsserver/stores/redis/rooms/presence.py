@@ -57,6 +57,7 @@ class RedisPresence:
 
     def _doubt(self) -> None:
         self._may_have_ghosts = True
+        self._refresh_at = 0.0  # it may not know any more where this process has seats
 
     async def renew(self) -> None:
         stood = await self._lease(LEASE)
