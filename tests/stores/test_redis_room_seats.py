@@ -221,20 +221,3 @@ async def test_a_seat_that_moved_since_it_was_found_empty_stays(fleet: Fleet) ->
     (taken,), _ = await other.held("r", other.node)
     await rooms.lapse(taken)
     await eventually(lambda: [left.user_id for left in there.heard(Left)] == ["ada"])
-
-
-async def test_where_a_process_sits_is_said_again(fleet: Fleet, redis: RedisProcess) -> None:
-    """Redis has forgotten it: should the process die, its seats there have to be found."""
-    broker = fleet.broker()
-    one = Process(broker, fleet.presence(broker, GRACE))
-    await one.join("ada")
-    await one.presence.renew()
-    rooms = f"wsserver:{{n:{broker.node}}}:rooms"
-    assert redis.ask("DEL", rooms) == ":1\r\n"
-    redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
-
-    async def is_known() -> bool:
-        await one.presence.renew()
-        return redis.ask("SISMEMBER", rooms, "r") == ":1\r\n"
-
-    await eventually_so(is_known)

@@ -44,6 +44,7 @@ from wsserver.stores.redis.rooms.format import (
 from wsserver.stores.redis.rooms.keys import said_key
 from wsserver.stores.redis.rooms.reading import RoomReading
 from wsserver.stores.redis.rooms.steps import Clock, RoomSteps
+from wsserver.stores.redis.rooms.whereabouts import Whereabouts
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.events import RoomEntry
 from wsserver_protocol.fields import Role
@@ -76,7 +77,8 @@ class RedisRoomBroker(RoomReading):
         super().__init__(link, RoomSteps(link, bounds, clock), bounds)
         self._listener: Listener = _nobody
         self._answered = Lately(link, self._answer_again)
-        self._feeds = Feeds(link, self._steps, node, self._tell)
+        self.whereabouts = Whereabouts(link, self._steps, node)
+        self._feeds = Feeds(link, self._steps, self.whereabouts, node, self._tell)
 
     def listen(self, listener: Listener) -> None:
         self._listener = listener
@@ -260,20 +262,10 @@ class RedisRoomBroker(RoomReading):
             return frozenset()
         return None if feed.entering else frozenset(feed.seats)
 
-    async def refresh(self) -> None:
-        """Say again where this process has seats: what says so ends by itself.
-
-        Raises:
-            WireError: ``store_unavailable``.
-        """
-        try:
-            await self._feeds.refresh()
-        except StoreUnavailable:
-            raise refusals.store_away() from None
-
     async def close(self) -> None:
         """Hear nothing more. Seats stay until others take them away."""
         self._answered.close()
+        self.whereabouts.close()
         await self._feeds.close()
 
     # Steps -------------------------------------------------------------------------------------

@@ -13,33 +13,38 @@ from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis.link import RedisLink
 from wsserver.stores.redis.rooms.feed import Feed
 from wsserver.stores.redis.rooms.format import Granted, granted_of, told_of
-from wsserver.stores.redis.rooms.keys import channel, node_key
+from wsserver.stores.redis.rooms.keys import channel
 from wsserver.stores.redis.rooms.steps import RoomSteps
+from wsserver.stores.redis.rooms.whereabouts import Whereabouts
 
 log = logging.getLogger(__name__)
-
-SET_MS = 7 * 86_400_000
-"""For a node's set of rooms, should nobody ever clear it."""
 
 
 class Feeds:
     """Which rooms this process is told of.
 
-    Before a feed is there the room is in this node's set (so that whoever clears up after the node
-    looks there) and its bells are heard.
+    Before a feed is there the room's bells are heard; before anyone enters it is among this node's
+    whereabouts, so that whoever clears up after the node looks there.
 
     Args:
         link: The Redis.
         steps: Runs scripts.
+        whereabouts: Of this process.
         node: This process.
         tell: Told each change of each room.
     """
 
     def __init__(
-        self, link: RedisLink, steps: RoomSteps, node: str, tell: Callable[[str, Change], None]
+        self,
+        link: RedisLink,
+        steps: RoomSteps,
+        whereabouts: Whereabouts,
+        node: str,
+        tell: Callable[[str, Change], None],
     ) -> None:
         self._link = link
         self._steps = steps
+        self._whereabouts = whereabouts
         self._node = node
         self._tell = tell
         self._feeds: dict[str, Feed] = {}
@@ -64,12 +69,14 @@ class Feeds:
             self._opening[feed].add_done_callback(partial(self._opened, feed))
         feed.entering += 1
         opening = self._opening.get(feed)
-        if opening is not None:
-            try:
+        try:
+            if opening is None:
+                await self._whereabouts.enter(room_id)
+            else:
                 await asyncio.shield(opening)
-            except BaseException:
-                self.entered(room_id, feed)
-                raise
+        except BaseException:
+            self.entered(room_id, feed)
+            raise
         return feed
 
     def entered(self, room_id: str, feed: Feed) -> None:
@@ -77,17 +84,6 @@ class Feeds:
         feed.entered()
         if not feed.is_needed:
             self._close(room_id, feed)
-
-    async def refresh(self) -> None:
-        """Say again in which rooms this node is.
-
-        Raises:
-            StoreUnavailable: If Redis is away.
-        """
-        rooms = list(self._feeds)
-        if rooms:
-            await self._link.command("SADD", node_key(self._node), *rooms)
-            await self._link.command("PEXPIRE", node_key(self._node), SET_MS)
 
     async def close(self) -> None:
         """Hear nothing more, and leave the node's set as it is: its seats are still there."""
@@ -113,10 +109,7 @@ class Feeds:
         closing = self._closing.get(room_id)
         if closing is not None:
             await asyncio.wait({closing})
-        key = node_key(self._node)
-        await asyncio.gather(
-            self._link.command("SADD", key, room_id), self._link.command("PEXPIRE", key, SET_MS)
-        )
+        await self._whereabouts.enter(room_id)
         bells = self._link.bells
         self._leaves[feed] = await bells.subscribe(channel(room_id), feed.ring, feed.doubt)
 
@@ -148,7 +141,7 @@ class Feeds:
 
     async def _leave_set(self, room_id: str) -> None:
         try:
-            await self._link.command("SREM", node_key(self._node), room_id)
+            await self._whereabouts.leave(room_id)
         except StoreUnavailable as error:
             log.info("a room stays in this node's set: %s", error)  # it may hold too much
 

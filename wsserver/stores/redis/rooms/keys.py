@@ -83,6 +83,11 @@ def channel(room_id: str) -> str:
     return f"{BELLS}:{{r:{room_id}}}"
 
 
+def node_channel(node: str) -> str:
+    """Where nothing is rung, on the host that has a node's set of rooms."""
+    return f"{BELLS}:{{n:{node}}}:rooms"
+
+
 def node_key(node: str) -> str:
     """The set of rooms that a node may have something in."""
     return f"wsserver:{{n:{node}}}:rooms"

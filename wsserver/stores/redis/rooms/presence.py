@@ -16,16 +16,13 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from wsserver.core.rooms import refusals
-from wsserver.core.rooms.presence import LEASE, Lapsed
+from wsserver.core.rooms.presence import Lapsed
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis.link import RedisLink
 from wsserver.stores.redis.rooms.broker import RedisRoomBroker
-from wsserver.stores.redis.rooms.keys import CHANNEL, LEASES, node_key
+from wsserver.stores.redis.rooms.keys import CHANNEL, LEASES, node_channel, node_key
 
 log = logging.getLogger(__name__)
-
-REFRESH_SECONDS = 3600.0
-"""Between two times that a node says in which rooms it is."""
 
 AT_ONCE = 200
 """Rooms of a dead node that are looked at together."""
@@ -51,32 +48,26 @@ class RedisPresence:
         self._broker = broker
         self._grace = grace
         self._living = living
-        self._refresh_at = 0.0
-        self._may_have_ghosts = self._hears = False
+        self._hears: set[str] = set()
+        self._may_have_ghosts = False
         self._ended: set[tuple[str, str]] = set()  # asks of rooms, as of the last look
 
     def _doubt(self) -> None:
         self._may_have_ghosts = True
-        self._refresh_at = 0.0  # it may not know any more where this process has seats
+        self._broker.whereabouts.doubt()
 
     async def renew(self) -> None:
-        stood = await self._lease(LEASE)
-        if not stood:
-            log.warning("this process was believed dead for a while: its seats may be gone")
-        await self._hear()
-        now = asyncio.get_running_loop().time()
-        if now >= self._refresh_at:
-            await self._broker.refresh()
-            self._refresh_at = now + REFRESH_SECONDS
+        try:
+            await self._broker.whereabouts.renew()
+            await self._hear()
+        except StoreUnavailable:
+            raise refusals.store_away() from None
 
     async def _hear(self) -> None:
-        """Be told when the line for bells had to be made anew: with it Redis may have been."""
-        if not self._hears:
-            try:
-                await self._link.bells.subscribe(CHANNEL, lambda data: None, self._doubt)
-            except StoreUnavailable:
-                raise refusals.store_away() from None
-            self._hears = True
+        """Be told when a line for bells had to be made anew: with it Redis may have been."""
+        for channel in {CHANNEL, node_channel(self._broker.node)} - self._hears:
+            await self._link.bells.subscribe(channel, lambda data: None, self._doubt)
+            self._hears.add(channel)
 
     async def lapsed(self) -> list[Lapsed]:
         try:
@@ -85,15 +76,10 @@ class RedisPresence:
             raise refusals.store_away() from None
 
     async def resign(self) -> None:
-        await self._lease(0.0)
-
-    async def _lease(self, seconds: float) -> bool:
-        args = (self._broker.node, self._broker.now, round(seconds * 1000))
         try:
-            stood: int = await self._link.call("room_leases/renew", LEASES, args)
+            await self._broker.whereabouts.resign()
         except StoreUnavailable:
             raise refusals.store_away() from None
-        return bool(stood)
 
     async def _lapsed(self) -> list[Lapsed]:
         args = (self._broker.now, round(self._grace * 1000))
