@@ -91,7 +91,7 @@ class Device(Client):
             if view.room_id != room_id:
                 continue
             asked = self._around.book.answers.get(view.stream_id)
-            if asked is not None and asked.device == self.name:
+            if asked is not None and (asked.device == self.name or self._waits_for(asked)):
                 self._look_later(view)  # leaving ends one's view of one's own answers, too
             else:
                 view.end()
@@ -217,6 +217,10 @@ class Device(Client):
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _waits_for(self, asked: Asked) -> bool:
+        """Whether this client has asked for it, too, under the same id."""
+        return any(pending.asked is asked for pending in self._pending.values())
 
     def _settle_others(self, frame: Frame) -> None:
         """Who repeated another client's request is, after a resume, one who watches: no requestId
