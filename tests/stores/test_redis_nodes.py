@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from wsserver.stores.redis import RedisLink, RedisNodes
+import pytest
+
+from tests.support.redis import RedisProcess
+from tests.support.waiting import eventually_so
+from wsserver.stores.redis import RedisLink, RedisNodes, nodes
 from wsserver.stores.redis.nodes import KEYS
 
 
@@ -42,13 +46,35 @@ async def test_a_node_that_comes_back_learns_that_it_was_dead(link: RedisLink) -
     assert (await other.all()).alive == [node.node_id]
 
 
+async def test_an_emptied_redis_knows_at_once_who_lives(
+    redis: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when the next beat is due: who dies before would never be missed."""
+    monkeypatch.setattr(nodes, "BEAT_SECONDS", 3600.0)
+    link = RedisLink.open(redis.url)
+    node = RedisNodes(link)
+    keeping = asyncio.create_task(node.keep())
+
+    async def is_known() -> bool:
+        return redis.ask("ZSCORE", KEYS[0], node.node_id) != "$-1\r\n"
+
+    await eventually_so(is_known)
+    redis.kill()
+    redis.forget()
+    redis.start()
+    await eventually_so(is_known)
+    keeping.cancel()
+    await asyncio.wait({keeping})
+    await link.close()
+
+
 async def test_one_reaper_at_a_time(link: RedisLink) -> None:
     """Of many nodes one cleans up, until it leaves or falls silent."""
-    nodes = [RedisNodes(link) for _ in range(5)]
-    got = await asyncio.gather(*(node.may_reap() for node in nodes))
+    five = [RedisNodes(link) for _ in range(5)]
+    got = await asyncio.gather(*(node.may_reap() for node in five))
     assert sum(got) == 1
-    reaper = nodes[got.index(True)]
-    other = nodes[got.index(False)]
+    reaper = five[got.index(True)]
+    other = five[got.index(False)]
     assert await reaper.may_reap()
     assert not await other.may_reap()
     assert 0 < await link.command("PTTL", KEYS[1]) <= 15_000

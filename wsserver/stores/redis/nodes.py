@@ -17,10 +17,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from wsserver.core.ids import new_id
 from wsserver.core.sessions.store import StoreUnavailable
+from wsserver.stores.redis.bells import PREFIX as BELLS
 from wsserver.stores.redis.link import RedisLink
 
 LEASE_SECONDS, BEAT_SECONDS = 15.0, 5.0
@@ -33,6 +35,9 @@ REAPER_SECONDS = 15.0
 """After which another node may be the reaper if this one does not come back to it."""
 
 KEYS = ("wsserver:{nodes}:leases", "wsserver:{nodes}:reaper")
+
+CHANNEL = f"{BELLS}:{{nodes}}"
+"""Where nothing is rung: who hears it is told when the line to its host had to be made anew."""
 
 LEASE_MS, REAPER_MS = round(LEASE_SECONDS * 1000), round(REAPER_SECONDS * 1000)
 
@@ -75,15 +80,29 @@ class RedisNodes:
             self.on_lapsed()
 
     async def keep(self) -> None:
-        """Prolong the lease for ever. Does not raise."""
-        while True:
-            try:
-                await self.beat()
-            except StoreUnavailable as error:
-                log.warning("the lease of this node could not be renewed: %s", error)
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            await asyncio.sleep(BEAT_SECONDS)
+        """Prolong the lease for ever, and at once when Redis may have lost it. Does not raise.
+
+        A Redis that has lost everything knows of no node. One that dies before it is known again
+        is never missed, and nobody clears what it has begun since.
+        """
+        is_due = asyncio.Event()
+        stop: Callable[[], None] = _nothing
+        try:
+            while True:
+                is_due.clear()
+                pause = BEAT_SECONDS
+                try:
+                    await self.beat()
+                    if stop is _nothing:
+                        stop = await self._link.bells.subscribe(CHANNEL, _unheard, is_due.set)
+                except StoreUnavailable as error:
+                    log.warning("the lease of this node could not be renewed: %s", error)
+                    pause = RETRY_SECONDS
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await is_due.wait()
+        finally:
+            stop()
 
     async def all(self) -> NodeList:
         """Who lives, and who has died and left things behind."""
@@ -139,4 +158,8 @@ def _inbox(node_id: str) -> str:
 
 
 def _nothing() -> None:
+    pass
+
+
+def _unheard(data: bytes) -> None:
     pass
