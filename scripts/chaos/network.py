@@ -7,6 +7,12 @@ what a proxy can't: it can end a connection, or hold back what comes, but its ow
 It takes root and the program ``ip``. Without these all members share this machine's own network,
 and there are no dead wires. The addresses are those reserved for tests of networks (198.18.0.0/15,
 RFC 2544), and exist on this machine only.
+
+A network has a number, from which all names and addresses in it are made. Its first namespace is
+its claim to the number: the kernel gives a name once. So runs at the same time are apart, and none
+gets into what one that was killed has left. A namespace's devices end some time after its name has
+gone, so wires are taken down before it: otherwise the next network of that number could not lay its
+own, under names that are still there.
 """
 
 from __future__ import annotations
@@ -14,18 +20,23 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 
 CLIENTS, REDIS = "clients", "redis"
 """Where a wire leads."""
 
 NET = int(ip_address("198.18.0.0"))
 
-MOST_MEMBERS, RUNS = 16, 1000
-"""Members of a fleet, and runs on one machine, that have addresses of their own."""
+MOST_MEMBERS, NETWORKS = 16, 1000
+"""Members of a network, and networks on one machine, that have addresses of their own."""
 
 NOBODY = "02:00:00:00:ff:ff"
+
+NAMESPACES = Path("/var/run/netns")
+"""Where ``ip`` keeps them by their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,8 @@ class Network:
     def __init__(self, *, is_apart: bool) -> None:
         self.is_apart = is_apart
         self._places: dict[str, Place] = {}
-        self._made: list[str] = []
+        self._number = os.getpid() % NETWORKS  # a first try: what ended lately is not met so soon
+        self._removals = ExitStack()
 
     def place(self, name: str) -> Place:
         """A place for a member of this name.
@@ -102,13 +114,12 @@ class Network:
         if not self.is_apart:
             place = Place()
         else:
-            number = len(self._places) + 1
-            namespace = f"chaos-{os.getpid()}-{number}"
-            _ip("netns", "add", namespace)
-            self._made.append(namespace)
+            member = len(self._places) + 1
+            namespace = self._make_namespace(member)
             _ip("-n", namespace, "link", "set", "lo", "up")
             wires = {
-                end: _lay_wire(namespace, number, at) for at, end in enumerate((CLIENTS, REDIS))
+                end: self._lay_wire(namespace, member, at)
+                for at, end in enumerate((CLIENTS, REDIS))
             }
             place = Place(namespace, wires)
         self._places[name] = place
@@ -124,10 +135,44 @@ class Network:
         self._point(name, end, wire.near_hardware, wire.far_hardware)
 
     def close(self) -> None:
-        """Remove all of it; wires end with their namespaces."""
-        for namespace in self._made:
-            _ip("netns", "delete", namespace)
-        self._made.clear()
+        """Remove all of it, what was made last first. Its names can be given again at once.
+
+        Raises:
+            CalledProcessError: If something could not be removed; the rest was.
+        """
+        self._removals.close()
+
+    def _make_namespace(self, member: int) -> str:
+        """A namespace, which is removed with the network. The first one claims a number for it."""
+        for _ in range(NETWORKS):
+            namespace = f"chaos-{self._number}-{member}"
+            try:
+                _ip("netns", "add", namespace)
+            except subprocess.CalledProcessError:
+                if member > 1 or not (NAMESPACES / namespace).exists():
+                    raise
+                self._number = (self._number + 1) % NETWORKS
+            else:
+                self._removals.callback(_ip, "netns", "delete", namespace)
+                return namespace
+        raise RuntimeError(f"{NETWORKS} networks are there already: see 'ip netns list'")
+
+    def _lay_wire(self, namespace: str, member: int, at: int) -> Wire:
+        """A wire into a namespace, where its device is named after where it leads."""
+        wire = _wire_of(self._number, member, at)
+        end = (CLIENTS, REDIS)[at]
+        _ip(
+            *("link", "add", wire.device, "address", wire.near_hardware, "type", "veth"),
+            *("peer", "name", end, "address", wire.far_hardware, "netns", namespace),
+        )
+        self._removals.callback(_ip, "link", "delete", wire.device)
+        _ip("address", "add", f"{wire.near}/30", "dev", wire.device)
+        _ip("link", "set", wire.device, "up")
+        _ip("-n", namespace, "address", "add", f"{wire.far}/30", "dev", end)
+        _ip("-n", namespace, "link", "set", end, "up")
+        _know(wire.far, wire.far_hardware, wire.device)
+        _know(wire.near, wire.near_hardware, end, "-n", namespace)
+        return wire
 
     def _wire(self, name: str, end: str) -> Wire:
         wires = self._places[name].wires
@@ -140,26 +185,12 @@ class Network:
         _know(wire.near, near_hardware, end, "-n", str(namespace))
 
 
-def _lay_wire(namespace: str, number: int, at: int) -> Wire:
-    """A wire into a namespace, where its device is named after where it leads."""
-    end = (CLIENTS, REDIS)[at]
-    device = f"cx{os.getpid() % 100_000}-{number}{at}"
-    # Runs at the same time are apart by their process ids.
-    first = NET + 8 * (MOST_MEMBERS * (os.getpid() % RUNS) + number) + 4 * at
+def _wire_of(network: int, member: int, at: int) -> Wire:
+    """A member's wire, as it is to be laid."""
+    first = NET + 8 * (MOST_MEMBERS * network + member) + 4 * at
     near, far = (str(ip_address(first + side)) for side in (1, 2))
-    near_hardware, far_hardware = (f"02:00:00:{number:02x}:{at:02x}:{s:02x}" for s in (1, 2))
-    wire = Wire(device, near, far, near_hardware, far_hardware)
-    _ip(
-        *("link", "add", device, "address", near_hardware, "type", "veth"),
-        *("peer", "name", end, "address", far_hardware, "netns", namespace),
-    )
-    _ip("address", "add", f"{near}/30", "dev", device)
-    _ip("link", "set", device, "up")
-    _ip("-n", namespace, "address", "add", f"{far}/30", "dev", end)
-    _ip("-n", namespace, "link", "set", end, "up")
-    _know(far, far_hardware, device)
-    _know(near, near_hardware, end, "-n", namespace)
-    return wire
+    near_hardware, far_hardware = (f"02:00:00:{member:02x}:{at:02x}:{s:02x}" for s in (1, 2))
+    return Wire(f"cx{network}-{member}{at}", near, far, near_hardware, far_hardware)
 
 
 def _know(address: str, hardware: str, device: str, *where: str) -> None:
@@ -169,4 +200,8 @@ def _know(address: str, hardware: str, device: str, *where: str) -> None:
 
 
 def _ip(*words: str) -> None:
-    subprocess.run(("ip", *words), check=True, capture_output=True)
+    try:
+        subprocess.run(("ip", *words), check=True, capture_output=True, text=True)
+    except subprocess.CalledProcessError as error:
+        error.add_note(error.stderr.strip())  # why: its status says only that
+        raise

@@ -130,6 +130,12 @@ class Emulator:
         self._child.kill(signal.SIGINT)
 
     def kill(self) -> None:
+        """End the program as a machine that dies ends it: it says nothing to anyone any more.
+
+        Closing the terminal does not do that everywhere. What was started by ``nohup`` has its
+        programs ignore the hangup, and they would see the end of what is typed, and leave in order.
+        """
+        self._child.kill(signal.SIGKILL)
         self._child.close(force=True)
 
     def _read(self, seconds: float) -> bool:

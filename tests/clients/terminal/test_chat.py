@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 from pathlib import Path
 
@@ -190,6 +191,26 @@ def test_a_second_terminal_has_its_users_name(server: ServerProcess, open_chat: 
     bob.enter("?How many are we?")
     ann.wait_for("Bob asks: How many are we?")
     assert ann.text.count("Bob came") == 1
+
+
+def test_killed_terminal_keeps_its_place(server: ServerProcess, open_chat: OpenChat) -> None:
+    """Nobody is told of a terminal that died, nor of the next one of its user: also where the tests
+    run without hangups, as under ``nohup``."""
+    ann = talking(open_chat(server.ws_url, "--user", "Ann", "--room", "ward"))
+    ann.wait_for("room ward: 1 person")
+    heeded = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        first = talking(open_chat(server.ws_url, "--user", "Bob", "--room", "ward"))
+    finally:
+        signal.signal(signal.SIGHUP, heeded)
+    first.wait_for("room ward: 2 people")
+    first.kill()
+    second = talking(open_chat(server.ws_url, "--user", "Bob", "--room", "ward"))
+    second.wait_for("room ward: 2 people")
+    second.enter("I am back")
+    told = ann.wait_for("Bob: I am back")
+    assert told.count("Bob came") == 1
+    assert "Bob left" not in told
 
 
 def test_room_is_run_from_the_prompt(server: ServerProcess, open_chat: OpenChat) -> None:
