@@ -236,9 +236,7 @@ class SharedAnswers(LedAnswers):
                     await asyncio.sleep(RETRY_EVERY)
                     await self._end_lost(record, only_if_gone=True)
                     # Its writer may have written it again since: without what was asked.
-                    self._ask_again_later(record, ending)
-                    return
-                if await self._queue.remove(record.model_id, stream_id) is not None:
+                elif await self._queue.remove(record.model_id, stream_id) is not None:
                     # Under a lease: should this process die now, a worker is given the job, has
                     # its claim refused, and ends it instead.
                     await self._end_here(stream_id, None)
@@ -274,9 +272,10 @@ class SharedAnswers(LedAnswers):
                 return
             if (answer := self._answers.get(record.stream_id)) is not None:
                 await self._endings.log_in_room(answer)  # its ask may not be lost
-            record.end_here(ending, asyncio.get_running_loop().time())
-            self._mirror_ended(record)
-            record.wake()
+            if not record.is_ended:  # it may have been found lost twice at once
+                record.end_here(ending, asyncio.get_running_loop().time())
+                self._mirror_ended(record)
+                record.wake()
 
     async def _end_in_doubt(self, record: StreamRecord, ending: Ending) -> None:
         record.cancel = ending  # first: a worker that begins it has more text than is written here
