@@ -6,6 +6,7 @@ import pytest
 
 from tests.conftest import Connect, StartServer
 from tests.integration.test_generating import counted
+from tests.integration.test_rooms import join
 from tests.support.redis import RedisProcess
 from tests.support.server import ServerProcess
 from tests.support.waiting import eventually
@@ -97,6 +98,26 @@ async def test_a_redis_that_comes_back_empty(
     resumed = await back.ask("resume", resumeToken=wire.connected["resumeToken"])
     assert resumed["type"] == "resumed"
     assert resumed["clientId"] == wire.connected["clientId"]
+
+
+async def test_what_was_said_and_lost_can_be_said_again(
+    redis: RedisProcess, fleet: ServerProcess, connect: Connect
+) -> None:
+    """Under the same id: a gateway that remembers it does not take it for said any more."""
+    wire = await connect(to=fleet)
+    await join(wire, "r")
+    said = await wire.ask("room_message", requestId="same", roomId="r", text="once")
+    assert said["seq"] == 1
+    redis.kill()
+    redis.forget()
+    redis.start()
+    anew = await wire.until("room_joined", recovered=False)
+    assert anew["messages"] == []
+    for _ in range(2):
+        again = await wire.ask_until("room_message", requestId="same", roomId="r", text="once")
+        assert (again["seq"], again["messageId"] != said["messageId"]) == (1, True)
+    page = await wire.ask("room_history", roomId="r")
+    assert [entry["text"] for entry in page["messages"]] == ["once"]
 
 
 def metrics(server: ServerProcess) -> bytes:

@@ -79,11 +79,22 @@ def _replace(call: Call, entry: Remembered, answer: Answer, earlier: Answer) -> 
     call.connection.follow_instead(answer, earlier, request_id=call.request_id)
 
 
-async def once_done(call: Call, work: Callable[[], Coroutine[None, None, Outcome]]) -> Outcome:
+async def once_done(
+    call: Call,
+    work: Callable[[], Coroutine[None, None, Outcome]],
+    *,
+    store_remembers: bool = False,
+) -> Outcome:
     """The reply that ``work`` makes, or that of the same request before it, with this requestId.
 
     The work is done to its end, also where its asker goes away meanwhile: what he sends again
     then finds it. What fails is not remembered.
+
+    Args:
+        call: The request.
+        work: Does it.
+        store_remembers: Done again, it finds in the store what it became. Only that is asked then,
+            once it is done: the store may have lost it since, and is to be given it again.
 
     Raises:
         WireError: ``duplicate_request``, or whatever ``work`` raises.
@@ -100,7 +111,7 @@ async def once_done(call: Call, work: Callable[[], Coroutine[None, None, Outcome
     entry = idempotency.remember(identity, call.request_id, body, task)
 
     def done(ended: asyncio.Task[Outcome]) -> None:
-        if ended.cancelled() or ended.exception() is not None:
+        if ended.cancelled() or ended.exception() is not None or store_remembers:
             idempotency.forget(entry)
         else:
             idempotency.end(entry, loop.time())

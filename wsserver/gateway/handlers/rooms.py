@@ -103,7 +103,7 @@ async def _say(call: Call) -> Reply:
         )
         return shown.entry(room.room_id, entry)
 
-    event = await once_done(call, say)
+    event = await once_done(call, say, store_remembers=services.clients.is_shared)
     # The sender gets its copy where all get theirs, so that its log has the same order.
     return None if is_told else event
 
