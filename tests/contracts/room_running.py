@@ -106,6 +106,19 @@ class RoomRunningContract:
         assert await refused(again) == "invalid_parameters"
         assert (await two.join("bob", "2")).role is Role.MEMBER
 
+    async def test_who_was_kicked_does_not_come_back_by_itself(
+        self, one: Process, two: Process
+    ) -> None:
+        """Neither to the seat nor to another process; once it has joined again it may return."""
+        await one.join("ada")
+        await two.join("bob")
+        await one.broker.kick("r", key("bob"), reach=Role.OWNER, origin=origin("ada"))
+        for process in (one, two):
+            assert await refused(process.join("bob", returns=True)) == "not_in_room"
+        assert (await one.join("ada", returns=True)).participants == 1
+        assert (await two.join("bob")).participants == 2
+        assert (await one.join("bob", returns=True)).participants == 2
+
     async def test_a_ban_lasts_until_it_is_lifted(self, one: Process, two: Process) -> None:
         """The banned leave, come no more, do not see the room, and may be let in again."""
         await one.join("ada")

@@ -95,6 +95,29 @@ async def test_what_is_said_again_elsewhere_is_said_once(
     assert [entry["text"] for entry in await log_of(bob)] == ["once", "and on"]
 
 
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_who_was_kicked_stays_out_also_on_another_gateway(
+    pair: tuple[ServerProcess, ServerProcess], connect: Connect, is_away: bool
+) -> None:
+    """A resume does not bring back into an open room, nor into a new one of its name: whether the
+    client was there to be told of the kick, or away."""
+    here, there = pair
+    ada, bob = await member(connect, here, "ada"), await member(connect, here, "bob")
+    if is_away:
+        await bob.cut()
+    await ada.ask("kick", roomId="r", userId="bob")
+    if not is_away:
+        await bob.until("room_user_left", reason="kicked")
+        await ada.ask("leave_room", roomId="r")
+        await bob.cut()
+    again = await connect(to=there)
+    resumed = await again.ask("resume", resumeToken=bob.connected["resumeToken"])
+    assert (resumed["type"], resumed["rooms"]) == ("resumed", [])
+    listed = await again.ask("list_rooms")
+    assert [room["participants"] for room in listed["rooms"]] == ([1] if is_away else [])
+    assert (await join(again, "r"))["participants"] == (2 if is_away else 1)
+
+
 async def test_who_was_away_when_redis_forgot_him_has_left(
     redis: RedisProcess, start_server: StartServer, connect: Connect
 ) -> None:

@@ -147,6 +147,7 @@ class RoomBroker(Protocol):
         invite: str | None = None,
         position: Position | None = None,
         known: Known | None = None,
+        returns: bool = False,
     ) -> Joined:
         """Give a client its seat in a room, made if need be. Again: the seat is this process's now.
 
@@ -161,11 +162,11 @@ class RoomBroker(Protocol):
 
         A client that sat there until `Broken` was told gives what was ``known``: it is let in, in
         that role unless another one is remembered; and a room that has to be made has these
-        settings.
+        settings. One that ``returns`` takes up the seat that it had, if it was not kicked since.
 
         Raises:
             WireError: ``forbidden``, ``room_full``, or ``overloaded`` where the room would be one
-                too many.
+                too many; ``not_in_room`` if it ``returns`` and was kicked.
         """
 
     async def leave(

@@ -92,6 +92,7 @@ class Rooms:
         state: dict[str, Any] | None = None,
         invite: str | None = None,
         position: Position | None = None,
+        returns: bool = False,
     ) -> tuple[Room, Joined]:
         """Put a client into a room, made if need be, or look at it again.
 
@@ -103,7 +104,12 @@ class Rooms:
         if name is not None:
             client.name = name
         room, joined = await self.enter(
-            client, room_id, rename=name is not None, state=state, invite=invite, position=position
+            *(client, room_id),
+            rename=name is not None,
+            state=state,
+            invite=invite,
+            position=position,
+            returns=returns,
         )
         client.room_ids.remove(room_id)  # joined last is last
         client.room_ids.append(room_id)
@@ -119,6 +125,7 @@ class Rooms:
         invite: str | None = None,
         position: Position | None = None,
         known: Known | None = None,
+        returns: bool = False,
     ) -> tuple[Room, Joined]:
         """As `join`; the room keeps its place among the client's."""
         seat = _seat(client)
@@ -131,6 +138,7 @@ class Rooms:
                 invite=invite,
                 position=position,
                 known=known,
+                returns=returns,
             )
         except WireError:
             owe_again()
@@ -151,7 +159,7 @@ class Rooms:
     ) -> dict[str, Joined]:
         """The rooms of a client that comes back, each as of now; those it lost are left out.
 
-        Its rights are looked at anew: who was banned meanwhile is out.
+        Its rights are looked at anew: who was kicked or banned meanwhile is out.
 
         Raises:
             WireError: ``store_unavailable``.
@@ -165,7 +173,9 @@ class Rooms:
                 break
             for room_id in stale:
                 try:
-                    room, joined = await self.join(client, room_id, position=positions.get(room_id))
+                    room, joined = await self.join(
+                        client, room_id, position=positions.get(room_id), returns=True
+                    )
                 except WireError as error:
                     if error.code is ErrorCode.STORE_UNAVAILABLE:
                         raise
