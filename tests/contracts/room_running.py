@@ -170,8 +170,11 @@ class RoomRunningContract:
         await one.join("bob")
         await configure(one, access=Access.INVITED)
         token = await one.broker.invite("r", Role.MODERATOR, 60.0, origin("ada"))
-        for given in ({}, {"invite": "guessed"}):
-            assert await refused(one.join("cyd", **given)) == "forbidden"
+        for given, words in (({}, "is required"), ({"invite": "guessed"}, "has expired")):
+            with pytest.raises(WireError) as error:
+                await one.join("cyd", **given)
+            assert error.value.code is ErrorCode.FORBIDDEN
+            assert words in error.value.details[0].message
         assert await one.broker.rooms(key("cyd"), None, 10) == ([], False)
         assert (await one.join("cyd", invite=token)).role is Role.MODERATOR
         for user in ("bob", "cyd"):  # who was there before the room was closed is known, too

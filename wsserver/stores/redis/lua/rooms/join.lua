@@ -25,7 +25,7 @@ local function refusal(invited)
         return no('locked')
     end
     if setting('access') == '"invited"' and not role and not invited then
-        return no('not_invited')
+        return no('not_invited', invite)
     end
     local most = tonumber(setting('maxMembers') or nil)
     if most and redis.call('ZCARD', ORDER) >= most then
