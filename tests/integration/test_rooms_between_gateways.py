@@ -95,6 +95,34 @@ async def test_what_is_said_again_elsewhere_is_said_once(
     assert [entry["text"] for entry in await log_of(bob)] == ["once", "and on"]
 
 
+async def test_any_member_goes_on_with_an_answer_of_another_gateway(
+    pair: tuple[ServerProcess, ServerProcess], connect: Connect
+) -> None:
+    """Stopped, failed or cut by length, and with what went on with it: as on its own gateway. One
+    that never had its turn has nothing to go on with, and that is said."""
+    here, there = pair
+    ada, bob = await member(connect, here, "ada"), await member(connect, there, "bob")
+    start = await ada.stream(roomId="r", options={"maxTokens": 4})
+    text, stream_id = "", start["streamId"]
+    for wire in (bob, bob, ada):
+        await wire.end_of(stream_id)
+        text += wire.copy(stream_id).text
+        on = await wire.ask("continue", streamId=stream_id, options={"maxTokens": 4})
+        assert (on["type"], on.get("continues")) == ("stream_start", stream_id), on
+        stream_id = on["streamId"]
+    await ada.end_of(stream_id)
+    assert text + ada.copy(stream_id).text == counted(16)
+    long = await ada.stream(roomId="r", options={"maxTokens": 100_000})
+    waiting = await ada.stream(roomId="r")
+    for stopped in (waiting, long):
+        await ada.send(type="stop_stream", streamId=stopped["streamId"])
+        await bob.end_of(stopped["streamId"])
+    for wire in (ada, bob):
+        refused = await wire.ask("continue", streamId=waiting["streamId"])
+        assert (refused["type"], refused["code"]) == ("stream_error", "invalid_parameters")
+        assert "had not begun" in refused["error"]
+
+
 @pytest.mark.parametrize("is_away", [False, True])
 async def test_who_was_kicked_stays_out_also_on_another_gateway(
     pair: tuple[ServerProcess, ServerProcess], connect: Connect, is_away: bool

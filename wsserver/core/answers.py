@@ -75,6 +75,14 @@ class Answers(ABC):
         """
         return
 
+    async def learn_input(self, answer: Answer) -> None:
+        """Have an answer know what its model was fed, if that is kept wherever it was made.
+
+        Raises:
+            WireError: ``store_unavailable`` if that can't be told now.
+        """
+        return
+
     def submit(
         self,
         ask: Ask,

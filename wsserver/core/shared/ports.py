@@ -56,6 +56,9 @@ class SharedStreams(Protocol):
         """Give an answer another meta, for those who open it from now on. Never waits; a store
         that is away keeps the one before."""
 
+    async def meta(self, stream_id: str) -> bytes | None:
+        """The meta that an answer was given last; None if it is gone."""
+
     async def bar(self, stream_id: str) -> bool:
         """Have an answer never come into the log. False if it is there."""
 

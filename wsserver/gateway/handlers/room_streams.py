@@ -123,9 +123,10 @@ def _accept_further(call: Call, former: Answer, ask: Ask) -> RoomAsk:
     room = services.rooms.of_member(client, former.ask.room_id or "")
     _require_turn(room, client)
     record = former.record
-    is_begun = former.ask.messages is not None or former.ask.raw is not None
-    if record.ending is None or record.ending.finish_reason not in CUT_SHORT or not is_begun:
+    if record.ending is None or record.ending.finish_reason not in CUT_SHORT:
         raise cannot_continue("streamId", is_running=record.ending is None)
+    if not former.knows_its_input:
+        raise _never_began()
     ask = replace(ask, room_id=room.room_id)
     admit(connection, ask, 1)
     answer = services.answers.accept(ask, request_id=call.request_id)
@@ -138,6 +139,16 @@ def _accept_further(call: Call, former: Answer, ask: Ask) -> RoomAsk:
         origin=origin(call),
         when_busy=room.settings.when_busy or WhenBusy.QUEUE,
         raw=ask.raw,
+    )
+
+
+def _never_began() -> WireError:
+    """An answer that ended before its turn came, so that it was given nothing."""
+    what = "had not begun when it ended"
+    return WireError(
+        ErrorCode.INVALID_PARAMETERS,
+        f"This answer {what}; ask again instead.",
+        details=(FieldError(field="streamId", message=f"names an answer that {what}"),),
     )
 
 
