@@ -95,6 +95,33 @@ async def test_what_is_said_again_elsewhere_is_said_once(
     assert [entry["text"] for entry in await log_of(bob)] == ["once", "and on"]
 
 
+async def test_a_question_sent_again_elsewhere_is_shown_what_it_became(
+    pair: tuple[ServerProcess, ServerProcess], connect: Connect
+) -> None:
+    """Also where it would be refused by now: the room answers one at a time, and that is this one;
+    its asker is not there (any more). What was asked nowhere is refused as ever."""
+    here, there = pair
+    ada = await member(connect, here, "ada")
+    await ada.ask("update_room", roomId="r", settings={"whenBusy": "reject"})
+    body: Frame = {"prompt": "x", "roomId": "r", "options": {"maxTokens": 100}}
+    start = await ada.ask("stream", requestId="same", **body)
+    outside, inside = await connect(to=there), await member(connect, there, "ada")
+    await sign_in(outside, "ada")
+    await inside.until("stream_snapshot")
+    await inside.ask("unwatch_stream", streamId=start["streamId"])
+    for wire, code in ((inside, "overloaded"), (outside, "not_in_room")):
+        assert (await wire.ask("stream", **body))["code"] == code
+        again = await wire.ask("stream", requestId="same", **body)
+        assert (again["type"], again.get("streamId")) == ("stream_start", start["streamId"]), again
+        other = {**body, "prompt": "y", "requestId": "same"}
+        await wire.send(type="stream", **other)
+        await wire.until("stream_error", requestId="same", code="duplicate_request")
+    for wire in (ada, inside, outside):
+        await wire.end_of(start["streamId"])
+        assert wire.copy(start["streamId"]).text == counted(100)
+    assert len(await log_of(ada)) == 2
+
+
 async def test_any_member_goes_on_with_an_answer_of_another_gateway(
     pair: tuple[ServerProcess, ServerProcess], connect: Connect
 ) -> None:

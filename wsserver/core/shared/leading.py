@@ -132,6 +132,13 @@ class LedAnswers(EnteringAnswers):
             led.placed.set()
             led.step()
 
+    async def made_before(self, claim: Claim) -> Answer | None:
+        try:
+            stream_id = await self._admission.earlier(claim)
+        except StoreUnavailable:
+            raise store_away() from None
+        return None if stream_id is None else await self.find(stream_id)
+
     async def learn_input(self, answer: Answer) -> None:
         try:
             meta = await self._streams.meta(answer.stream_id)

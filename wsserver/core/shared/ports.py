@@ -178,6 +178,13 @@ class Repeats(Protocol):
             WireError: ``duplicate_request`` if the id was used for another request.
         """
 
+    async def look(self, identity_key: str, request_id: str, fingerprint: bytes) -> bytes | None:
+        """What a request has become; None if it has not become anything.
+
+        Raises:
+            WireError: As `claim`.
+        """
+
     async def take_over(
         self, identity_key: str, request_id: str, earlier: bytes, outcome: bytes
     ) -> bool:
