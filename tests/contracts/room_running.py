@@ -219,6 +219,16 @@ class RoomRunningContract:
         assert await refused(one.join("bob", invite=tokens[0])) == "forbidden"
         assert (await one.join("bob", invite=tokens[1])).role is Role.MEMBER
 
+    async def test_open_asks_are_told_to_who_is_not_there(self, one: Process, two: Process) -> None:
+        """In order of asking, until they have their answers; a room that is not there has none."""
+        assert await two.broker.open_asks("r") == []
+        await one.join("ada")
+        await one.ask("ada", "s1")
+        await one.ask("ada", "s2")
+        assert await two.broker.open_asks("r") == ["s1", "s2"]
+        await one.answer("s1")
+        assert await two.broker.open_asks("r") == ["s2"]
+
     async def test_rooms_are_listed_in_pages(self, one: Process) -> None:
         """By roomId, with title and count, after a cursor."""
         for room_id in ("c", "a", "b"):

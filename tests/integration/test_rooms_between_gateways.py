@@ -95,6 +95,33 @@ async def test_what_is_said_again_elsewhere_is_said_once(
     assert [entry["text"] for entry in await log_of(bob)] == ["once", "and on"]
 
 
+async def test_who_enters_first_on_a_gateway_is_told_what_runs(
+    pair: tuple[ServerProcess, ServerProcess], connect: Connect
+) -> None:
+    """Joining and resuming: `activeStreams` says what the room is getting, and how far, though
+    nobody on that gateway has heard of it."""
+    here, there = pair
+    ada = await member(connect, here, "ada")
+    start = await ada.stream(roomId="r", options={"maxTokens": 100_000})
+    await ada.first_token(start["streamId"])
+    bob = await connect(to=there)
+    joined = await join(bob, "r")
+    await bob.first_token(start["streamId"])
+    await bob.cut()
+    await ada.cut()
+    again = await connect(to=there)
+    again.rules.sent_ids |= ada.rules.sent_ids
+    resumed = await again.ask("resume", resumeToken=ada.connected["resumeToken"])
+    for room in (joined, resumed["rooms"][0]):
+        (active,) = room["activeStreams"]
+        assert active["streamId"] == start["streamId"]
+        assert active["clientId"] == ada.connected["clientId"]
+        assert (active["state"], active["model"]) == ("running", "m")
+        assert active["offset"] > 0
+    await again.send(type="stop_stream", streamId=start["streamId"])
+    await again.end_of(start["streamId"])
+
+
 async def test_a_question_sent_again_elsewhere_is_shown_what_it_became(
     pair: tuple[ServerProcess, ServerProcess], connect: Connect
 ) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from wsserver.core.ask import Answer, Claim
+from wsserver.core.ask import Claim
 from wsserver.core.clients import Client
-from wsserver.core.rooms import refusals
+from wsserver.core.rooms import refusals, shown
 from wsserver.core.rooms.answering import RoomAnswers
 from wsserver.core.rooms.broker import (
     Joined,
@@ -29,6 +29,7 @@ from wsserver.core.rooms.presence import Lapsed
 from wsserver.core.rooms.room import Room
 from wsserver.core.rooms.telling import Telling
 from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.events import ActiveStream
 from wsserver_protocol.lifecycle import StopReason
 
 log = logging.getLogger(__name__)
@@ -76,10 +77,14 @@ class Rooms:
             raise refusals.not_in_room()
         return room
 
-    def answers_in(self, room: Room) -> list[Answer]:
-        """The answers that a room is getting and that can be followed here."""
-        found = (self.answers.find(stream_id) for stream_id in room.asks)
-        return [answer for answer in found if answer is not None and not answer.record.is_ended]
+    def active_in(self, room: Room) -> list[ActiveStream]:
+        """The answers that a room is getting."""
+        found = [(ask, self.answers.find(ask.stream_id)) for ask in room.asks.values()]
+        return [
+            shown.active(ask, answer)
+            for ask, answer in found
+            if answer is None or not answer.record.is_ended
+        ]
 
     # Coming and going --------------------------------------------------------------------------
 
@@ -128,6 +133,9 @@ class Rooms:
         returns: bool = False,
     ) -> tuple[Room, Joined]:
         """As `join`; the room keeps its place among the client's."""
+        if room_id not in self._rooms and self.answers.is_shared:
+            # Nobody has told this process of what the room is getting.
+            await self.answers.look_for(await self.broker.open_asks(room_id))
         seat = _seat(client)
         owe_again = await self._losses.forgive(room_id, client.client_id)
         try:

@@ -309,6 +309,10 @@ class MemoryRoomBroker:
             found.append(entry)
         return found[::-1]
 
+    async def open_asks(self, room_id: str) -> list[str]:
+        room = self._shared.rooms.get(room_id)
+        return list(room.asks) if room is not None else []
+
     async def rooms(
         self, user_key: str, cursor: str | None, limit: int
     ) -> tuple[list[RoomSummary], bool]:
