@@ -68,10 +68,23 @@ class WireError(Exception):
 
 
 class UnreadableFrame(WireError):
-    """The frame cannot be decoded or is not a map: there is no request to answer."""
+    """The frame cannot be decoded or is not a map: but for a value that breaks it (``details``)
+    there is no request to answer."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(ErrorCode.INVALID_MESSAGE, message)
+    def __init__(
+        self,
+        message: str,
+        details: tuple[FieldError, ...] = (),
+        request_id: str | None = None,
+        request_type: str | None = None,
+    ) -> None:
+        super().__init__(
+            ErrorCode.INVALID_MESSAGE,
+            message,
+            details=details,
+            request_id=request_id,
+            request_type=request_type,
+        )
 
 
 ERROR_EVENT_BY_REQUEST: Final[dict[str, str]] = {

@@ -17,10 +17,11 @@ import msgpack
 import msgspec
 import orjson
 
+from wsserver_protocol.broken_json import broken_fields
 from wsserver_protocol.errors import UnreadableFrame
 from wsserver_protocol.events import TokenLogprob
 from wsserver_protocol.fields import MAX_SAFE_INTEGER
-from wsserver_protocol.validation import MAX_FREE_DEPTH
+from wsserver_protocol.validation import MAX_FREE_DEPTH, words
 
 
 class Encoding(Enum):
@@ -61,7 +62,8 @@ def decode_frame(data: str | bytes) -> dict[str, object]:
 
     Raises:
         UnreadableFrame: If it is none: not decodable, not a map, keys that are not strings,
-            extension types, or nested too deep to be read.
+            extension types, or nested too deep to be read. Where that is one value's fault it
+            names the field, and the request.
     """
     try:
         if isinstance(data, str) or data.lstrip(b" \t\r\n")[:1] == b"{":
@@ -69,11 +71,11 @@ def decode_frame(data: str | bytes) -> dict[str, object]:
         else:
             fields = msgpack.unpackb(data, ext_hook=_refuse_extension)
     except orjson.JSONDecodeError as fault:
-        # Its words say what and where, and show nothing of the frame.
-        raise UnreadableFrame(f"the frame cannot be decoded as JSON: {fault}") from fault
+        raise _no_json(data, fault) from fault
     # ValueError is the base of what msgpack raises, except for a few of its own.
     except (ValueError, TypeError, RecursionError, OverflowError, msgpack.UnpackException) as fault:
-        raise UnreadableFrame("the frame cannot be decoded as MessagePack") from fault
+        what = "the frame is no JSON object, and cannot be decoded as MessagePack"
+        raise UnreadableFrame(what) from fault
     if not isinstance(fields, dict):
         raise UnreadableFrame("the frame is not a map")
     for key, value in fields.items():
@@ -81,6 +83,14 @@ def decode_frame(data: str | bytes) -> dict[str, object]:
         if not isinstance(key, str) or isinstance(value, msgpack.Timestamp):
             raise UnreadableFrame("the frame has keys or values that JSON does not have")
     return fields
+
+
+def _no_json(data: str | bytes, fault: orjson.JSONDecodeError) -> UnreadableFrame:
+    broken = broken_fields(data)
+    if broken is None:
+        # Its words say what and where, and show nothing of the frame.
+        return UnreadableFrame(f"the frame cannot be decoded as JSON: {fault}")
+    return UnreadableFrame(words(broken.details), *broken)
 
 
 # One for the process: a new one for each frame costs as much as the packing. It keeps no state

@@ -106,6 +106,19 @@ class RoomRunningContract:
         assert await refused(again) == "invalid_parameters"
         assert (await two.join("bob", "2")).role is Role.MEMBER
 
+    async def test_who_was_kicked_does_not_come_back_by_itself(
+        self, one: Process, two: Process
+    ) -> None:
+        """Neither to the seat nor to another process; once it has joined again it may return."""
+        await one.join("ada")
+        await two.join("bob")
+        await one.broker.kick("r", key("bob"), reach=Role.OWNER, origin=origin("ada"))
+        for process in (one, two):
+            assert await refused(process.join("bob", returns=True)) == "not_in_room"
+        assert (await one.join("ada", returns=True)).participants == 1
+        assert (await two.join("bob")).participants == 2
+        assert (await one.join("bob", returns=True)).participants == 2
+
     async def test_a_ban_lasts_until_it_is_lifted(self, one: Process, two: Process) -> None:
         """The banned leave, come no more, do not see the room, and may be let in again."""
         await one.join("ada")
@@ -157,8 +170,11 @@ class RoomRunningContract:
         await one.join("bob")
         await configure(one, access=Access.INVITED)
         token = await one.broker.invite("r", Role.MODERATOR, 60.0, origin("ada"))
-        for given in ({}, {"invite": "guessed"}):
-            assert await refused(one.join("cyd", **given)) == "forbidden"
+        for given, words in (({}, "is required"), ({"invite": "guessed"}, "has expired")):
+            with pytest.raises(WireError) as error:
+                await one.join("cyd", **given)
+            assert error.value.code is ErrorCode.FORBIDDEN
+            assert words in error.value.details[0].message
         assert await one.broker.rooms(key("cyd"), None, 10) == ([], False)
         assert (await one.join("cyd", invite=token)).role is Role.MODERATOR
         for user in ("bob", "cyd"):  # who was there before the room was closed is known, too
@@ -202,6 +218,16 @@ class RoomRunningContract:
         assert len(set(tokens)) == INVITES_KEPT + 1
         assert await refused(one.join("bob", invite=tokens[0])) == "forbidden"
         assert (await one.join("bob", invite=tokens[1])).role is Role.MEMBER
+
+    async def test_open_asks_are_told_to_who_is_not_there(self, one: Process, two: Process) -> None:
+        """In order of asking, until they have their answers; a room that is not there has none."""
+        assert await two.broker.open_asks("r") == []
+        await one.join("ada")
+        await one.ask("ada", "s1")
+        await one.ask("ada", "s2")
+        assert await two.broker.open_asks("r") == ["s1", "s2"]
+        await one.answer("s1")
+        assert await two.broker.open_asks("r") == ["s2"]
 
     async def test_rooms_are_listed_in_pages(self, one: Process) -> None:
         """By roomId, with title and count, after a cursor."""

@@ -214,6 +214,16 @@ async def test_twenty_unreadable_frames_close(connect: Connect) -> None:
     assert len(wire.of_type("error")) == 20
 
 
+async def test_half_an_emoji_ends_its_request(wire: Wire) -> None:
+    """A text that was cut within a surrogate pair: the request's own error names the field."""
+    wire.rules.sent_ids.add("half")
+    await wire.send_raw('{"type":"stream","requestId":"half","prompt":"cut \\ud83d"}')
+    error = await wire.until("stream_error")
+    assert (error["requestId"], error["code"]) == ("half", "invalid_message")
+    assert [detail["field"] for detail in error["details"]] == ["prompt"]
+    assert (await wire.ask("ping"))["type"] == "pong"
+
+
 async def test_bad_messages_never_close(wire: Wire) -> None:
     """Thirty readable messages that are wrong: thirty errors, and the connection lives."""
     for _ in range(30):

@@ -132,6 +132,37 @@ def test_what_is_no_message_is_unreadable(frame: str | bytes) -> None:
     assert caught.value.request_id is None
 
 
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        ('"a\\ud800b"', "data"),
+        ('{"x":[1,{"y":"\\udfff"}]}', "data.x[1].y"),
+        ('{"x":{"\\ud83d":1}}', "data.x"),
+        ("[NaN]", "data[0]"),
+        ("1e999", "data"),
+    ],
+)
+def test_a_value_that_breaks_its_frame_is_named(value: str, field: str) -> None:
+    """JavaScript writes half of a surrogate pair, Python NaN: the sender learns where, and the
+    request of it gets its end."""
+    frame = f'{{"type":"stream","requestId":"r","prompt":"x","data":{value}}}'
+    for data in (frame, frame.encode()):
+        with pytest.raises(UnreadableFrame) as caught:
+            decode_frame(data)
+        error = caught.value
+        assert (error.request_id, error.request_type) == ("r", "stream")
+        assert [detail.field for detail in error.details] == [field]
+        assert error.message.startswith(f"{field} must ")
+
+
+@pytest.mark.parametrize("name", ['"\\ud800"', '"a\\nb"', '""', "5", f'"{"x" * 129}"'])
+def test_a_broken_frame_is_answered_under_no_broken_name(name: str) -> None:
+    """What could not be told back is not: neither a requestId nor a type."""
+    with pytest.raises(UnreadableFrame) as caught:
+        decode_frame(f'{{"type":{name},"requestId":{name},"data":NaN}}')
+    assert (caught.value.request_id, caught.value.request_type) == (None, None)
+
+
 @given(st.binary() | st.text() | st.binary().map(lambda tail: b"\x82\xa4type" + tail))
 def test_any_bytes_end_as_a_map_or_unreadable(frame: str | bytes) -> None:
     """No input raises anything else."""

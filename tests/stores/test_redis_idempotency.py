@@ -47,6 +47,20 @@ async def test_an_id_is_for_one_request(link: RedisLink) -> None:
     assert await repeats.claim("user:", "ar", b"other", b"three") == own(b"three")
 
 
+async def test_who_only_looks_claims_nothing(link: RedisLink) -> None:
+    """What a request has become is told, and that it has become nothing (any more)."""
+    repeats = RedisIdempotency(link, 600)
+    assert await repeats.look("user:a", "r", b"f") is None
+    await repeats.claim("user:a", "r", b"f", b"one")
+    assert await repeats.look("user:a", "r", b"f") == b"one"
+    with pytest.raises(WireError) as refused:
+        await repeats.look("user:a", "r", b"other")
+    assert refused.value.code is ErrorCode.DUPLICATE_REQUEST
+    repeats.release("user:a", "r", b"one")
+    await heard(link)
+    assert await repeats.look("user:a", "r", b"f") is None
+
+
 async def test_what_a_request_became_is_replaced_by_its_end(link: RedisLink) -> None:
     """After its end a request is answered with the end, for the retention."""
     repeats = RedisIdempotency(link, 60)

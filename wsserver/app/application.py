@@ -225,6 +225,7 @@ class Application:
             is_up=lambda: backend.fleet is None or backend.fleet().store_up,
             started_at=asyncio.get_running_loop().time(),
         )
+        rooms.telling.on_thrown_out = self.services.clients.touched
         self.metrics.watch(self._snapshot)
         self.metrics.name_models(models.is_configured)
         pages = HttpPages(self.services, self.metrics.render)

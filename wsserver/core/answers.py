@@ -75,6 +75,22 @@ class Answers(ABC):
         """
         return
 
+    async def made_before(self, claim: Claim) -> Answer | None:
+        """What the same request has become in another process; None if nothing that is kept.
+
+        Raises:
+            WireError: ``duplicate_request``; ``store_unavailable`` if it can't be told now.
+        """
+        return None
+
+    async def learn_input(self, answer: Answer) -> None:
+        """Have an answer know what its model was fed, if that is kept wherever it was made.
+
+        Raises:
+            WireError: ``store_unavailable`` if that can't be told now.
+        """
+        return
+
     def submit(
         self,
         ask: Ask,

@@ -108,6 +108,11 @@ class Answer:
         return self.ask.is_stream
 
     @property
+    def knows_its_input(self) -> bool:
+        """Whether it is known here what its model was fed. A session keeps that by itself."""
+        return self.ask.messages is not None or self.ask.raw is not None
+
+    @property
     def survives_its_asker(self) -> bool:
         """Whether it goes on when nobody is there: asked for, or a room's."""
         return self.ask.options.on_disconnect == "detach" or self.ask.room_id is not None

@@ -158,7 +158,7 @@ class Dispatcher:
         strikes = [t for t in connection.unreadable if t > now - UNREADABLE_WITHIN]
         strikes.append(now)
         connection.unreadable = strikes
-        self._refuse(connection, error, None, None)
+        self._refuse(connection, error, error.request_type, error.request_id)
         if len(strikes) >= UNREADABLE_FRAMES:
             connection.close(CloseCode.POLICY_VIOLATION, "too many unreadable frames")
 

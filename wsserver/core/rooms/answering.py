@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from wsserver.core.ask import Answer
 from wsserver.core.errands import Errands
@@ -43,6 +43,7 @@ class RoomAnswers:
         self.find = find
         self._stop = stop
         self._fetch = fetch
+        self.is_shared = fetch is not None
         self._errands = Errands("a room's answer could not be looked for")
 
     def when_found(
@@ -66,6 +67,12 @@ class RoomAnswers:
             act(answer)
         elif self._fetch is not None:
             self._errands.begin(self._look(stream_id, self._fetch, act, while_, missed))
+
+    async def look_for(self, stream_ids: Iterable[str]) -> None:
+        """Have answers of other processes be known here, as far as the store has them now."""
+        if self._fetch is not None:
+            wanted = [self._fetch(s) for s in stream_ids if self.find(s) is None]
+            await asyncio.gather(*wanted, return_exceptions=True)
 
     def stop(self, stream_id: str, reason: StopReason, by: str) -> None:
         """Stop an answer, wherever it is."""

@@ -147,6 +147,7 @@ class RoomBroker(Protocol):
         invite: str | None = None,
         position: Position | None = None,
         known: Known | None = None,
+        returns: bool = False,
     ) -> Joined:
         """Give a client its seat in a room, made if need be. Again: the seat is this process's now.
 
@@ -161,11 +162,11 @@ class RoomBroker(Protocol):
 
         A client that sat there until `Broken` was told gives what was ``known``: it is let in, in
         that role unless another one is remembered; and a room that has to be made has these
-        settings.
+        settings. One that ``returns`` takes up the seat that it had, if it was not kicked since.
 
         Raises:
             WireError: ``forbidden``, ``room_full``, or ``overloaded`` where the room would be one
-                too many.
+                too many; ``not_in_room`` if it ``returns`` and was kicked.
         """
 
     async def leave(
@@ -325,21 +326,21 @@ class RoomBroker(Protocol):
         self, room_id: str, before: int | None, limit: int
     ) -> tuple[list[RoomEntry], bool]:
         """A page of the log that ends before a ``seq``, oldest first; whether others precede it.
-
-        No more than `log.REPLAY_BYTES`, and at least one entry if there is one.
-        """
+        No more than `log.REPLAY_BYTES`, and at least one entry if there is one."""
 
     async def newest(self, room_id: str, size: int) -> list[RoomEntry]:
         """The newest entries, oldest first, with up to ``size`` UTF-8 bytes of text."""
+
+    async def open_asks(self, room_id: str) -> list[str]:
+        """The streams of open asks, in order of asking."""
 
     async def rooms(
         self, user_key: str, cursor: str | None, limit: int
     ) -> tuple[list[RoomSummary], bool]:
         """Rooms that a user may see, after ``cursor``, by roomId; whether there are more.
 
-        Those it is a member of or has a role remembered in, and the open ones; not those it is
-        banned from. Empty rooms that are kept are among them.
-        """
+        Those it is a member of or has a role remembered in, and the open ones, also kept ones
+        that are empty; not those it is banned from."""
 
     async def sweep(self) -> None:
         """Drop what is past its time: old entries, rooms that were kept long enough."""

@@ -143,7 +143,7 @@ class Losses:
             self._turn_away(client, room)
             return
         if client.connection is not None:
-            seen = shown.joined(room.room_id, joined, self._rooms.answers_in(room))
+            seen = shown.joined(room.room_id, joined, self._rooms.active_in(room))
             client.connection.send(seen)
             self._rooms.follow(client, room)
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from wsserver.core.ask import Answer, Claim
+from wsserver.core.ask import Claim
 from wsserver.core.clients import Client
-from wsserver.core.rooms import refusals
+from wsserver.core.rooms import refusals, shown
 from wsserver.core.rooms.answering import RoomAnswers
 from wsserver.core.rooms.broker import (
     Joined,
@@ -29,6 +29,7 @@ from wsserver.core.rooms.presence import Lapsed
 from wsserver.core.rooms.room import Room
 from wsserver.core.rooms.telling import Telling
 from wsserver_protocol.errors import ErrorCode, WireError
+from wsserver_protocol.events import ActiveStream
 from wsserver_protocol.lifecycle import StopReason
 
 log = logging.getLogger(__name__)
@@ -76,10 +77,14 @@ class Rooms:
             raise refusals.not_in_room()
         return room
 
-    def answers_in(self, room: Room) -> list[Answer]:
-        """The answers that a room is getting and that can be followed here."""
-        found = (self.answers.find(stream_id) for stream_id in room.asks)
-        return [answer for answer in found if answer is not None and not answer.record.is_ended]
+    def active_in(self, room: Room) -> list[ActiveStream]:
+        """The answers that a room is getting."""
+        found = [(ask, self.answers.find(ask.stream_id)) for ask in room.asks.values()]
+        return [
+            shown.active(ask, answer)
+            for ask, answer in found
+            if answer is None or not answer.record.is_ended
+        ]
 
     # Coming and going --------------------------------------------------------------------------
 
@@ -92,6 +97,7 @@ class Rooms:
         state: dict[str, Any] | None = None,
         invite: str | None = None,
         position: Position | None = None,
+        returns: bool = False,
     ) -> tuple[Room, Joined]:
         """Put a client into a room, made if need be, or look at it again.
 
@@ -103,7 +109,12 @@ class Rooms:
         if name is not None:
             client.name = name
         room, joined = await self.enter(
-            client, room_id, rename=name is not None, state=state, invite=invite, position=position
+            *(client, room_id),
+            rename=name is not None,
+            state=state,
+            invite=invite,
+            position=position,
+            returns=returns,
         )
         client.room_ids.remove(room_id)  # joined last is last
         client.room_ids.append(room_id)
@@ -119,8 +130,12 @@ class Rooms:
         invite: str | None = None,
         position: Position | None = None,
         known: Known | None = None,
+        returns: bool = False,
     ) -> tuple[Room, Joined]:
         """As `join`; the room keeps its place among the client's."""
+        if room_id not in self._rooms and self.answers.is_shared:
+            # Nobody has told this process of what the room is getting.
+            await self.answers.look_for(await self.broker.open_asks(room_id))
         seat = _seat(client)
         owe_again = await self._losses.forgive(room_id, client.client_id)
         try:
@@ -131,6 +146,7 @@ class Rooms:
                 invite=invite,
                 position=position,
                 known=known,
+                returns=returns,
             )
         except WireError:
             owe_again()
@@ -151,7 +167,7 @@ class Rooms:
     ) -> dict[str, Joined]:
         """The rooms of a client that comes back, each as of now; those it lost are left out.
 
-        Its rights are looked at anew: who was banned meanwhile is out.
+        Its rights are looked at anew: who was kicked or banned meanwhile is out.
 
         Raises:
             WireError: ``store_unavailable``.
@@ -165,7 +181,9 @@ class Rooms:
                 break
             for room_id in stale:
                 try:
-                    room, joined = await self.join(client, room_id, position=positions.get(room_id))
+                    room, joined = await self.join(
+                        client, room_id, position=positions.get(room_id), returns=True
+                    )
                 except WireError as error:
                     if error.code is ErrorCode.STORE_UNAVAILABLE:
                         raise

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from wsserver.core.ask import Answer
 from wsserver.core.rooms.broker import Joined
-from wsserver.core.rooms.changes import Entered, Left, Ranked
+from wsserver.core.rooms.changes import Entered, Left, OpenAsk, Ranked
 from wsserver.core.rooms.digest import chunks
 from wsserver_protocol import events
+from wsserver_protocol.lifecycle import StreamState
 
 
 def entered(room_id: str, change: Entered) -> events.RoomUserJoined:
@@ -61,8 +62,24 @@ def entry(room_id: str, logged: events.RoomEntry) -> events.RoomEntryEvent:
     )
 
 
+def active(ask: OpenAsk, answer: Answer | None) -> events.ActiveStream:
+    """An answer that a room is getting. One that is not known here was asked for elsewhere at this
+    very moment, and is about to be found."""
+    return events.ActiveStream(
+        stream_id=ask.stream_id,
+        client_id=ask.client_id,
+        model=ask.model_id if answer is None else answer.record.model_id,
+        state=StreamState.QUEUED if answer is None else answer.record.state,
+        offset=0 if answer is None else len(answer.record.transcript),
+    )
+
+
 def joined(
-    room_id: str, seen: Joined, answers: Iterable[Answer], *, request_id: str | None = None
+    room_id: str,
+    seen: Joined,
+    active_streams: Iterable[events.ActiveStream],
+    *,
+    request_id: str | None = None,
 ) -> events.RoomJoined:
     """What a room looks like to one of its members, with the answers that it is getting."""
     return events.RoomJoined(
@@ -74,16 +91,7 @@ def joined(
         seq=seen.seq,
         recovered=seen.recovered,
         messages=seen.entries,
-        active_streams=tuple(
-            events.ActiveStream(
-                stream_id=answer.stream_id,
-                client_id=answer.ask.client_id,
-                model=answer.record.model_id,
-                state=answer.record.state,
-                offset=len(answer.record.transcript),
-            )
-            for answer in answers
-        ),
+        active_streams=tuple(active_streams),
         role=seen.role,
         settings=seen.settings,
     )

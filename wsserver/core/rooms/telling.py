@@ -40,6 +40,7 @@ class Telling:
     Attributes:
         on_answered: Called with each stream that has its entry now, or will never have one.
         on_broken: Called with each roomId of which nothing more will be told.
+        on_thrown_out: Called with each client that has lost its seat.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Telling:
         self._missed = missed
         self.on_answered: Callable[[str], object] = lambda stream_id: None
         self.on_broken: Callable[[str], object] = lambda room_id: None
+        self.on_thrown_out: Callable[[Client], object] = lambda client: None
 
     def told(self, room_id: str, change: Change) -> None:
         """The store says what happened."""
@@ -147,6 +149,7 @@ class Telling:
         gone = [room.clients[one] for one in change.client_ids if one in room.clients]
         for client in gone:  # thrown out: each is told of itself
             self._unseat(client, room)
+            self.on_thrown_out(client)
             if client.connection is not None:
                 own = msgspec.structs.replace(event, client_id=client.client_id)
                 client.connection.send(own)

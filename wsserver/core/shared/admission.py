@@ -99,6 +99,16 @@ class Admission:
         await asyncio.sleep(LOOK_EVERY)
         return await self._admit(answer, claim, self._earlier_that_lives)
 
+    async def earlier(self, claim: Claim) -> str | None:
+        """The streamId of a request's answer, if it was made before; nothing is claimed.
+
+        Raises:
+            WireError: ``duplicate_request``.
+            StoreUnavailable: If it can't be told.
+        """
+        became = await self._repeats.look(*claim)
+        return None if became is None else _stream_of(became)
+
     async def seize(self, answer: Answer, claim: Claim) -> bool:
         """Have a request that was begun elsewhere become this answer, which is stopped.
 

@@ -34,7 +34,7 @@ from wsserver.core.shared.admission import Admission
 from wsserver.core.shared.endings import Endings
 from wsserver.core.shared.entering import EnteringAnswers
 from wsserver.core.shared.led import Led, store_away
-from wsserver.core.shared.meta import Kept, pack
+from wsserver.core.shared.meta import Kept, learn_input, pack, unpack
 from wsserver.core.shared.ports import Ledger, SharedCache, SharedStreams
 from wsserver.core.streams import Ending, StreamRecord
 from wsserver_protocol.errors import WireError
@@ -131,6 +131,21 @@ class LedAnswers(EnteringAnswers):
         if led is not None:  # whoever held it back has no more to say, also of one that is stopped
             led.placed.set()
             led.step()
+
+    async def made_before(self, claim: Claim) -> Answer | None:
+        try:
+            stream_id = await self._admission.earlier(claim)
+        except StoreUnavailable:
+            raise store_away() from None
+        return None if stream_id is None else await self.find(stream_id)
+
+    async def learn_input(self, answer: Answer) -> None:
+        try:
+            meta = await self._streams.meta(answer.stream_id)
+        except StoreUnavailable:
+            raise store_away() from None
+        if meta is not None:
+            learn_input(answer, unpack(meta))
 
     def claim_id(self, answer: Answer, claim: Claim) -> None:
         """The asker gave the request an id: at the same call, before it is admitted."""
@@ -241,6 +256,9 @@ class LedAnswers(EnteringAnswers):
         if record.cancel is not None or led.job is None:
             await self._give_up(led, record.cancel or Ending.failed(store_away()))
             return
+        if answer.ask.room_id is not None:  # any member goes on with it, on any gateway
+            meta = pack(answer, led.kept, with_input=True)
+            self._streams.describe(answer.stream_id, meta)
         await self._line_up(led, led.job)
 
     def _waits_for_its_place(self, led: Led) -> bool:

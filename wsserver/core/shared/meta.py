@@ -45,7 +45,7 @@ def pack(answer: Answer, kept: Kept | None, *, with_input: bool) -> bytes:
         answer: The answer.
         kept: Where a session keeps it.
         with_input: Whether to include what the model is fed. `continue` needs it of an answer
-            that no session or room keeps; a job has it anyway.
+            that no session keeps; a job has it anyway.
     """
     loop = asyncio.get_running_loop()
     record, ask = answer.record, answer.ask
@@ -70,6 +70,12 @@ def pack(answer: Answer, kept: Kept | None, *, with_input: bool) -> bytes:
 def unpack(data: bytes) -> Meta:
     """The `Meta` of `pack`."""
     return msgspec.msgpack.decode(data, type=Meta)
+
+
+def learn_input(answer: Answer, meta: Meta) -> None:
+    """Have an answer know what its newest meta says of its model's input."""
+    answer.ask = replace(answer.ask, messages=meta.ask.messages, raw=meta.ask.raw)
+    answer.prior = meta.prior
 
 
 def answer_of(meta: Meta, record: StreamRecord) -> Answer:

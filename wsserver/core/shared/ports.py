@@ -56,6 +56,9 @@ class SharedStreams(Protocol):
         """Give an answer another meta, for those who open it from now on. Never waits; a store
         that is away keeps the one before."""
 
+    async def meta(self, stream_id: str) -> bytes | None:
+        """The meta that an answer was given last; None if it is gone."""
+
     async def bar(self, stream_id: str) -> bool:
         """Have an answer never come into the log. False if it is there."""
 
@@ -173,6 +176,13 @@ class Repeats(Protocol):
 
         Raises:
             WireError: ``duplicate_request`` if the id was used for another request.
+        """
+
+    async def look(self, identity_key: str, request_id: str, fingerprint: bytes) -> bytes | None:
+        """What a request has become; None if it has not become anything.
+
+        Raises:
+            WireError: As `claim`.
         """
 
     async def take_over(

@@ -26,7 +26,7 @@ def continue_answer(call: Call) -> Reply | Coroutine[None, None, Reply]:
         return _begin(call, lambda: _in_session(call, wish, None))
     stream_id = request.stream_id or ""
     former = services.answers.retained(stream_id)
-    if former is None or former.record.ending is None:
+    if former is None or former.record.ending is None or _lacks_input(former):
         return _of_elsewhere(call, stream_id)
     return _of(call, former)
 
@@ -57,6 +57,8 @@ async def _of_elsewhere(call: Call, stream_id: str) -> Reply:
     if former is not None:
         if former.record.ending is None:
             await answers.look_again(former)
+        if _lacks_input(former):
+            await answers.learn_input(former)
         reply = _of(call, former)
         return await reply if isinstance(reply, Coroutine) else reply
     owner = connection.client.identity.key
@@ -66,6 +68,11 @@ async def _of_elsewhere(call: Call, stream_id: str) -> Reply:
     session_id, message_id = kept
     wish = Wish(session_id=session_id, is_continuation=True, message_id=message_id)
     return _begin(call, lambda: _in_session(call, wish, None, stream_id))
+
+
+def _lacks_input(former: Answer) -> bool:
+    """Whether a room's answer was made for another process: its context is kept with it."""
+    return former.ask.room_id is not None and not former.knows_its_input
 
 
 def _begin(call: Call, begin: Callable[[], Answer]) -> Reply:

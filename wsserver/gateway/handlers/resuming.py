@@ -179,7 +179,7 @@ def _resumed(
         if answer.is_stream and answer.stream_id not in asked
     ]
     rooms = [
-        shown.joined(room_id, seen[room_id], services.rooms.answers_in(room))
+        shown.joined(room_id, seen[room_id], services.rooms.active_in(room))
         for room_id in client.room_ids
         if room_id in seen and (room := services.rooms.get(room_id)) is not None
     ]

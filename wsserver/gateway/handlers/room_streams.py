@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 
 from wsserver.core.ask import Answer, Ask, merged_options
 from wsserver.core.clients import Client
@@ -14,7 +15,7 @@ from wsserver.core.sessions.turns import CUT_SHORT, cannot_continue
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver.gateway.handlers.generation import admit, make_ask, stream
 from wsserver.gateway.handlers.rooms import in_lane, origin
-from wsserver.gateway.repeats import once
+from wsserver.gateway.repeats import claim_of, once
 from wsserver.gateway.views import started
 from wsserver_protocol import requests
 from wsserver_protocol.errors import ErrorCode, FieldError, WireError
@@ -44,16 +45,53 @@ def _in_turn(
     client = call.connection.client
     if not client.lane.is_idle:
         return in_lane(client, lambda: _begin_and_open(call, prompt, accept))
-    opening = _begin(call, prompt, accept)
+    try:
+        opening = _begin(call, prompt, accept)
+    except WireError as error:
+        if not _may_be_repeated(call):
+            raise
+        return in_lane(client, partial(_show_earlier, call, error))
     if opening is not None:
         client.lane.begin(opening)
     return None
 
 
 async def _begin_and_open(call: Call, prompt: str | None, accept: Callable[[], RoomAsk]) -> Reply:
-    opening = _begin(call, prompt, accept)
+    try:
+        opening = _begin(call, prompt, accept)
+    except WireError as error:
+        if not _may_be_repeated(call):
+            raise
+        return await _show_earlier(call, error)
     if opening is not None:
         await opening()
+    return None
+
+
+def _may_be_repeated(call: Call) -> bool:
+    """Whether what is refused here may have been asked before, of another process."""
+    is_named = call.request.request_id is not None
+    return is_named and call.connection.services.clients.is_shared
+
+
+async def _show_earlier(call: Call, error: WireError) -> Reply:
+    """Show what the same request has become on another process, where it would be refused by now:
+    its asker has left the room since, or the room answers one question at a time, this one.
+
+    Raises:
+        WireError: The refusal, if there is nothing to show; ``duplicate_request``.
+    """
+    connection = call.connection
+    claim = claim_of(call)
+    earlier = await connection.services.answers.made_before(claim) if claim is not None else None
+    if earlier is None:
+        raise error
+    client = connection.client
+    if not earlier.record.is_ended and earlier.ask.client_id == client.client_id:
+        client.begin(earlier)
+    if connection.view_of(earlier.stream_id) is None:
+        opening = started(earlier, None, call.request_id)
+        connection.open_view(earlier, opening, request_id=call.request_id)
     return None
 
 
@@ -123,9 +161,10 @@ def _accept_further(call: Call, former: Answer, ask: Ask) -> RoomAsk:
     room = services.rooms.of_member(client, former.ask.room_id or "")
     _require_turn(room, client)
     record = former.record
-    is_begun = former.ask.messages is not None or former.ask.raw is not None
-    if record.ending is None or record.ending.finish_reason not in CUT_SHORT or not is_begun:
+    if record.ending is None or record.ending.finish_reason not in CUT_SHORT:
         raise cannot_continue("streamId", is_running=record.ending is None)
+    if not former.knows_its_input:
+        raise _never_began()
     ask = replace(ask, room_id=room.room_id)
     admit(connection, ask, 1)
     answer = services.answers.accept(ask, request_id=call.request_id)
@@ -138,6 +177,16 @@ def _accept_further(call: Call, former: Answer, ask: Ask) -> RoomAsk:
         origin=origin(call),
         when_busy=room.settings.when_busy or WhenBusy.QUEUE,
         raw=ask.raw,
+    )
+
+
+def _never_began() -> WireError:
+    """An answer that ended before its turn came, so that it was given nothing."""
+    what = "had not begun when it ended"
+    return WireError(
+        ErrorCode.INVALID_PARAMETERS,
+        f"This answer {what}; ask again instead.",
+        details=(FieldError(field="streamId", message=f"names an answer that {what}"),),
     )
 
 

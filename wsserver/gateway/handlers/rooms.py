@@ -61,8 +61,8 @@ async def _join(call: Call) -> Reply:
         )
     finally:
         client.joining = None
-    answers = services.rooms.answers_in(room)
-    connection.send(shown.joined(room.room_id, seen, answers, request_id=call.request_id))
+    active = services.rooms.active_in(room)
+    connection.send(shown.joined(room.room_id, seen, active, request_id=call.request_id))
     services.rooms.follow(client, room)
     return None
 

@@ -70,6 +70,7 @@ class MemoryRoomBroker:
         invite: str | None = None,
         position: Position | None = None,
         known: Known | None = None,
+        returns: bool = False,
     ) -> Joined:
         shared = self._shared
         room = shared.fresh(room_id)
@@ -78,6 +79,8 @@ class MemoryRoomBroker:
         if room is not None:
             if seat.user_key in room.bans:
                 raise refusals.banned()
+            if returns and seat.client_id in room.kicked:
+                raise refusals.not_in_room()
             if member is None and known is None:
                 require_entry(room, seat, invite, invited)
         else:
@@ -92,6 +95,7 @@ class MemoryRoomBroker:
         for change in told:
             shared.tell(room, change)
         member.seats[seat.client_id] = self.node
+        room.kicked.pop(seat.client_id, None)
         return self._seen(room, member, position)
 
     def _seen(self, room: RoomState, member: MemberState, position: Position | None) -> Joined:
@@ -240,6 +244,7 @@ class MemoryRoomBroker:
         if member is None:
             raise refusals.no_such_user("is no member of this room")
         room.require_reach(user_key, reach)
+        room.note_kicked(member)
         self._throw_out(room, member, "kicked", origin)
 
     async def ban(
@@ -303,6 +308,10 @@ class MemoryRoomBroker:
                 break
             found.append(entry)
         return found[::-1]
+
+    async def open_asks(self, room_id: str) -> list[str]:
+        room = self._shared.rooms.get(room_id)
+        return list(room.asks) if room is not None else []
 
     async def rooms(
         self, user_key: str, cursor: str | None, limit: int

@@ -19,6 +19,9 @@ from wsserver_protocol.requests import RoomSettings
 
 Tell = Callable[[str, Change], None]
 
+KICKED_KEPT = 1024
+"""Kicked clients that a room remembers, the newest."""
+
 
 @dataclass(slots=True)
 class MemberState:
@@ -61,6 +64,7 @@ class RoomState:
         self.members: dict[str, MemberState] = {}  # by user key, in order of joining
         self.roles: dict[str, Role] = {}  # remembered, by user key
         self.bans: set[str] = set()  # user keys
+        self.kicked: dict[str, None] = {}  # clientIds, the newest last
         self.invites: dict[str, Invite] = {}
         self.asks: dict[str, tuple[OpenAsk, str]] = {}  # with their processes, by streamId
         self.emptied_at = 0  # milliseconds since the epoch, where nobody is there
@@ -132,6 +136,12 @@ class RoomState:
             member=shown,
             origin=origin,
         )
+
+    def note_kicked(self, member: MemberState) -> None:
+        """Have a member's clients not come back to their seats by themselves."""
+        self.kicked |= dict.fromkeys(member.seats)
+        while len(self.kicked) > KICKED_KEPT:
+            del self.kicked[next(iter(self.kicked))]
 
     def hand_on(self, leaver: MemberState) -> Ranked | None:
         """If the last owner has left, make the member who is next one."""

@@ -46,6 +46,18 @@ class RedisIdempotency:
             raise duplicate_request()
         return Became(*became)
 
+    async def look(self, identity_key: str, request_id: str, fingerprint: bytes) -> bytes | None:
+        key = _key(identity_key, request_id)
+        known, outcome, free = await self._link.command(
+            "HMGET", key, "fingerprint", "outcome", "free"
+        )
+        if known is None or free == b"1":
+            return None
+        if known != fingerprint:
+            raise duplicate_request()
+        became: bytes = outcome
+        return became
+
     async def take_over(
         self, identity_key: str, request_id: str, earlier: bytes, outcome: bytes
     ) -> bool:

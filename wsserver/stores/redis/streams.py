@@ -106,6 +106,15 @@ class RedisStreams:
         """Give an answer another meta, for those who open it from now on. Never waits."""
         self._link.tell("streams/describe", stream_keys(stream_id), (meta,))
 
+    async def meta(self, stream_id: str) -> bytes | None:
+        """The meta that an answer was given last; None if it is gone.
+
+        Raises:
+            StoreUnavailable: If Redis is away.
+        """
+        found: bytes | None = await self._link.command("HGET", stream_keys(stream_id)[0], "meta")
+        return found
+
     async def bar(self, stream_id: str) -> bool:
         """Have an answer never come into the log. False if it is there.
 

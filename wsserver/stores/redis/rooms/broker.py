@@ -95,12 +95,13 @@ class RedisRoomBroker(RoomReading):
         invite: str | None = None,
         position: Position | None = None,
         known: Known | None = None,
+        returns: bool = False,
     ) -> Joined:
         before: list[Argument] = [
             *(seat.user_key, seat.user_id, seat.name, seat.client_id, self.node),
             *(state_text(state), int(rename), invite or ""),
         ]
-        after = entrance(seat, position, known)
+        after = entrance(seat, position, known, returns=returns)
         while True:
             async with self._entering(room_id) as feed:
                 granted = await self._join(room_id, before, after, feed.place)

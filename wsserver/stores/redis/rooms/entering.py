@@ -20,7 +20,9 @@ from wsserver.stores.redis.rooms.format import (
 from wsserver_protocol.fields import Role
 
 
-def entrance(seat: Seat, position: Position | None, known: Known | None) -> tuple[Argument, ...]:
+def entrance(
+    seat: Seat, position: Position | None, known: Known | None, *, returns: bool
+) -> tuple[Argument, ...]:
     """What a join says besides who enters."""
     settings: bytes = b""
     if known is not None:
@@ -33,6 +35,7 @@ def entrance(seat: Seat, position: Position | None, known: Known | None) -> tupl
         "" if known is None else known.role.value,
         settings,
         seat.takes,
+        int(returns),
     )
 
 

@@ -17,6 +17,7 @@ All keys of a room carry its hash tag, so that each step is atomic in a cluster.
 | ``g`` | list | the newest changes, as the bells say them |
 | ``d`` | sorted set | ids of the newest calls that changed something, by their place |
 | ``n`` | sorted set | streamIds of the newest answers by their seq |
+| ``k`` | sorted set | clientIds that lost their seats last by a kick, by the place of that |
 | ``x`` | hash | clientId of who left last to the streams that nobody was left for; a minute |
 | ``s:<digest>`` | hash | what was said under an identity's requestId, while that is remembered: |
 | | | ``ep`` and ``seq`` of the entry, the call's ``op``, ``print`` of the request |
@@ -68,7 +69,7 @@ def room_keys(room_id: str) -> list[str]:
     A brace in a name ends the hash tag early, for all keys of the room at the same place: they
     still lie together, and no two rooms share one.
     """
-    return [f"wsserver:{{r:{room_id}}}:{letter}" for letter in "muocrwbialgdnx"]
+    return [f"wsserver:{{r:{room_id}}}:{letter}" for letter in "muocrwbialgdnkx"]
 
 
 def said_key(room_id: str, identity_key: str, request_id: str) -> str:

@@ -64,6 +64,10 @@ class RoomReading:
                 return found[::-1]
             before = some[0].seq
 
+    async def open_asks(self, room_id: str) -> list[str]:
+        granted = await self._steps.step("asks", room_id)
+        return [] if granted is None else [stream.decode() for stream in granted.rest[0]]
+
     async def _entries(self, room_id: str, args: Sequence[Argument]) -> list[RoomEntry]:
         granted = await self._steps.step("log", room_id, args)
         return [] if granted is None else [entry_of(item) for item in granted.rest[0]]

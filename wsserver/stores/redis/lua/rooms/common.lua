@@ -4,14 +4,14 @@
 -- told nothing yet), the channel, and the command that rings it.
 local META, MEMBERS, ORDER, CLIENTS, ROLES = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local OWNERS, BANS, INVITES, ASKS, LOG = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local CHANGES, DONE, ANSWERS, ORPHANS = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local CHANGES, DONE, ANSWERS, KICKED, ORPHANS = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 
 local NOW, OP = tonumber(ARGV[1]) or now_ms(), ARGV[2]
 local ENTRIES, AGE, KEEP = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local KNOWN, CHANNEL = tonumber(ARGV[#ARGV - 2]), ARGV[#ARGV - 1]
 
 local LIFE = 86400000 -- of a room that no process says anything of
-local CHANGES_KEPT, DONE_KEPT, ANSWERS_KEPT = 512, 256, 1024
+local CHANGES_KEPT, DONE_KEPT, ANSWERS_KEPT, KICKED_KEPT = 512, 256, 1024, 1024
 local CHANGES_SHOWN = 64 -- with a reply, to who is behind
 local ORPHANS_LIFE = 60000
 local NEVER = 0 -- the place of an answer that will have none: its ask does not stand
@@ -33,7 +33,7 @@ end
 
 -- For how long all that the room has is kept from now on.
 local function live(ms)
-    for index = 1, 13 do
+    for index = 1, 14 do
         redis.call('PEXPIRE', KEYS[index], whole(ms))
     end
 end
@@ -45,7 +45,7 @@ local function born(key)
 end
 
 local function delete_room()
-    redis.call('DEL', unpack(KEYS, 1, 13))
+    redis.call('DEL', unpack(KEYS, 1, 14))
 end
 
 local function drop_older()

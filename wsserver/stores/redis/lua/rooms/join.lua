@@ -1,13 +1,14 @@
 -- Give a client its seat. Arguments: user, userId, name, client, node, state, whether the name
 -- is new, invite, epoch and whether a room may be made, the seq that the client has and its epoch
 -- (empty: of whichever), origin, members shown, bytes and entries of a page; then, of a member whose
--- room has been lost, the role that it had and the settings: pairs of names and values as JSON; and
--- the client's last take.
+-- room has been lost, the role that it had and the settings: pairs of names and values as JSON; the
+-- client's last take; and whether it only takes up again what it had.
 local user, user_id, name, client, node = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local state, is_renamed, invite = ARGV[11], ARGV[12] == '1', ARGV[13]
 local epoch, may_make, has, has_epoch = ARGV[14], ARGV[15] == '1', tonumber(ARGV[16]), ARGV[17]
 local origin, shown, size, page = ARGV[18], tonumber(ARGV[19]), tonumber(ARGV[20]), tonumber(ARGV[21])
 local known, known_settings, takes = ARGV[22], ARGV[23], tonumber(ARGV[24])
+local returns = ARGV[25] == '1'
 local is_new = not EPOCH
 
 local function invited_as()
@@ -24,7 +25,7 @@ local function refusal(invited)
         return no('locked')
     end
     if setting('access') == '"invited"' and not role and not invited then
-        return no('not_invited')
+        return no('not_invited', invite)
     end
     local most = tonumber(setting('maxMembers') or nil)
     if most and redis.call('ZCARD', ORDER) >= most then
@@ -108,6 +109,9 @@ if EPOCH then
     if member and is_late(member) then
         return no('not_in_room')
     end
+    if returns and redis.call('ZSCORE', KICKED, client) then
+        return no('not_in_room')
+    end
     local refused = not member and known == '' and refusal(invited)
     if refused then
         return refused
@@ -130,6 +134,7 @@ else
 end
 save(user, member)
 redis.call('HSET', CLIENTS, client, user)
+redis.call('ZREM', KICKED, client)
 live(LIFE)
 
 local asks = {}

@@ -15,5 +15,10 @@ if is_out_of_reach(user, reach) then
     return no('out_of_reach')
 end
 redis.call('HDEL', ROLES, user)
+for _, seat in ipairs(member.seats) do
+    redis.call('ZADD', KICKED, place, seat[1])
+end
+redis.call('ZREMRANGEBYRANK', KICKED, 0, -KICKED_KEPT - 1)
+born(KICKED)
 remove(user, member, 'kicked', origin)
 return ok()

@@ -2,7 +2,7 @@
 -- (ms), and the print of the request; with that, the last key remembers it. The op is its messageId.
 -- Returns the entry, and whether it is the first call under its id.
 local client, blob, origin = ARGV[6], ARGV[7], ARGV[8]
-local kept, print, said = ARGV[9], ARGV[10], KEYS[15]
+local kept, print, said = ARGV[9], ARGV[10], KEYS[16]
 
 -- An entry by its seq. It may have gone from the log, and keeps its place.
 local function entry(number)
