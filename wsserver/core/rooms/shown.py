@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+import msgspec
 
 from wsserver.core.ask import Answer
-from wsserver.core.rooms.broker import Joined
+from wsserver.core.rooms.broker import Joined, Position
 from wsserver.core.rooms.changes import Entered, Left, OpenAsk, Ranked
 from wsserver.core.rooms.digest import chunks
 from wsserver_protocol import events
+from wsserver_protocol.codec import Encoding, encode
 from wsserver_protocol.lifecycle import StreamState
+from wsserver_protocol.requests import RoomSettings
+
+ROOMS_BYTES = 512 * 1024
+"""Rooms of one frame take at most so much as JSON: a frame is at most 1 MiB, with the streams."""
 
 
 def entered(room_id: str, change: Entered) -> events.RoomUserJoined:
@@ -72,6 +79,36 @@ def active(ask: OpenAsk, answer: Answer | None) -> events.ActiveStream:
         state=StreamState.QUEUED if answer is None else answer.record.state,
         offset=0 if answer is None else len(answer.record.transcript),
     )
+
+
+def as_fit(
+    rooms: Iterable[events.RoomJoined], has: Mapping[str, Position | None]
+) -> tuple[list[events.RoomJoined], list[events.RoomJoined]]:
+    """Rooms for one frame, and those of them that are to follow, each in a frame of its own.
+
+    What does not fit is there as if nothing had happened: at the seq that the client ``has``, so
+    that what follows joins to that.
+    """
+    left, told, later = ROOMS_BYTES, [], []
+    for room in rooms:
+        size = len(encode(room, Encoding.JSON))
+        if size <= left:
+            left -= size
+            told.append(room)
+            continue
+        later.append(room)
+        position = has.get(room.room_id) if room.recovered else None
+        told.append(
+            msgspec.structs.replace(
+                room,
+                members=(),
+                seq=0 if position is None else position.seq,
+                messages=(),
+                active_streams=(),
+                settings=RoomSettings(),
+            )
+        )
+    return told, later
 
 
 def joined(
