@@ -10,10 +10,14 @@ from wsserver.core.ask import Answer
 from wsserver.core.rooms.broker import Joined, Position
 from wsserver.core.rooms.changes import Entered, Left, OpenAsk, Ranked
 from wsserver.core.rooms.digest import chunks
+from wsserver.core.rooms.log import REPLAY_BYTES
 from wsserver_protocol import events
 from wsserver_protocol.codec import Encoding, encode
 from wsserver_protocol.lifecycle import StreamState
 from wsserver_protocol.requests import RoomSettings
+
+MEMBERS_BYTES = 256 * 1024
+"""Members of one frame take at most so much as JSON, beside the log and the settings."""
 
 ROOMS_BYTES = 512 * 1024
 """Rooms of one frame take at most so much as JSON: a frame is at most 1 MiB, with the streams."""
@@ -81,6 +85,14 @@ def active(ask: OpenAsk, answer: Answer | None) -> events.ActiveStream:
     )
 
 
+def _left_for_members(seen: Joined) -> int:
+    """Bytes of a frame that members may take, where one entry of the log takes more than usual."""
+    if len(seen.entries) != 1:
+        return MEMBERS_BYTES
+    spare = max(0, len(encode(seen.entries[0], Encoding.JSON)) - REPLAY_BYTES)
+    return max(0, MEMBERS_BYTES - spare)
+
+
 def as_fit(
     rooms: Iterable[events.RoomJoined], has: Mapping[str, Position | None]
 ) -> tuple[list[events.RoomJoined], list[events.RoomJoined]]:
@@ -123,7 +135,7 @@ def joined(
         request_id=request_id,
         room_id=room_id,
         participants=seen.participants,
-        members=next(chunks(seen.members), ()),
+        members=next(chunks(seen.members, _left_for_members(seen)), ()),
         epoch=seen.epoch,
         seq=seen.seq,
         recovered=seen.recovered,
