@@ -28,6 +28,7 @@ from wsserver_protocol.requests import (
     OpenSession,
     Request,
     RoomMessage,
+    RoomSettings,
     StopBatch,
     StopStream,
     Stream,
@@ -46,6 +47,13 @@ MAX_METADATA_BYTES: Final = 16 * 1024
 
 MAX_ENTRY_BYTES: Final = 256 * 1024
 """An entry of a room's log as JSON: its text and data, or the prompt of a question."""
+
+
+MAX_SYSTEM_BYTES: Final = 64 * 1024
+"""A room's system prompt as JSON; ``room_joined`` carries it beside members and log."""
+
+MAX_ROOM_OPTIONS_BYTES: Final = 96 * 1024
+"""A room's options as JSON, with it."""
 
 
 class Fault(NamedTuple):
@@ -86,6 +94,7 @@ def faults(request: Request) -> Iterator[Fault]:
             yield from _room_message(request)
         case UpdateRoom():
             yield from _options(request.settings.options, "settings.options")
+            yield from _settings(request.settings)
         case _:
             return
 
@@ -137,6 +146,9 @@ def _place(request: Generate | Stream) -> Iterator[Fault]:
             yield _invalid("roomId", "cannot be used together with sessionId")
         if request.prompt is not None and _size(request.prompt) > MAX_ENTRY_BYTES:
             yield _too_large("prompt", MAX_ENTRY_BYTES)
+        for index, message in enumerate(request.messages or ()):
+            if message.role is ChatRole.USER and _size(message.content) > MAX_ENTRY_BYTES:
+                yield _too_large(f"messages[{index}].content", MAX_ENTRY_BYTES)
 
 
 def _options(options: GenerationOptions | None, path: str) -> Iterator[Fault]:
@@ -166,6 +178,13 @@ def _messages(messages: Messages) -> Iterator[Fault]:
             yield _invalid(f"messages[{index}].toolCalls", "only an assistant's message has them")
         if message.tool_call_id is not None and message.role is not ChatRole.TOOL:
             yield _invalid(f"messages[{index}].toolCallId", "only a tool's message has one")
+
+
+def _settings(settings: RoomSettings) -> Iterator[Fault]:
+    if settings.system_prompt is not None and _size(settings.system_prompt) > MAX_SYSTEM_BYTES:
+        yield _too_large("settings.systemPrompt", MAX_SYSTEM_BYTES)
+    if settings.options is not None and _size(settings.options) > MAX_ROOM_OPTIONS_BYTES:
+        yield _too_large("settings.options", MAX_ROOM_OPTIONS_BYTES)
 
 
 def _room_message(request: RoomMessage) -> Iterator[Fault]:

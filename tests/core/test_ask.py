@@ -23,11 +23,15 @@ def tool(name: str) -> Tool:
 
 
 def job_of(
-    options: GenerationOptions, messages: tuple[ChatMessage, ...] = (), *, is_stream: bool = True
+    options: GenerationOptions,
+    messages: tuple[ChatMessage, ...] = (),
+    *,
+    is_stream: bool = True,
+    room_id: str | None = None,
 ) -> Job:
     """The work that a request with these options is."""
     owner = Identity(user_id="ada", limit_key="ada")
-    ask = Ask(owner=owner, client_id="c", options=options, is_stream=is_stream)
+    ask = Ask(owner=owner, client_id="c", options=options, is_stream=is_stream, room_id=room_id)
     return make_job(StreamRecord("s", "m", 0.0), ask, messages, None, "")
 
 
@@ -49,6 +53,12 @@ def test_answer_that_may_call_tools_fits_a_frame() -> None:
     assert job_of(GenerationOptions(max_tokens=many, tools=(tool("f"),))).max_tokens == (
         MOST_TOKENS_WHOLE
     )
+
+
+def test_answer_in_a_room_fits_a_frame() -> None:
+    """It becomes one entry of the log, which is sent in one frame with other things."""
+    options = GenerationOptions(max_tokens=1_000_000)
+    assert job_of(options, room_id="r").max_tokens == MOST_TOKENS_WHOLE
 
 
 def test_calls_and_results_of_tools_are_in_the_key_of_the_cache() -> None:

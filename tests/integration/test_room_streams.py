@@ -70,6 +70,26 @@ async def test_the_log_is_the_context(connect: Connect) -> None:
     assert end["usage"]["promptTokens"] == 8
 
 
+async def test_a_detached_answer_outlives_its_room(connect: Connect) -> None:
+    """Nobody is left there: one that was asked for with `detach` is made to its end all the same,
+    and its asker can read it; the other one is stopped."""
+    wire = await connect()
+    await join(wire, "left")
+    await wire.ask("update_room", roomId="left", settings={"whenBusy": "parallel"})
+    kept, other = [
+        await wire.stream(roomId="left", options={"maxTokens": 60, "onDisconnect": wish})
+        for wish in ("detach", "cancel")
+    ]
+    await wire.ask("leave_room", roomId="left")
+    ends = []
+    for start in (kept, other):
+        await wire.send(type="watch_stream", streamId=start["streamId"])
+        ends.append(await wire.end_of(start["streamId"]))
+    assert [end["type"] for end in ends] == ["stream_complete", "stream_stopped"]
+    assert ends[1]["reason"] == "disconnect"
+    assert wire.copy(kept["streamId"]).text == counted(60)
+
+
 async def test_who_joins_midway_follows_live(connect: Connect) -> None:
     """A late joiner gets a snapshot of what runs and then every piece."""
     one, two = await connect(), await connect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from tests.conftest import Connect, StartServer
@@ -252,3 +253,36 @@ async def test_bounds_on_rooms(start_server: StartServer, connect: Connect) -> N
     await join(two, "r3")
     error = await two.ask("join_room", roomId="r4")
     assert (error["code"], error["retryable"]) == ("overloaded", True)
+
+
+async def test_what_was_missed_in_many_rooms_comes_in_frames_that_fit(connect: Connect) -> None:
+    """`resumed` lists all rooms in at most 1 MiB. Of those that it has no place for a `room_joined`
+    follows, which joins to what the client has: nothing is missed, nothing comes twice."""
+    one, two = await connect(), await connect()
+    rooms = [f"much-{number}" for number in range(4)]
+    for room_id in rooms:
+        await join(one, room_id)
+        await join(two, room_id)
+        await one.ask("room_message", roomId=room_id, text="first")
+        await two.until("room_message", roomId=room_id)
+    await two.cut()
+    for room_id in rooms:
+        for number in range(2):
+            await one.ask("room_message", roomId=room_id, text=str(number) * 200_000)
+    back = await connect()
+    token = two.connected["resumeToken"]
+    resumed = await back.ask("resume", resumeToken=token, rooms=dict.fromkeys(rooms, 1))
+    assert [room["roomId"] for room in resumed["rooms"]] == rooms
+    assert len(orjson.dumps(resumed)) < 1 << 20
+    await back.ask("ping")
+    later = back.of_type("room_joined")
+    assert len(later) == 3
+    for room in later:
+        assert "requestId" not in room
+        (listed,) = [known for known in resumed["rooms"] if known["roomId"] == room["roomId"]]
+        assert (listed["messages"], listed["seq"], listed["recovered"]) == ([], 1, True)
+        assert listed["epoch"] == room["epoch"]
+    for room in (*later, resumed["rooms"][0]):
+        assert (room["recovered"], room["participants"], len(room["members"])) == (True, 2, 2)
+        assert [entry["seq"] for entry in room["messages"]] == [2, 3]
+        assert len(orjson.dumps(room)) < 1 << 20

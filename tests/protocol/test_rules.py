@@ -10,6 +10,8 @@ from wsserver_protocol.codec import parse_request
 from wsserver_protocol.errors import ErrorCode, WireError
 
 MESSAGES = [{"role": "user", "content": "x"}]
+LONG = {"role": "user", "content": "x" * 262_144}
+MANY = {"grammar": "x" * 60_000, "bannedStrings": ["x" * 200] * 250}
 DEEP: dict[str, Any] = {}
 for _ in range(100):
     DEEP = {"deeper": DEEP}
@@ -94,6 +96,18 @@ def test_a_broken_rule_names_its_field(fields: dict[str, Any], field: str) -> No
             "text",
         ),
         ({"type": "stream", "roomId": "r", "prompt": "x" * 262144}, "prompt"),
+        (
+            {"type": "stream", "roomId": "r", "messages": [*MESSAGES, LONG]},
+            f"messages[{len(MESSAGES)}].content",
+        ),
+        (
+            {"type": "update_room", "roomId": "r", "settings": {"systemPrompt": "x" * 65536}},
+            "settings.systemPrompt",
+        ),
+        (
+            {"type": "update_room", "roomId": "r", "settings": {"options": MANY}},
+            "settings.options",
+        ),
     ],
 )
 def test_a_field_that_would_make_frames_too_large_is_refused(
@@ -109,6 +123,7 @@ def test_a_field_that_would_make_frames_too_large_is_refused(
 @pytest.mark.parametrize(
     "fields",
     [
+        {"type": "stream", "messages": [LONG]},
         {"type": "generate", "prompt": "x", "raw": True},
         {"type": "stream", "prompt": "x" * 500_000},
         {"type": "stream", "messages": MESSAGES, "sessionId": "s"},

@@ -25,8 +25,8 @@ ClosingHook = Callable[[StreamRecord, Ending], Awaitable[None]]
 
 MOST_TOKENS_WHOLE = 100_000
 """Tokens of an answer that is sent in one frame of at most 1 MiB: a `generate`, or a batch's item.
-A longer one ends there with ``length``; a `stream` has no such bound, but for one that may end in
-calls of tools, which its terminal event tells whole."""
+A longer one ends there with ``length``; a `stream` has no such bound, but for a room's, which is an
+entry of its log, and one that may end in calls of tools, which its terminal event tells whole."""
 
 
 class Claim(NamedTuple):
@@ -128,7 +128,7 @@ def make_job(
     """What a runner is given to make the answer."""
     options = ask.options
     most = DEFAULT_MAX_TOKENS if options.max_tokens is None else options.max_tokens
-    if not ask.is_stream or options.tools:
+    if not ask.is_stream or options.tools or ask.room_id is not None:
         most = min(most, MOST_TOKENS_WHOLE)
     return Job(
         stream_id=record.stream_id,

@@ -83,6 +83,17 @@ class RoomAnswers:
 
         self.when_found(stream_id, end, while_=lambda: True)
 
+    def abandon(self, stream_id: str) -> None:
+        """Stop an answer, wherever it is, that nobody is left for: unless it was asked for to be
+        made to its end all the same."""
+
+        def end(answer: Answer) -> None:
+            is_wanted = answer.ask.options.on_disconnect == "detach"
+            if not is_wanted and not answer.record.is_ended:
+                self._stop(answer, StopReason.DISCONNECT, "server")
+
+        self.when_found(stream_id, end, while_=lambda: True)
+
     async def _look(
         self,
         stream_id: str,

@@ -30,7 +30,6 @@ from wsserver.core.rooms.room import Room
 from wsserver.core.rooms.telling import Telling
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.events import ActiveStream
-from wsserver_protocol.lifecycle import StopReason
 
 log = logging.getLogger(__name__)
 
@@ -252,7 +251,7 @@ class Rooms:
             WireError: ``store_unavailable``.
         """
         for stream_id in await self.broker.leave(room_id, user_key, client_id, reason, takes):
-            self.answers.stop(stream_id, StopReason.DISCONNECT, "server")
+            self.answers.abandon(stream_id)
 
     async def _leave_all(self, client: Client) -> None:
         for room_id in list(client.room_ids):

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+import msgspec
 
 from wsserver.core.ask import Answer
-from wsserver.core.rooms.broker import Joined
+from wsserver.core.rooms.broker import Joined, Position
 from wsserver.core.rooms.changes import Entered, Left, OpenAsk, Ranked
 from wsserver.core.rooms.digest import chunks
+from wsserver.core.rooms.log import REPLAY_BYTES
 from wsserver_protocol import events
+from wsserver_protocol.codec import Encoding, encode
 from wsserver_protocol.lifecycle import StreamState
+from wsserver_protocol.requests import RoomSettings
+
+MEMBERS_BYTES = 256 * 1024
+"""Members of one frame take at most so much as JSON, beside the log and the settings."""
+
+ROOMS_BYTES = 512 * 1024
+"""Rooms of one frame take at most so much as JSON: a frame is at most 1 MiB, with the streams."""
 
 
 def entered(room_id: str, change: Entered) -> events.RoomUserJoined:
@@ -74,6 +85,44 @@ def active(ask: OpenAsk, answer: Answer | None) -> events.ActiveStream:
     )
 
 
+def _left_for_members(seen: Joined) -> int:
+    """Bytes of a frame that members may take, where one entry of the log takes more than usual."""
+    if len(seen.entries) != 1:
+        return MEMBERS_BYTES
+    spare = max(0, len(encode(seen.entries[0], Encoding.JSON)) - REPLAY_BYTES)
+    return max(0, MEMBERS_BYTES - spare)
+
+
+def as_fit(
+    rooms: Iterable[events.RoomJoined], has: Mapping[str, Position | None]
+) -> tuple[list[events.RoomJoined], list[events.RoomJoined]]:
+    """Rooms for one frame, and those of them that are to follow, each in a frame of its own.
+
+    What does not fit is there as if nothing had happened: at the seq that the client ``has``, so
+    that what follows joins to that.
+    """
+    left, told, later = ROOMS_BYTES, [], []
+    for room in rooms:
+        size = len(encode(room, Encoding.JSON))
+        if size <= left:
+            left -= size
+            told.append(room)
+            continue
+        later.append(room)
+        position = has.get(room.room_id) if room.recovered else None
+        told.append(
+            msgspec.structs.replace(
+                room,
+                members=(),
+                seq=0 if position is None else position.seq,
+                messages=(),
+                active_streams=(),
+                settings=RoomSettings(),
+            )
+        )
+    return told, later
+
+
 def joined(
     room_id: str,
     seen: Joined,
@@ -86,7 +135,7 @@ def joined(
         request_id=request_id,
         room_id=room_id,
         participants=seen.participants,
-        members=next(chunks(seen.members), ()),
+        members=next(chunks(seen.members, _left_for_members(seen)), ()),
         epoch=seen.epoch,
         seq=seen.seq,
         recovered=seen.recovered,

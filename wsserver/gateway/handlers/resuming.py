@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 
 from wsserver.core.ask import Answer
 from wsserver.core.clients import Client
-from wsserver.core.rooms import Joined, shown
+from wsserver.core.rooms import Joined, Position, shown
 from wsserver.gateway.connection import Connection
 from wsserver.gateway.dispatch import Call, Reply
 from wsserver.gateway.handlers.rooms import in_lane, position, reply_of
@@ -97,10 +97,21 @@ async def _resume_knowing(call: Call, client: Client, gone: list[str]) -> Reply:
                     kept[stream_id] = found
     if not call.connection.is_open:
         return None  # lost meanwhile; its seats are perhaps another process's by now
-    positions = {
-        room_id: position(last_seq) for room_id, last_seq in (call.request.rooms or {}).items()
-    }
-    return _resume(call, kept, await services.rooms.look_again(client, positions))
+    return _resume(call, kept, await services.rooms.look_again(client, _positions(call)))
+
+
+def _positions(call: Call) -> dict[str, Position | None]:
+    """Up to where the client says that it has its rooms' logs."""
+    return {room_id: position(seq) for room_id, seq in (call.request.rooms or {}).items()}
+
+
+def _rooms(call: Call, client: Client, seen: Mapping[str, Joined]) -> list[events.RoomJoined]:
+    rooms = call.connection.services.rooms
+    return [
+        shown.joined(room_id, seen[room_id], rooms.active_in(room))
+        for room_id in client.room_ids
+        if room_id in seen and (room := rooms.get(room_id)) is not None
+    ]
 
 
 def _resume(call: Call, kept: Mapping[str, tuple[str, str]], seen: Mapping[str, Joined]) -> Reply:
@@ -119,7 +130,10 @@ def _resume(call: Call, kept: Mapping[str, tuple[str, str]], seen: Mapping[str, 
     token = services.clients.redeem(request.resume_token)
     _take_place(connection, client)
     services.telemetry.resume_answered("resumed")
-    connection.send(_resumed(call, client, token, kept, seen))
+    rooms, later = shown.as_fit(_rooms(call, client, seen), _positions(call))
+    connection.send(_resumed(call, client, token, kept, rooms))
+    for joined in later:
+        connection.send(joined)
     for stream_id, offset in (request.streams or {}).items():
         answer = services.answers.retained(stream_id)
         if answer is not None and may_watch(connection, answer):
@@ -163,7 +177,7 @@ def _resumed(
     client: Client,
     token: str,
     kept: Mapping[str, tuple[str, str]],
-    seen: Mapping[str, Joined],
+    rooms: Sequence[events.RoomJoined],
 ) -> events.Resumed:
     request: requests.Resume = call.request
     connection = call.connection
@@ -177,11 +191,6 @@ def _resumed(
         _stream_status(connection, answer.stream_id, answer, kept)
         for answer in client.answers.values()
         if answer.is_stream and answer.stream_id not in asked
-    ]
-    rooms = [
-        shown.joined(room_id, seen[room_id], services.rooms.active_in(room))
-        for room_id in client.room_ids
-        if room_id in seen and (room := services.rooms.get(room_id)) is not None
     ]
     return events.Resumed(
         request_id=call.request_id,
