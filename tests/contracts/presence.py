@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.contracts.room_samples import MakeProcess, Process, RoomClock, key
-from wsserver.core.rooms.broker import RoomBounds
+from wsserver.core.rooms.bounds import RoomBounds
 from wsserver.core.rooms.changes import Left
 from wsserver.core.rooms.presence import LEASE, Lapsed
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contracts.room_samples import MakeProcess, Process, RoomClock, draft, key, origin, seat
-from wsserver.core.rooms.broker import MEMBERS_SHOWN, Position, RoomBounds
+from wsserver.core.rooms import MEMBERS_SHOWN, Position, RoomBounds
 from wsserver.core.rooms.changes import Asked, Entered, Left, Logged, Ranked, Stated, Withdrawn
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.fields import Role

@@ -7,7 +7,8 @@ from collections.abc import Awaitable
 import pytest
 
 from tests.contracts.room_samples import Process, RoomClock, key, origin
-from wsserver.core.rooms.broker import INVITES_KEPT, Known
+from wsserver.core.rooms.bounds import INVITES_KEPT
+from wsserver.core.rooms.broker import Known
 from wsserver.core.rooms.changes import Configured, Left, Ranked
 from wsserver_protocol.errors import ErrorCode, WireError
 from wsserver_protocol.fields import Access, Role, WhenBusy

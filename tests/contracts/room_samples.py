@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-from wsserver.core.rooms.broker import Joined, Opened, RoomBounds, RoomBroker, Seat
+from wsserver.core.rooms.bounds import RoomBounds
+from wsserver.core.rooms.broker import Joined, Opened, RoomBroker, Seat
 from wsserver.core.rooms.changes import Change, Draft, OpenAsk, Origin
 from wsserver.core.rooms.presence import Lapsed, Presence
 from wsserver_protocol.fields import Role

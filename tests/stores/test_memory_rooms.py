@@ -8,7 +8,7 @@ from tests.contracts.presence import PresenceContract
 from tests.contracts.room_broker import RoomBrokerContract
 from tests.contracts.room_running import RoomRunningContract
 from tests.contracts.room_samples import MakeProcess, Process, RoomClock
-from wsserver.core.rooms.broker import RoomBounds
+from wsserver.core.rooms.bounds import RoomBounds
 from wsserver.stores.memory.presence import MemoryPresence
 from wsserver.stores.memory.room_broker import MemoryRoomBroker
 from wsserver.stores.memory.room_state import MemoryRooms

@@ -12,7 +12,7 @@ from tests.contracts.room_broker import RoomBrokerContract
 from tests.contracts.room_running import RoomRunningContract
 from tests.contracts.room_samples import MakeProcess, Process, RoomClock, key, seat
 from tests.support.redis_rooms import SettledBroker, redis_rooms
-from wsserver.core.rooms.broker import RoomBounds
+from wsserver.core.rooms.bounds import RoomBounds
 from wsserver_protocol.errors import ErrorCode, WireError
 
 DEFAULTS = RoomBounds()

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.support.waiting import eventually
 from wsserver.core.ids import new_id
-from wsserver.core.rooms.broker import RoomBounds
+from wsserver.core.rooms.bounds import RoomBounds
 from wsserver.stores.redis import RedisLink
 from wsserver.stores.redis.rooms import RedisPresence, RedisRoomBroker
 from wsserver.stores.redis.rooms.keys import room_keys

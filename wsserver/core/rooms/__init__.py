@@ -3,12 +3,13 @@
 Members are users: a user counts once, whatever tabs. A room has one log with an epoch and a
 ``seq`` that counts from 1 without gaps; people's messages, asks and answers are its entries.
 
-`broker` and `presence` are ports: what several processes share, with all that is atomic. `changes`
-is what they tell. `service` and `room` are this process's part: its connections. `asks` leads
-questions to the model, `rights` says who may do what.
+`broker` and `presence` are ports: what several processes share, with all that is atomic; `bounds`
+is how much of it is kept. `changes` is what they tell. `service` and `room` are this process's
+part: its connections. `asks` leads questions to the model, `rights` says who may do what.
 """
 
-from wsserver.core.rooms.broker import MEMBERS_SHOWN, Joined, Position, RoomBounds, RoomBroker
+from wsserver.core.rooms.bounds import MEMBERS_SHOWN, RoomBounds
+from wsserver.core.rooms.broker import Joined, Position, RoomBroker
 from wsserver.core.rooms.changes import Draft, Origin
 from wsserver.core.rooms.presence import Presence, PresenceKeeper
 from wsserver.core.rooms.room import Room

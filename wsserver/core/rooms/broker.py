@@ -40,35 +40,8 @@ from wsserver_protocol.events import Member, RoomEntry, RoomSummary
 from wsserver_protocol.fields import Role
 from wsserver_protocol.requests import RoomSettings
 
-MEMBERS_SHOWN = 100
-"""`Joined.members` holds at most this many."""
-
-INVITES_KEPT = 100
-"""Invites of a room that are good at once; with another one the oldest ends."""
-
 Listener = Callable[[str, Change], None]
 """Told the roomId and what happened there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoomBounds:
-    """What is kept of rooms.
-
-    Attributes:
-        entries: Newest entries of a log that are kept.
-        entry_seconds: Entries older than this are dropped; 0: not for their age.
-        rooms: Rooms that there may be, empty ones that are kept included. One too many ends the
-            one that has been empty longest, and is ``overloaded`` if there is none.
-        keep_seconds: How long a room without members keeps its log, roles and settings; 0: not
-            at all. Later a room of that name is a new one, with another epoch.
-        repeat_seconds: For how long the id of a request is remembered after it was said.
-    """
-
-    entries: int = 1000
-    entry_seconds: float = 0.0
-    rooms: int = 10_000
-    keep_seconds: float = 0.0
-    repeat_seconds: float = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,7 +299,9 @@ class RoomBroker(Protocol):
         self, room_id: str, before: int | None, limit: int
     ) -> tuple[list[RoomEntry], bool]:
         """A page of the log that ends before a ``seq``, oldest first; whether others precede it.
-        No more than `log.REPLAY_BYTES`, and at least one entry if there is one."""
+
+        No more than `log.REPLAY_BYTES`, and at least one entry if there is one.
+        """
 
     async def newest(self, room_id: str, size: int) -> list[RoomEntry]:
         """The newest entries, oldest first, with up to ``size`` UTF-8 bytes of text."""
@@ -339,12 +314,9 @@ class RoomBroker(Protocol):
     ) -> tuple[list[RoomSummary], bool]:
         """Rooms that a user may see, after ``cursor``, by roomId; whether there are more.
 
-        Those it is a member of or has a role remembered in, and the open ones, also kept ones
-        that are empty; not those it is banned from."""
+        Those it is a member of or has a role remembered in, and the open ones; not those it is
+        banned from. Empty rooms that are kept are among them.
+        """
 
     async def sweep(self) -> None:
         """Drop what is past its time: old entries, rooms that were kept long enough."""
-
-
-BANS_KEPT = 10_000
-"""Bans of a room. They do not end by themselves."""

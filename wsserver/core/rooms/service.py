@@ -15,14 +15,7 @@ from wsserver.core.ask import Claim
 from wsserver.core.clients import Client
 from wsserver.core.rooms import refusals, shown
 from wsserver.core.rooms.answering import RoomAnswers
-from wsserver.core.rooms.broker import (
-    Joined,
-    Known,
-    Position,
-    RoomBroker,
-    Seat,
-    Spoken,
-)
+from wsserver.core.rooms.broker import Joined, Known, Position, RoomBroker, Seat, Spoken
 from wsserver.core.rooms.changes import Draft, Origin
 from wsserver.core.rooms.losses import Losses
 from wsserver.core.rooms.presence import Lapsed

@@ -10,18 +10,8 @@ import msgspec
 from wsserver.core.ask import Claim
 from wsserver.core.ids import new_id, new_token
 from wsserver.core.rooms import refusals
-from wsserver.core.rooms.broker import (
-    BANS_KEPT,
-    INVITES_KEPT,
-    MEMBERS_SHOWN,
-    Joined,
-    Known,
-    Listener,
-    Opened,
-    Position,
-    Seat,
-    Spoken,
-)
+from wsserver.core.rooms.bounds import BANS_KEPT, INVITES_KEPT, MEMBERS_SHOWN
+from wsserver.core.rooms.broker import Joined, Known, Listener, Opened, Position, Seat, Spoken
 from wsserver.core.rooms.changes import (
     Asked,
     Change,

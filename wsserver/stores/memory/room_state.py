@@ -9,7 +9,7 @@ from typing import Any
 
 from wsserver.core.ids import new_id
 from wsserver.core.rooms import refusals
-from wsserver.core.rooms.broker import RoomBounds
+from wsserver.core.rooms.bounds import RoomBounds
 from wsserver.core.rooms.changes import Change, Draft, Left, OpenAsk, Origin, Ranked
 from wsserver.core.rooms.rights import RANKS
 from wsserver.core.wallclock import wall_ms

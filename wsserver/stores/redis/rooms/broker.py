@@ -13,18 +13,8 @@ from typing import Any, NamedTuple
 from wsserver.core.ask import Claim
 from wsserver.core.ids import new_id, new_token
 from wsserver.core.rooms import refusals
-from wsserver.core.rooms.broker import (
-    BANS_KEPT,
-    INVITES_KEPT,
-    Joined,
-    Known,
-    Listener,
-    Opened,
-    Position,
-    RoomBounds,
-    Seat,
-    Spoken,
-)
+from wsserver.core.rooms.bounds import BANS_KEPT, INVITES_KEPT, RoomBounds
+from wsserver.core.rooms.broker import Joined, Known, Listener, Opened, Position, Seat, Spoken
 from wsserver.core.rooms.changes import Change, Draft, OpenAsk, Origin
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis.lately import Lately

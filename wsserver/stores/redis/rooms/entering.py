@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from wsserver.core.rooms.broker import MEMBERS_SHOWN, Joined, Known, Position, Seat
+from wsserver.core.rooms.bounds import MEMBERS_SHOWN
+from wsserver.core.rooms.broker import Joined, Known, Position, Seat
 from wsserver.core.rooms.changes import Origin
 from wsserver.core.rooms.log import REPLAY_BYTES, REPLAY_PAGE, replay
 from wsserver.stores.redis.link import Argument

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from wsserver.core.rooms import refusals
-from wsserver.core.rooms.broker import RoomBounds
+from wsserver.core.rooms.bounds import RoomBounds
 from wsserver.core.rooms.log import REPLAY_BYTES, page
 from wsserver.core.rooms.presence import Lapsed
 from wsserver.core.sessions.store import StoreUnavailable

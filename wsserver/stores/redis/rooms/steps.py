@@ -8,7 +8,7 @@ from typing import Any
 from wsserver.core.idempotency import duplicate_request
 from wsserver.core.ids import new_id
 from wsserver.core.rooms import refusals
-from wsserver.core.rooms.broker import BANS_KEPT, RoomBounds
+from wsserver.core.rooms.bounds import BANS_KEPT, RoomBounds
 from wsserver.core.sessions.store import StoreUnavailable, StoreUntouched
 from wsserver.stores.redis.link import PUBLISH, Argument, RedisLink
 from wsserver.stores.redis.rooms.format import Granted, granted_of
