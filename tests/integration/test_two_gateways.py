@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.conftest import Connect, StartServer
+from tests.integration.session_steps import sign_in
 from tests.integration.test_generating import counted
 from tests.support.redis import RedisProcess
 from tests.support.server import ServerProcess
@@ -99,6 +100,25 @@ async def test_a_client_stops_on_one_what_it_began_on_the_other(
         assert end["stoppedBy"] == one.connected["clientId"]
         assert end["offset"] == len(back.copy(start["streamId"]).text)
     await eventually(lambda: b'wsserver_slots{model="m",state="busy"} 0.0' in metrics(there))
+
+
+@pytest.mark.parametrize("kind", ["stream", "generate"])
+async def test_a_request_is_stopped_by_its_id_on_any_gateway(
+    start_pair: StartPair, connect: Connect, kind: str
+) -> None:
+    """Another device of the same user, on another gateway, that never heard of it: both are told
+    its end. Others' ids are their own."""
+    here, there = start_pair()
+    one, two, other = await connect(to=here), await connect(to=there), await connect(to=there)
+    for wire, user in ((one, "stopper"), (two, "stopper"), (other, "other")):
+        await sign_in(wire, user)
+    await one.send(type=kind, requestId="mine", prompt="x", options={"maxTokens": 100_000})
+    await eventually(lambda: b'wsserver_slots{model="m",state="busy"} 1.0' in metrics(here))
+    assert (await other.ask("stop_stream", requestId="mine"))["code"] == "stream_not_found"
+    end = await two.ask("stop_stream", requestId="mine")
+    assert end["type"] == {"stream": "stream_stopped", "generate": "generation_complete"}[kind]
+    assert (await one.until(end["type"], requestId="mine"))["requestId"] == "mine"
+    assert (await two.ask("stop_stream", requestId="mine"))["code"] == "stream_not_found"
 
 
 async def test_a_turn_that_waits_is_stopped_from_elsewhere(

@@ -53,6 +53,7 @@ async def test_who_only_looks_claims_nothing(link: RedisLink) -> None:
     assert await repeats.look("user:a", "r", b"f") is None
     await repeats.claim("user:a", "r", b"f", b"one")
     assert await repeats.look("user:a", "r", b"f") == b"one"
+    assert await repeats.look("user:a", "r", None) == b"one"
     with pytest.raises(WireError) as refused:
         await repeats.look("user:a", "r", b"other")
     assert refused.value.code is ErrorCode.DUPLICATE_REQUEST

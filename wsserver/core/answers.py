@@ -75,8 +75,10 @@ class Answers(ABC):
         """
         return
 
-    async def made_before(self, claim: Claim) -> Answer | None:
-        """What the same request has become in another process; None if nothing that is kept.
+    async def made_before(
+        self, identity_key: str, request_id: str, fingerprint: bytes | None = None
+    ) -> Answer | None:
+        """What a request has become in another process; None if nothing that is kept.
 
         Raises:
             WireError: ``duplicate_request``; ``store_unavailable`` if it can't be told now.
@@ -85,10 +87,7 @@ class Answers(ABC):
 
     async def learn_input(self, answer: Answer) -> None:
         """Have an answer know what its model was fed, if that is kept wherever it was made.
-
-        Raises:
-            WireError: ``store_unavailable`` if that can't be told now.
-        """
+        Raises as `find`."""
         return
 
     def submit(

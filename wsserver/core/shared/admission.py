@@ -99,14 +99,16 @@ class Admission:
         await asyncio.sleep(LOOK_EVERY)
         return await self._admit(answer, claim, self._earlier_that_lives)
 
-    async def earlier(self, claim: Claim) -> str | None:
+    async def earlier(
+        self, identity_key: str, request_id: str, fingerprint: bytes | None
+    ) -> str | None:
         """The streamId of a request's answer, if it was made before; nothing is claimed.
 
         Raises:
             WireError: ``duplicate_request``.
             StoreUnavailable: If it can't be told.
         """
-        became = await self._repeats.look(*claim)
+        became = await self._repeats.look(identity_key, request_id, fingerprint)
         return None if became is None else _stream_of(became)
 
     async def seize(self, answer: Answer, claim: Claim) -> bool:

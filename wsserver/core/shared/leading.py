@@ -132,9 +132,11 @@ class LedAnswers(EnteringAnswers):
             led.placed.set()
             led.step()
 
-    async def made_before(self, claim: Claim) -> Answer | None:
+    async def made_before(
+        self, identity_key: str, request_id: str, fingerprint: bytes | None = None
+    ) -> Answer | None:
         try:
-            stream_id = await self._admission.earlier(claim)
+            stream_id = await self._admission.earlier(identity_key, request_id, fingerprint)
         except StoreUnavailable:
             raise store_away() from None
         return None if stream_id is None else await self.find(stream_id)

@@ -178,8 +178,11 @@ class Repeats(Protocol):
             WireError: ``duplicate_request`` if the id was used for another request.
         """
 
-    async def look(self, identity_key: str, request_id: str, fingerprint: bytes) -> bytes | None:
-        """What a request has become; None if it has not become anything.
+    async def look(
+        self, identity_key: str, request_id: str, fingerprint: bytes | None
+    ) -> bytes | None:
+        """What a request has become, or (no fingerprint) whatever was asked under its id; None if
+        it has not become anything.
 
         Raises:
             WireError: As `claim`.

@@ -83,7 +83,7 @@ async def _show_earlier(call: Call, error: WireError) -> Reply:
     """
     connection = call.connection
     claim = claim_of(call)
-    earlier = await connection.services.answers.made_before(claim) if claim is not None else None
+    earlier = await connection.services.answers.made_before(*claim) if claim is not None else None
     if earlier is None:
         raise error
     client = connection.client

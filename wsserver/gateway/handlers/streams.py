@@ -19,7 +19,10 @@ def stop_stream(call: Call) -> Reply | Coroutine[None, None, Reply]:
     request: requests.StopStream = call.request
     connection = call.connection
     if request.stream_id is None:
-        return _stop(call, _asked_as(connection, call.request_id))
+        asked = _asked_as(connection, call.request_id)
+        if asked is None and connection.services.clients.is_shared:
+            return _stop_asked_elsewhere(call)
+        return _stop(call, asked)
     answer = connection.services.answers.retained(request.stream_id)
     if answer is None:
         return _stop_found(call, request.stream_id)
@@ -29,6 +32,13 @@ def stop_stream(call: Call) -> Reply | Coroutine[None, None, Reply]:
 async def _stop_found(call: Call, stream_id: str) -> Reply:
     """Stop a stream that nobody here has looked at yet."""
     return _stop(call, await call.connection.services.answers.find(stream_id))
+
+
+async def _stop_asked_elsewhere(call: Call) -> Reply:
+    """Stop by its requestId what another process has accepted."""
+    connection = call.connection
+    key = connection.client.identity.key
+    return _stop(call, await connection.services.answers.made_before(key, call.request_id))
 
 
 def _stop(call: Call, answer: Answer | None) -> Reply:

@@ -46,14 +46,16 @@ class RedisIdempotency:
             raise duplicate_request()
         return Became(*became)
 
-    async def look(self, identity_key: str, request_id: str, fingerprint: bytes) -> bytes | None:
+    async def look(
+        self, identity_key: str, request_id: str, fingerprint: bytes | None
+    ) -> bytes | None:
         key = _key(identity_key, request_id)
         known, outcome, free = await self._link.command(
             "HMGET", key, "fingerprint", "outcome", "free"
         )
         if known is None or free == b"1":
             return None
-        if known != fingerprint:
+        if fingerprint is not None and known != fingerprint:
             raise duplicate_request()
         became: bytes = outcome
         return became
