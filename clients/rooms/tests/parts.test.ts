@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest";
 import { sentence } from "../src/components/Typists.js";
 import { readAddress, roomAddress } from "../src/state/address.js";
 import { settingsNotice } from "../src/state/notices.js";
+import { isTyping } from "../src/state/presence.js";
 import { gifts, invitable, mayAsk, mayThrowOut } from "../src/state/rights.js";
+import { outside } from "../src/state/room.js";
 
 const member = (role: string) => ({ userId: "u", role, clientIds: [] });
 
@@ -37,6 +39,13 @@ describe("words", () => {
     expect(sentence(["Ada"])).toBe("Ada is typing …");
     expect(sentence(["Ada", "Bob", "Cyd"])).toBe("Ada, Bob and Cyd are typing …");
     expect(sentence(["A", "B", "C", "D"])).toBe("Several people are typing …");
+  });
+
+  it("are of who types now, and not of whose tab was closed in the midst of it", () => {
+    const state = { ...outside("r", { clientId: "c", userId: "u" }), typed: { bob: 1_000 } };
+    expect(isTyping(state, "bob", 5_000)).toBe(true);
+    expect(isTyping(state, "bob", 10_000)).toBe(false);
+    expect(isTyping(state, "cyd", 1_000_000)).toBe(false);
   });
 
   it("say what of the settings was changed", () => {

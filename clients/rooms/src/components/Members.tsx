@@ -4,14 +4,17 @@ import { Close } from "@wsserver/shared/components/icons.js";
 import type { RoomMember, RoomRole } from "@wsserver/client";
 import { roomAddress } from "../state/address.js";
 import { attempt, present } from "../state/here.js";
+import { isTyping } from "../state/presence.js";
 import { gifts, mayThrowOut, ROLES } from "../state/rights.js";
 import { article, called, type RoomState, stateOf } from "../state/room.js";
 import { CopyButton } from "@wsserver/shared/components/CopyButton.js";
 import { Avatar } from "./Line.js";
 import { Menu, type MenuItem } from "./Menu.js";
+import { useTicking } from "./useTicking.js";
 
 export function Members({ state, close }: { state: RoomState; close: () => void }) {
-  const { members, participants, roomId } = state;
+  const { members, participants, roomId, typed } = state;
+  const now = useTicking(Object.keys(typed).length > 0);
   const sorted = [...members].sort(
     (one, other) => rank(one) - rank(other) || called(one).localeCompare(called(other)),
   );
@@ -27,7 +30,7 @@ export function Members({ state, close }: { state: RoomState; close: () => void 
           <button type="button" class="quiet" onClick={close} aria-label="Close the list of members"><Close /></button>
         </div>
         <ul>
-          {sorted.map((member) => <Member key={member.userId} state={state} member={member} />)}
+          {sorted.map((member) => <Member key={member.userId} state={state} member={member} now={now} />)}
         </ul>
         {participants > members.length && <p class="facts">and {participants - members.length} more</p>}
         <div class="foot row">
@@ -43,11 +46,11 @@ function rank({ role }: RoomMember): number {
   return ROLES.indexOf(role as RoomRole);
 }
 
-function Member({ state, member }: { state: RoomState; member: RoomMember }) {
+function Member({ state, member, now }: { state: RoomState; member: RoomMember; now: number }) {
   const name = called(member);
   const isSelf = member.userId === state.me.userId;
-  const { typing, away } = stateOf(member);
-  const how = away ? "away" : typing ? "typing" : "reading";
+  const { away } = stateOf(member);
+  const how = away ? "away" : isTyping(state, member.userId, now) ? "typing" : "reading";
   const items = actions(state, member, isSelf);
   return (
     <li data-testid="member" data-user={member.userId} data-state={how}>
