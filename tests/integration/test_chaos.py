@@ -18,6 +18,8 @@ pytestmark = pytest.mark.skipif(
 
 USUAL = possible(is_cluster=False, is_apart=False)
 
+LOSING = ["redis_emptied", "redis_lost_tail", "gateway_killed", "worker_killed"]
+
 
 def storm(plan: Plan, folder: Path) -> dict[str, Any]:
     """A run that nobody may notice. Returns its result."""
@@ -38,3 +40,10 @@ def test_a_storm_is_not_noticed(tmp_path: Path) -> None:
     and nothing left behind."""
     plan = Plan(7, 24, 40, USUAL, every=1.5, window=6)
     assert storm(plan, tmp_path)["rooms"]["entries_compared"] > 0
+
+
+@pytest.mark.timeout(300)  # likewise
+def test_a_redis_that_loses_data_is_made_good(tmp_path: Path) -> None:
+    """Redis comes back empty, or without what it was told last, while processes die: each request
+    has one end, each room one log for all who are there, and nothing and nobody is left behind."""
+    storm(Plan(204, 16, 30, LOSING, every=2.0, window=6), tmp_path)
