@@ -198,6 +198,8 @@ class Book:
         code = frame.get("code", "store_unavailable")
         if code == "session_not_found":
             return self.has_lost(self.sessions.get(asked.session_id or "", asked.began))
+        if code == "stream_not_found":  # a cluster may know the request, and have lost its answer
+            return self.may_have_lost(asked)
         return code in EXCUSES or (
             asked.room_id is not None
             and code == "not_in_room"
