@@ -14,11 +14,14 @@ from typing import Generic, TypeVar
 from wsserver.core.errands import Errands
 from wsserver.core.sessions.store import StoreUnavailable
 from wsserver.stores.redis.link import RedisLink
-from wsserver_protocol.errors import WireError
+from wsserver_protocol.errors import ErrorCode, WireError
 
 REMEMBERED = 10.0
 """Seconds for which a step is remembered: more than a Redis loses that writes every second to disk,
 or whose replica takes over."""
+
+RETRY_SECONDS = 0.5
+"""Between two tries to do one again."""
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ class Lately(Generic[Step]):
     Args:
         link: The way to Redis.
         again: Does one again, to no effect where it stands. May raise `StoreUnavailable` or
-            `WireError`: Redis has gone once more, and will be back.
+            `WireError`: Redis is not there yet, or has gone once more, and will be back.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Lately(Generic[Step]):
         self._link = link
         self._again = again
         self._steps: dict[Step, asyncio.TimerHandle] = {}
+        self._under_way: set[Step] = set()
         self._errands = Errands("a step could not be done again")
         link.on_up.append(self._look)
 
@@ -65,11 +69,25 @@ class Lately(Generic[Step]):
             self.note(step)
 
     def _look(self) -> None:
-        for step in self._steps:
+        for step in self._steps.keys() - self._under_way:
+            self._under_way.add(step)
             self._errands.begin(self._do_again(step))
 
     async def _do_again(self, step: Step) -> None:
+        """Until it is done: a cluster whose hosts are all there again may yet be down for a while,
+        and no other return is told then."""
         try:
-            await self._again(step)
-        except (StoreUnavailable, WireError) as error:
-            log.info("what Redis may have lost waits for its return: %s", error)
+            while True:
+                try:
+                    await self._again(step)
+                    break
+                except StoreUnavailable as error:
+                    log.info("what Redis may have lost waits for its return: %s", error)
+                except WireError as error:
+                    if error.code is not ErrorCode.STORE_UNAVAILABLE:
+                        log.warning("a step is not done again: %s", error.message)
+                        break
+                    log.info("what Redis may have lost waits for its return: %s", error.message)
+                await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self._under_way.discard(step)
